@@ -1,0 +1,50 @@
+# make demo: the whole road once, from nothing. make check and make test: what CI runs.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+LOCK := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --quiet
+
+.PHONY: demo test test-unit check fmt lock clean
+
+demo: $(VENV)/.demo
+	$(BIN)/titleshot demo $(ARGS)
+
+test: $(VENV)/.dev
+	$(BIN)/pytest tests $(ARGS)
+
+test-unit: $(VENV)/.dev
+	$(BIN)/pytest tests/unit $(ARGS)
+
+check: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+fmt: $(VENV)/.dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+# Bounds live in pyproject.toml; these files pin what was tested, by hash, and name no index. Needs uv (pip install uv).
+lock:
+	$(LOCK) --extra demo -o requirements/demo.txt
+	$(LOCK) --extra demo --extra dev -o requirements/dev.txt
+
+$(BIN)/python:
+	@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) is missing: apt-get install python3" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "make: Python 3.11 or newer is needed, this is $$($(PYTHON) -V): make PYTHON=python3.11 ..." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "make: Python's venv is missing: apt-get install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: $(BIN)/python requirements/demo.txt pyproject.toml
+	$(BIN)/pip install --disable-pip-version-check --quiet --require-hashes -r requirements/demo.txt
+	$(BIN)/pip install --disable-pip-version-check --quiet --no-deps -e .
+	@touch $@
+
+$(VENV)/.dev: $(BIN)/python requirements/dev.txt pyproject.toml
+	$(BIN)/pip install --disable-pip-version-check --quiet --require-hashes -r requirements/dev.txt
+	$(BIN)/pip install --disable-pip-version-check --quiet --no-deps -e .
+	@touch $@ $(VENV)/.demo
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
