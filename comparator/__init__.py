@@ -1,0 +1,1 @@
+"""The judge of titleshot: facts in, decisions out. Pure: no clock, no randomness, no I/O."""

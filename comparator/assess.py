@@ -1,0 +1,313 @@
+"""Each guardrail's figures, what is proven, what is missing, and about how long that takes, in words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from comparator.difference import DifferenceTest
+from comparator.events import Mode
+from comparator.guardrail import PRECEDENCE, Estimate, GuardrailReport
+from comparator.policy import Guardrail, Policy
+from comparator.precision import PrecisionTest
+from comparator.scoreboard import ratio_estimate
+from comparator.sequence import as_e, log_e_below, quantile_ranks
+from comparator.sketch import Sketch
+
+_MOST_TOLD = 1e9
+"""Evidence beyond is not told to the digit: it has up to 300 of them."""
+
+_FAR = 1e5
+"""A pass that takes more than so many times the time so far is not told in seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """When, and in which mode, a guardrail is looked at."""
+
+    at: float
+    mode: Mode
+    mode_began_at: float
+    rollout_began_at: float
+
+    @property
+    def in_mode(self) -> float:
+        """Seconds in this mode."""
+        return max(self.at - self.mode_began_at, 0.0)
+
+    @property
+    def in_rollout(self) -> float:
+        """Seconds since the rollout's first step."""
+        return max(self.at - self.rollout_began_at, 0.0)
+
+    @property
+    def reference(self) -> str:
+        """Whom the version on trial is compared with, in words."""
+        return "the previous champion's" if self.mode is Mode.WATCH else "the champion's"
+
+
+@dataclass(slots=True)
+class Counts:
+    """One version's answers in a mode."""
+
+    answers: int = 0
+    failed: int = 0
+    latency: Sketch = field(default_factory=Sketch)
+
+
+@dataclass(slots=True)
+class Finding:
+    """One guardrail before the combined evidence is known."""
+
+    rail: Guardrail
+    what: str  # the figures in words
+    champion: Estimate | None
+    challenger: Estimate | None
+    log_e: float
+    harm: float | None  # in the margin's units
+    worse: str  # the harm in words
+    harmful: bool  # the estimated harm is at least half the margin
+    proven: bool
+    beyond: str  # the margin in words
+    missing: list[str] = field(default_factory=list)
+    waits: list[float | None] = field(default_factory=list)  # seconds for each of `missing`
+
+    def need(self, text: str, seconds: float | None) -> None:
+        """Something is missing."""
+        self.missing.append(text)
+        self.waits.append(seconds)
+
+    def report(self, *, harmed: bool, threshold: float) -> GuardrailReport:
+        """The guardrail's report; `harmed`: it is a reason to roll back."""
+        verdict = PRECEDENCE[harmed, bool(self.missing)]
+        e = as_e(self.log_e)
+        if harmed:
+            said = f"{self.worse}, evidence {_evidence(e)} (alone it needs {threshold:,.0f})"
+        elif self.missing:
+            said = "waiting for " + " and ".join(self.missing)
+        elif self.proven:
+            said = f"not worse by {self.beyond}"
+        else:
+            said = "no harm found"
+        return GuardrailReport(
+            name=self.rail.name,
+            verdict=verdict,
+            reason=f"{self.what}: {said}",
+            champion=self.champion,
+            challenger=self.challenger,
+            margin=self.rail.margin,
+            harm_e=e,
+            harm_threshold=threshold,
+            harm=self.harm,
+            proven=self.proven,
+            missing=tuple(self.missing),
+            seconds_left=longest(self.waits),
+        )
+
+
+def errors(
+    policy: Policy, rail: Guardrail, test: DifferenceTest, counts: tuple[Counts, Counts], now: Moment
+) -> Finding:
+    """The error rate.
+
+    Two tests of no harm share alpha, and either proves it: that of `DifferenceTest`, and that the trial version's own
+    error rate is below the margin (then it is not worse by the margin, whatever the reference did).
+    """
+    theirs, ours = (ratio_estimate(side.failed, side.answers, policy.alpha) for side in counts)
+    harm = test.harm
+    log_below = log_e_below(counts[1].failed, counts[1].answers, rail.margin)
+    enough = math.log(2 / policy.alpha)
+    slack = _slack(test, rail.margin, policy.alpha / 2)
+    shown = slack(1.0) < 0  # holds for many buckets only: of a single one the variance is not even known
+    found = Finding(
+        rail,
+        f"error rate {_ratio(ours)} against {now.reference} {_ratio(theirs)} on {counts[1].answers:,} answers",
+        theirs,
+        ours,
+        test.log_e,
+        harm,
+        _worse_by(harm),
+        harmful=harm is not None and harm >= rail.margin / 2,
+        proven=(shown and test.buckets >= policy.min_buckets) or log_below >= enough,
+        beyond=_points(rail.margin),
+    )
+    if now.mode is not Mode.WATCH:
+        _need_buckets(policy, found, test, now)
+        if not shown and log_below < enough:
+            waits = [_until(slack, now.in_mode), _growth(log_below, enough, now.in_mode)]
+            known = [wait for wait in waits if wait is not None]
+            found.need(f"proof that it is not worse by {found.beyond}", min(known) if known else None)
+    return found
+
+
+def latency(
+    policy: Policy, rail: Guardrail, test: DifferenceTest, counts: tuple[Counts, Counts], now: Moment
+) -> Finding:
+    """A quantile of the latency."""
+    q = rail.quantile or 0.5
+    theirs, ours = (_quantile(side.latency, q, policy.alpha) for side in counts)
+    harm = test.harm
+    slack = _slack(test, 0.0, policy.alpha)
+    shown = slack(1.0) < 0
+    slower = ours.value / theirs.value - 1 if ours is not None and theirs is not None and theirs.value > 0 else None
+    quantile = rail.name.removesuffix("_latency").replace("_", ".")
+    found = Finding(
+        rail,
+        f"{quantile} latency {_seconds(ours)} against {now.reference} {_seconds(theirs)} on "
+        f"{counts[1].latency.count:,} answers",
+        theirs,
+        ours,
+        test.log_e,
+        slower,
+        # the figures are of the whole mode: a late harm may not show in them, or with the wrong sign
+        f"worse by {slower * 100:.0f} %"
+        if slower is not None and slower >= rail.margin / 2
+        else f"worse by {rail.margin * 50:g} % or more since the harm began",
+        harmful=harm is not None
+        and harm >= 0,  # slower than tau by half the margin at least as often as the reference than tau
+        proven=shown and test.buckets >= policy.min_buckets,
+        beyond=f"{rail.margin * 100:g} %",
+    )
+    if now.mode is not Mode.WATCH:
+        _need_buckets(policy, found, test, now)
+        if not shown:
+            found.need(f"proof that it is not worse by {found.beyond}", _until(slack, now.in_mode))
+    return found
+
+
+def precision(policy: Policy, rail: Guardrail, test: PrecisionTest, offline: float | None, now: Moment) -> Finding:
+    """Precision, and the offline promise. What was proven once stands."""
+    theirs, ours = (ratio_estimate(test.true[i], test.positives[i], policy.alpha) for i in (0, 1))
+    harm = test.harm
+    found = Finding(
+        rail,
+        f"precision {_plain(ours)} against {now.reference} {_plain(theirs)} on {test.positives[1]:,} "
+        "labelled positives",
+        theirs,
+        ours,
+        test.log_e,
+        harm,
+        _worse_by(harm),
+        harmful=harm is not None and harm >= rail.margin / 2,
+        proven=test.no_harm.reached,
+        beyond=_points(rail.margin),
+    )
+    if now.mode is Mode.WATCH:
+        return found
+    have, need = test.positives[1], policy.min_labelled_positives
+    if have < need:
+        found.need(f"{need - have:,} more labelled positives of {need:,}", _until_count(have, need, now.in_rollout))
+    enough = math.log(1 / policy.alpha)
+    if not test.no_harm.reached:
+        wait = _growth(test.no_harm.log_e, enough, now.in_rollout)
+        found.need(f"proof that it is not worse by {found.beyond}", wait)
+    elif theirs is not None and ours is not None and ours.value < theirs.value - rail.margin:
+        # Labels can come in an order that depends on the truth (confirmed cases first): the proof then was of those.
+        found.need(f"an estimate that is not worse by {found.beyond}: labels have turned since the proof", None)
+    _need_promise(found, test, offline, now, enough)
+    coverage = test.coverage
+    if now.mode is Mode.SHADOW and coverage is not None and coverage[1] < policy.coverage_ratio * coverage[0]:
+        found.need(
+            f"labels: they reach {coverage[1]:.0%} of the positives that only the challenger predicted and "
+            f"{coverage[0]:.0%} of the champion's, so its precision cannot be told in shadow (use a canary)",
+            None,
+        )
+    return found
+
+
+def _need_promise(found: Finding, test: PrecisionTest, offline: float | None, now: Moment, enough: float) -> None:
+    tolerance = found.rail.offline_tolerance
+    if tolerance is None:
+        return
+    if offline is None:
+        found.need("an offline precision of this version in the registry", None)
+    elif test.promise is not None and test.promise > 0 and not test.kept.reached:
+        wait = _growth(test.kept.log_e, enough, now.in_rollout)
+        text = f"proof that it keeps its offline promise ({offline:.3f} less {_points(tolerance)})"
+        found.need(text, wait)
+    elif found.challenger is not None and found.challenger.value < offline - tolerance:
+        found.need(f"an estimate that keeps the offline promise ({offline:.3f} less {_points(tolerance)}) again", None)
+
+
+def _need_buckets(policy: Policy, found: Finding, test: DifferenceTest, now: Moment) -> None:
+    have, need = test.buckets, policy.min_buckets
+    if have < need:
+        wait = _until_count(have, need, now.in_mode)
+        found.need(f"{need - have} more time buckets of {need}", wait)
+
+
+# ---- how long
+
+
+def longest(waits: list[float | None]) -> float | None:
+    """The longest of the waits that are known; None: nothing is missing, or one cannot be told."""
+    known = [wait for wait in waits if wait is not None]
+    return max(known) if known and len(known) == len(waits) else None
+
+
+def _until_count(have: int, need: int, elapsed: float) -> float | None:
+    return elapsed * (need - have) / have if have and elapsed > 0 else None
+
+
+def _growth(log_e: float, enough: float, elapsed: float) -> float | None:
+    """How long a logarithm that grows in proportion to time takes to be enough."""
+    return (enough / log_e - 1) * elapsed if log_e > enough / _FAR and elapsed > 0 else None
+
+
+def _slack(test: DifferenceTest, allowed: float, alpha: float) -> Callable[[float], float]:
+    return lambda times: test.slack(allowed, alpha, times)
+
+
+def _until(slack: Callable[[float], float], elapsed: float) -> float | None:
+    """How long until the slack of data like those seen is negative."""
+    times = 1.0
+    while times < _FAR and elapsed > 0:
+        if slack(times) < 0:
+            return (times - 1) * elapsed
+        times *= 1.1
+    return None
+
+
+# ---- in words
+
+
+def _worse_by(harm: float | None) -> str:
+    return "worse by an unknown amount" if harm is None else f"worse by {_points(harm)}"
+
+
+def _evidence(e: float) -> str:
+    return f"{e:,.0f}" if e < _MOST_TOLD else f"over {_MOST_TOLD:,.0f}"
+
+
+def _points(ratio: float) -> str:
+    return f"{ratio * 100:.3g} points"
+
+
+def _ratio(estimate: Estimate | None) -> str:
+    if estimate is None:
+        return "unknown"
+    return f"{estimate.value * 100:.2f} % [{estimate.lower * 100:.2f}, {estimate.upper * 100:.2f}]"
+
+
+def _plain(estimate: Estimate | None) -> str:
+    if estimate is None:
+        return "unknown"
+    return f"{estimate.value:.3f} [{estimate.lower:.3f}, {estimate.upper:.3f}]"
+
+
+def _seconds(estimate: Estimate | None) -> str:
+    if estimate is None:
+        return "unknown"
+    upper = f"{estimate.upper:.3g}" if math.isfinite(estimate.upper) else "?"
+    return f"{estimate.value:.3g} s [{estimate.lower:.3g}, {upper}]"
+
+
+def _quantile(sketch: Sketch, q: float, alpha: float) -> Estimate | None:
+    if sketch.count == 0:
+        return None
+    low, high = quantile_ranks(sketch.count, q, alpha)
+    value = sketch.quantile(q)
+    lower = min(sketch.at_rank(low), value) if low >= 1 else 0.0
+    upper = max(sketch.at_rank(high), value) if high <= sketch.count else math.inf
+    return Estimate(value, lower, upper, sketch.count)

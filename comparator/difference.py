@@ -1,0 +1,188 @@
+"""The test behind errors and latency: differences of bad answers, bucket by bucket.
+
+Harm: in each bucket d = the trial's bad answers - the reference's. If the two are exchangeable, d is symmetric given
+the past, and 2 / (1 + exp(-theta d / s)) has mean <= 1 for any s and theta known before the bucket (de la Pena 1999;
+Koning 2023): no independence, no moments. Where one side has more answers it is thinned to the other's number, in
+expectation over all ways to draw them (hypergeometric): the mean of e-values is an e-value, and a draw of equal numbers
+is exactly symmetric, whatever the share. (Scaling the larger side's count down instead is symmetric only on average: it
+errs on the unsafe side when the trial has most of the traffic.)
+
+No harm: the sum of the differences less margin, with the normal mixture boundary over its own variance between buckets.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+
+import numpy as np
+from numpy.typing import NDArray
+
+from comparator.sequence import Floats, RestartingMixture, mixture_radius
+
+THETAS = np.array([0.2, 0.6, 1.4, 2.9])
+HALF_LIFE_BUCKETS = 10
+LARGE = 2.0
+MAX_LAG = 12
+_MOST_DRAWS = 4096
+
+
+def log_hypergeometric(bad: int, count: int, drawn: int) -> tuple[NDArray[np.int64], Floats]:
+    """The possible numbers of bad ones among `drawn` of `count` answers, `bad` of which are bad; log probabilities."""
+    low, high = max(0, drawn - (count - bad)), min(bad, drawn)
+    if high - low > _MOST_DRAWS:  # 12 deviations about the mean leave out less than 1e-30
+        centre, ratio = drawn * bad / count, bad / count
+        reach = 12 * math.sqrt(drawn * ratio * (1 - ratio)) + 12
+        low, high = max(low, math.floor(centre - reach)), min(high, math.ceil(centre + reach))
+    k = np.arange(low, high + 1)
+    before = k[:-1]
+    steps = np.log((bad - before) * (drawn - before)) - np.log((before + 1) * (count - bad - drawn + before + 1))
+    logs = np.concatenate([[0.0], np.cumsum(steps)])
+    logs -= logs.max()
+    return k, logs - np.log(np.sum(np.exp(logs)))
+
+
+class BurstDiscount:
+    """How much a bucket's evidence counts where the reference's own bad buckets come in runs.
+
+    kappa = 1 / (1 + 2 sum of the autocorrelations of min(d, 0)), over the lags from 1 until the first that is not
+    significant: a lasting harm on the trial's side must not be mistaken for a burst.
+    """
+
+    def __init__(self) -> None:
+        self._n = 0
+        self._sum = self._squares = 0.0
+        self._products = np.zeros(MAX_LAG)
+        self._first: list[float] = []
+        self._last: deque[float] = deque(maxlen=MAX_LAG)
+
+    def take(self, d: float) -> None:
+        """The difference of one bucket."""
+        x = min(d, 0.0)
+        for lag, earlier in enumerate(reversed(self._last)):
+            self._products[lag] += x * earlier
+        if self._n < MAX_LAG:
+            self._first.append(x)
+        self._last.append(x)
+        self._n += 1
+        self._sum += x
+        self._squares += x * x
+
+    @property
+    def kappa(self) -> float:
+        """1: no runs; towards 0: long runs."""
+        n = self._n
+        mean = self._sum / n if n else 0.0
+        spread = self._squares - n * mean * mean
+        if spread <= 1e-12 * self._squares or n < 3:
+            return 1.0
+        last = list(self._last)
+        total = 0.0
+        for lag in range(1, min(MAX_LAG, n - 1) + 1):
+            ends = 2 * self._sum - sum(self._first[:lag]) - sum(last[-lag:])
+            rho = (self._products[lag - 1] - mean * ends + (n - lag) * mean * mean) / spread
+            if rho < 1.64 / math.sqrt(n):
+                break
+            total += rho
+        return 1 / (1 + 2 * total)
+
+
+class DifferenceTest:
+    """Evidence of harm over the whole rollout, and of no harm within a mode, of one guardrail on counts.
+
+    Args:
+        restart_seconds: how often the evidence of harm restarts.
+    """
+
+    def __init__(self, restart_seconds: float) -> None:
+        self._harm = RestartingMixture(len(THETAS), restart_seconds, sums=2)
+        self._sums = np.zeros(2)  # of the excess that counts as harm, and of the answers it was found in
+        self._size = self._weight = 0.0  # running mean of |d|
+        self._burst = BurstDiscount()
+        self._was_large = False
+        self.enter()
+
+    def enter(self) -> None:
+        """Evidence of no harm begins anew: traffic is shared in another way from here on."""
+        self.buckets = 0
+        self.answers = 0  # per side
+        self._total = self._squares = 0.0
+
+    def begin(self, at: float) -> None:
+        """The rollout's data time starts here."""
+        self._harm.begin(at)
+
+    def take(
+        self,
+        at: float,
+        *,
+        bad: tuple[int, int],
+        count: tuple[int, int],
+        excess_bad: int,
+        margin_bad: int,
+    ) -> None:
+        """Take one bucket.
+
+        Args:
+            at: when it began.
+            bad: bad answers of (reference, trial).
+            count: answers of (reference, trial).
+            excess_bad: the trial's answers that are bad by the measure of `harm`.
+            margin_bad: the trial's answers that are bad by the measure of `no_harm`.
+        """
+        least = min(count)
+        if least == 0:
+            return
+        self._harm.restart(int(self._harm.due(np.array([at]))[0]), self._sums)
+        down = (least / count[0], least / count[1])
+        d = bad[1] * down[1] - bad[0] * down[0]
+        scale = max(1.0, 1.25 * self._size / self._weight) if self._weight else 1.0
+        self._harm.multiply(self._log_factors(bad, count, scale)[None, :])
+        self._was_large = abs(d / scale) > LARGE
+        fade = 0.5 ** (1 / HALF_LIFE_BUCKETS)
+        self._size, self._weight = self._size * fade + abs(d), self._weight * fade + 1.0
+        self._burst.take(d)
+        self._sums = self._sums + np.array([excess_bad * down[1] - bad[0] * down[0], least])
+        slack = margin_bad * down[1] - bad[0] * down[0]
+        self.buckets += 1
+        self.answers += least
+        self._total += slack
+        self._squares += slack * slack
+
+    def _log_factors(self, bad: tuple[int, int], count: tuple[int, int], scale: float) -> Floats:
+        drawn = min(count)
+        if count[1] >= count[0]:
+            k, logs = log_hypergeometric(bad[1], count[1], drawn)
+            x = (k - bad[0]) / scale
+        else:
+            k, logs = log_hypergeometric(bad[0], count[0], drawn)
+            x = (bad[1] - k) / scale
+        gains = self._burst.kappa * (math.log(2.0) - np.logaddexp(0.0, -THETAS[:, None] * x[None, :]))
+        if self._was_large:  # an incident counts once
+            gains[:, np.abs(x) > LARGE] = 0.0
+        weighed = gains + logs[None, :]
+        top = weighed.max(axis=1)
+        return np.asarray(top + np.log(np.sum(np.exp(weighed - top[:, None]), axis=1)))
+
+    @property
+    def log_e(self) -> float:
+        """The logarithm of the e-value against "no worse"."""
+        return self._harm.log_e
+
+    @property
+    def harm(self) -> float | None:
+        """The mean excess per answer since the leading restart; None: no bucket since."""
+        excess, answers = self._sums - self._harm.since_leader
+        return float(excess / answers) if answers > 0 else None
+
+    def slack(self, allowed: float, alpha: float, times: float = 1.0) -> float:
+        """How far the sum of differences, with its radius, is above what is allowed per answer; negative: no harm.
+
+        Args:
+            allowed: per answer, as a ratio.
+            alpha: the error rate of the statement, over all times.
+            times: as if there were so many times as many buckets like those seen.
+        """
+        mean = self._total / self.buckets if self.buckets else 0.0
+        variance = max(self._squares - self.buckets * mean * mean, 0.0) * times + 1.0
+        return self._total * times + mixture_radius(variance, alpha) - allowed * self.answers * times

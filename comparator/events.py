@@ -1,0 +1,223 @@
+"""The facts that the judge receives and the decisions that it makes.
+
+Facts about traffic are columns (numpy structured arrays), because there are many of them; facts about people and the
+registry are small frozen objects, because there are few. Nothing here knows where a fact came from.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum, IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+OBSERVATION_SCHEMA = 1
+
+
+class Role(IntEnum):
+    """Which alias's version served a request."""
+
+    CHAMPION = 0
+    CHALLENGER = 1
+    PREVIOUS = 2  # only as the reference of a watch
+
+
+class Mode(IntEnum):
+    """How the two versions shared the traffic when a request was served."""
+
+    NONE = 0  # no rollout: the champion alone
+    SHADOW = 1  # the challenger answers a copy
+    CANARY = 2  # the challenger answers a share of the clients
+    WATCH = 3  # after promotion: the previous champion answers a copy as the reference
+    FORCED = 4  # a routing rule chose the role; left out of the evidence
+
+
+class Outcome(IntEnum):
+    """What became of one exchange with a model server."""
+
+    OK = 0
+    CLIENT_ERROR = 1  # 4xx from the model server
+    SERVER_ERROR = 2  # 5xx from the model server
+    TIMEOUT = 3  # a deadline passed
+    CONNECT = 4  # no connection, or refused
+    BROKEN = 5  # the answer broke off, or was no HTTP
+    GARBAGE = 6  # 2xx, but no prediction could be read in it
+    CANCELLED = 7  # the client went away: says nothing about the version
+    LOST_RACE = 8  # the server closed an idle connection as the request was sent: says nothing about the version
+
+
+NO_EVIDENCE = frozenset({Outcome.CANCELLED, Outcome.LOST_RACE})
+"""Outcomes that neither count for nor against a version."""
+
+OBSERVATION = np.dtype(
+    [
+        ("at", "<f8"),  # seconds since the epoch, when the outcome became known
+        ("rollout_id", "<u8"),  # 0: no rollout
+        ("request_hi", "<u8"),  # the 128-bit request id, upper half
+        ("request_lo", "<u8"),
+        ("row", "<u4"),  # which row of the request; latency and outcome are told by row 0
+        ("version", "<u4"),
+        ("role", "u1"),
+        ("mode", "u1"),
+        ("attempted_both", "?"),  # the other version was asked the same request
+        ("outcome", "u1"),
+        ("first_byte", "<f4"),  # seconds until the answer's first byte; NaN: none came
+        ("latency", "<f4"),  # seconds until the answer's end (or the failure)
+        ("prediction", "<f8"),  # NaN: none
+        ("score", "<f8"),  # NaN: none
+    ]
+)
+"""One version's outcome for one row of one request. Schema version: OBSERVATION_SCHEMA."""
+
+LABEL = np.dtype([("at", "<f8"), ("request_hi", "<u8"), ("request_lo", "<u8"), ("row", "<u4"), ("label", "<f8")])
+"""Delayed ground truth for one row of one request; `at` is when it was received."""
+
+Columns = NDArray[np.void]
+
+
+def request_key(text: str) -> int:
+    """The 128-bit join key of a request id as clients write it.
+
+    A UUID is its own key; any other text is hashed (BLAKE2b, RFC 7693), so that a client's own ids can be the key too.
+    """
+    if len(text) in (32, 36):
+        try:
+            return uuid.UUID(text).int
+        except ValueError:
+            pass
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=16).digest(), "big")
+
+
+@dataclass(frozen=True, slots=True)
+class Observations:
+    """A batch of observations of one model, in order of arrival: dtype OBSERVATION, shape (n,)."""
+
+    columns: Columns
+
+
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """A batch of labels of one model, in order of arrival: dtype LABEL, shape (n,)."""
+
+    columns: Columns
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time has passed; the judge has no clock of its own."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class VersionFacts:
+    """What the registry knows of one version; `offline` are its evaluation metrics by name."""
+
+    version: int
+    offline: Mapping[str, float] = field(default_factory=dict)
+    git_sha: str | None = None
+    data_hash: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AliasesRead:
+    """The aliases as the registry names them now, and what it knows of the versions that they name."""
+
+    at: float
+    champion: int | None
+    challenger: int | None
+    previous: int | None
+    versions: Mapping[int, VersionFacts] = field(default_factory=dict)
+    ready: frozenset[int] = frozenset()  # versions whose endpoint answered its last readiness probe
+
+
+class CommandKind(str, Enum):
+    """What a person can ask for."""
+
+    SIGN_OFF = "sign_off"
+    PAUSE = "pause"
+    RESUME = "resume"
+    ABORT = "abort"
+    PROMOTE = "promote"
+    ROLL_BACK = "roll_back"
+    START = "start"  # try the challenger again that had its shot before
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A person's act. `to` is the version a rollback goes to, where the person named one."""
+
+    at: float
+    kind: CommandKind
+    actor: str
+    reason: str = ""
+    to: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerTripped:
+    """A probe after the breaker's wait found the challenger still failing, on a worker of the data plane."""
+
+    at: float
+    rollout_id: int
+    failed: int
+    seen: int
+
+
+@dataclass(frozen=True, slots=True)
+class AliasMove:
+    """One move of @champion: from the version expected there to another."""
+
+    expected: int
+    to: int
+
+
+class DecisionKind(str, Enum):
+    """What the judge decides, or takes note of."""
+
+    HOLD = "hold"  # a challenger was named, but its rollout may not start yet
+    START = "start"
+    ADVANCE = "advance"
+    AWAIT_SIGN_OFF = "await_sign_off"
+    PROMOTE = "promote"
+    ROLL_BACK = "roll_back"
+    MOVED = "moved"  # the registry confirmed our move of @champion, or the clean-up after a rollback
+    FINISH = "finish"  # the watch is over
+    ABORT = "abort"
+    SUPERSEDE = "supersede"  # another challenger was named in mid-rollout
+    FOREIGN_MOVE = "foreign_move"  # somebody else moved @champion
+    RETRY = "retry"  # a person gives a version that had its shot another one
+    PAUSE = "pause"
+    RESUME = "resume"
+
+
+JUDGE = "titleshot"
+"""The actor of a decision that nobody but the judge made."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """One decision, with all that it rests on. Recorded in the ledger, then received back by the state machine.
+
+    `evidence` is plain data (str, float, int, bool, None, lists, dicts), as `Report.as_data` gives it.
+    """
+
+    kind: DecisionKind
+    at: float
+    rollout_id: int  # 0: not about a rollout
+    version: int  # on trial; for moves of the title without a rollout the version moved to
+    reason: str
+    actor: str = JUDGE
+    phase: str = ""  # the phase that it leads to (a Phase value), where it is about a rollout
+    step: int = -1  # the step that it enters
+    move: AliasMove | None = None
+    trigger: str = ""  # the guardrail that tipped it
+    policy_digest: str = ""
+    evidence: Mapping[str, object] = field(default_factory=dict)
+
+
+Fact = Observations | Labels | Tick | AliasesRead | Command | BreakerTripped | Decision

@@ -1,0 +1,266 @@
+"""The evidence of one rollout: every guardrail's tests, combined into a report.
+
+Evidence of harm runs through the whole rollout, over all modes; evidence of no harm on errors and latency is taken
+anew in each mode, that on precision stands once it is proven. All of it depends on data time and the order of the
+facts, never on how they were cut into batches.
+
+Combination: the mean of the guardrails' e-values is an e-value under any dependence (Vovk and Wang 2021). A guardrail
+counts only while the harm estimated since its leading restart is at least half its margin, so that a trivial difference
+never rolls back merely because traffic is large; leaving some out makes the mean smaller, never larger.
+
+Not here yet: a sample-ratio test of the canary's split, and limits on shed copies.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from comparator import assess
+from comparator.answers import counted_latency, first_rows
+from comparator.assess import Counts, Finding, Moment
+from comparator.buckets import Bucket, Buckets
+from comparator.difference import DifferenceTest
+from comparator.events import Mode
+from comparator.gate import offline_precision
+from comparator.guardrail import GuardrailReport, Verdict, overall
+from comparator.policy import Metric, Policy
+from comparator.precision import PAIR_MODES, PrecisionTest
+from comparator.sequence import as_e
+
+if TYPE_CHECKING:
+    from comparator.events import Columns
+    from comparator.pairing import Joined
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The evidence at one moment.
+
+    Args:
+        at: seconds since the epoch.
+        mode: how traffic is shared.
+        verdict: FAIL: roll back. PASS: all that this step needs is there, but for its minimum duration.
+        reason: one plain sentence.
+        blame: the guardrail that tipped a FAIL, else "".
+        answers: of the trial version in this step.
+        combined_e: the mean of the guardrails' e-values.
+        threshold: 1 / alpha.
+        guardrails: in the policy's order.
+        missing: what a pass still needs besides the guardrails.
+        seconds_left: about how long all that is missing takes at the present rate; None: nothing, or it cannot be
+            told.
+        coverage: shares labelled of the reference's positives, and of those that only the trial version predicted, in
+            shadow.
+        left_out: observations that are no evidence, by reason.
+    """
+
+    at: float
+    mode: Mode
+    verdict: Verdict
+    reason: str
+    blame: str
+    answers: int
+    combined_e: float
+    threshold: float
+    guardrails: tuple[GuardrailReport, ...]
+    missing: tuple[str, ...]
+    seconds_left: float | None
+    coverage: tuple[float, float] | None
+    left_out: Mapping[str, int]
+
+    def as_data(self) -> dict[str, object]:
+        """Plain data: no NaN, no infinity."""
+        return {
+            "at": self.at,
+            "mode": self.mode.name.lower(),
+            "verdict": self.verdict.value,
+            "reason": self.reason,
+            "blame": self.blame,
+            "answers": self.answers,
+            "combined_e": self.combined_e,
+            "threshold": self.threshold,
+            "guardrails": [rail.as_data() for rail in self.guardrails],
+            "missing": list(self.missing),
+            "seconds_left": self.seconds_left,
+            "coverage": list(self.coverage) if self.coverage is not None else None,
+            "left_out": dict(self.left_out),
+        }
+
+
+class Evidence:
+    """Takes the facts of one rollout.
+
+    Args:
+        policy: the rollout's.
+        trial: the version on trial.
+        reference: the version it is compared with. Sides are told by version, not by role: in a watch the trial
+            version is the champion.
+        offline: the trial version's offline metrics.
+    """
+
+    def __init__(self, policy: Policy, *, trial: int, reference: int, offline: Mapping[str, float]) -> None:
+        self._policy = policy
+        self._trial = trial
+        self._reference = reference
+        self._offline = offline_precision(offline)
+        self._mode = Mode.NONE
+        self._entered_at = self._mode_at = self._began_at = 0.0
+        self._answers = 0
+        self._counts = (Counts(), Counts())
+        self._left_out = dict.fromkeys(("other_version", "other_mode", "unpaired", "bad_latency"), 0)
+        rails = policy.guardrails
+        self._latency = [rail for rail in rails if rail.metric is Metric.LATENCY]
+        self._buckets = Buckets(policy, self._latency)
+        self._errors = DifferenceTest(policy.restart_seconds)
+        self._slow = [DifferenceTest(policy.restart_seconds) for _ in self._latency]
+        rail = policy.guardrail(Metric.PRECISION)
+        self._precision = PrecisionTest(policy, rail, (trial, reference), self._offline) if rail is not None else None
+
+    # ---- facts
+
+    def enter(self, mode: Mode, at: float) -> None:
+        """A step begins."""
+        if self._mode is Mode.NONE:
+            self._began_at = at
+            for test in (self._errors, *self._slow):
+                test.begin(at)
+            if self._precision is not None:
+                self._precision.begin(at)
+        if mode is not self._mode:
+            self._mode, self._mode_at = mode, at
+            self._counts = (Counts(), Counts())
+            for test in (self._errors, *self._slow):
+                test.enter()
+        self._entered_at = at
+        self._answers = 0
+        self._buckets.drop_open()
+
+    def observe(self, columns: Columns) -> None:
+        """Take this rollout's observations, dtype OBSERVATION, in order of arrival."""
+        answers = first_rows(columns)
+        ours, theirs = answers["version"] == self._trial, answers["version"] == self._reference
+        known = (ours | theirs) & np.isfinite(answers["at"])
+        now = known & (answers["mode"] == self._mode)
+        counted = now & answers["attempted_both"] if self._mode in PAIR_MODES else now
+        self._left_out["other_version"] += int(np.count_nonzero(~known))
+        self._left_out["other_mode"] += int(np.count_nonzero(known & ~now))
+        self._left_out["unpaired"] += int(np.count_nonzero(now & ~counted))
+        answers, ours = answers[counted], ours[counted]
+        latency, told = counted_latency(answers)
+        self._left_out["bad_latency"] += int(np.count_nonzero(~(np.isfinite(latency) & (latency >= 0))))
+        for counts, mine in zip(self._counts, (~ours, ours), strict=True):
+            counts.answers += int(np.count_nonzero(mine))
+            counts.failed += int(np.count_nonzero(answers["outcome"][mine]))
+            counts.latency.add(latency[mine & told])
+        self._answers += int(np.count_nonzero(ours))
+        for bucket in self._buckets.add(answers, ours):
+            self._take(bucket)
+
+    def label(self, joined: Joined) -> None:
+        """Take what labels completed of this rollout's requests."""
+        if self._precision is not None:
+            self._precision.take(joined)
+
+    def _take(self, bucket: Bucket) -> None:
+        failed = (bucket.failed[0], bucket.failed[1])
+        count = (bucket.count[0], bucket.count[1])
+        self._errors.take(bucket.began, bad=failed, count=count, excess_bad=failed[1], margin_bad=failed[1])
+        for test, slow in zip(self._slow, bucket.slow, strict=True):
+            if slow is not None:
+                test.take(
+                    bucket.began,
+                    bad=(slow.slow[0], slow.slow[1]),
+                    count=(slow.count[0], slow.count[1]),
+                    excess_bad=slow.trial_half,
+                    margin_bad=slow.trial_margin,
+                )
+
+    # ---- the report
+
+    def report(self, at: float) -> Report:
+        """The evidence as it stands at `at` (seconds since the epoch)."""
+        policy = self._policy
+        now = Moment(at, self._mode, self._mode_at, self._began_at)
+        findings = self._findings(now)
+        threshold = 1 / policy.alpha
+        alone = threshold * len(findings)
+        blamed = self._blamed(findings)
+        rails = tuple(
+            found.report(
+                harmed=blamed is not None and (found is blamed or (found.harmful and found.log_e >= math.log(alone))),
+                threshold=alone,
+            )
+            for found in findings
+        )
+        missing, waits = self._missing(at)
+        verdict = overall([rail.verdict for rail in rails] + [Verdict.INCONCLUSIVE] * bool(missing))
+        left = assess.longest(waits + [rail.seconds_left for rail in rails if rail.missing])
+        return Report(
+            at=at,
+            mode=self._mode,
+            verdict=verdict,
+            reason=_reason(verdict, rails, missing, left, blamed),
+            blame=blamed.rail.name if blamed is not None else "",
+            answers=self._answers,
+            combined_e=as_e(_log_mean([found.log_e for found in findings], len(findings))),
+            threshold=threshold,
+            guardrails=rails,
+            missing=missing,
+            seconds_left=left if verdict is Verdict.INCONCLUSIVE else None,
+            coverage=self._precision.coverage if self._precision is not None else None,
+            left_out=dict(self._left_out),
+        )
+
+    def _findings(self, now: Moment) -> list[Finding]:
+        findings: list[Finding] = []
+        slow = iter(self._slow)
+        for rail in self._policy.guardrails:
+            if rail.metric is Metric.LATENCY:
+                findings.append(assess.latency(self._policy, rail, next(slow), self._counts, now))
+            elif rail.metric is Metric.ERROR_RATE:
+                findings.append(assess.errors(self._policy, rail, self._errors, self._counts, now))
+            elif self._precision is not None:
+                findings.append(assess.precision(self._policy, rail, self._precision, self._offline, now))
+        return findings
+
+    def _blamed(self, findings: list[Finding]) -> Finding | None:
+        """The guardrail to blame, if the evidence of harm is enough."""
+        harmful = [found for found in findings if found.harmful]
+        if not harmful or _log_mean([found.log_e for found in harmful], len(findings)) < -math.log(self._policy.alpha):
+            return None
+        return max(harmful, key=lambda found: found.log_e)
+
+    def _missing(self, at: float) -> tuple[tuple[str, ...], list[float | None]]:
+        need = self._policy.min_answers
+        if self._answers >= need:
+            return (), []
+        elapsed = at - self._entered_at
+        wait = elapsed * (need - self._answers) / self._answers if self._answers and elapsed > 0 else None
+        return (f"{need - self._answers:,} more answers of {need:,} in this step",), [wait]
+
+
+def _log_mean(logs: list[float], count: int) -> float:
+    """log(sum(exp(logs)) / count)."""
+    top = max(logs)
+    return top + math.log(sum(math.exp(each - top) for each in logs) / count)
+
+
+def _reason(
+    verdict: Verdict,
+    rails: tuple[GuardrailReport, ...],
+    missing: tuple[str, ...],
+    left: float | None,
+    blamed: Finding | None,
+) -> str:
+    if blamed is not None:
+        return next(rail.reason for rail in rails if rail.name == blamed.rail.name)
+    if verdict is Verdict.PASS:
+        return "; ".join(rail.reason for rail in rails)
+    waiting = [f"{rail.name}: {' and '.join(rail.missing)}" for rail in rails if rail.missing]
+    about = f", about {left:,.0f} s more at this rate" if left is not None else ""
+    return f"waiting for {'; '.join([*missing, *waiting])}{about}"

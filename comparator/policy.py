@@ -1,0 +1,233 @@
+"""The policy of a rollout: its steps, its guardrails, and every number the judge uses.
+
+An illegal policy cannot be constructed: `PolicyError` says which field, and what was expected.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from enum import Enum
+
+
+class PolicyError(ValueError):
+    """A policy that makes no sense; `where` is the field's path within the policy."""
+
+    def __init__(self, where: str, expected: str) -> None:
+        super().__init__(f"{where}: {expected}")
+        self.where = where
+        self.expected = expected
+
+
+class StepKind(str, Enum):
+    """What happens during a step."""
+
+    SHADOW = "shadow"
+    CANARY = "canary"
+    PROMOTE = "promote"
+    WATCH = "watch"
+
+
+class Metric(str, Enum):
+    """What a guardrail looks at."""
+
+    PRECISION = "precision"
+    LATENCY = "latency"
+    ERROR_RATE = "error_rate"
+
+
+class Gate(str, Enum):
+    """What a challenger must show before its rollout may start."""
+
+    OFF = "off"
+    OFFLINE = "offline"  # lineage and offline metrics on the version, no worse than the champion's
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step: its kind, its share in integer percent, and for how long at least."""
+
+    kind: StepKind
+    percent: int = 100  # shadow: of the traffic mirrored; canary: answered by the challenger; watch: mirrored
+    min_seconds: float = 0.0
+    sign_off: bool = False  # promote only
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.percent <= 100:
+            raise PolicyError(self.kind.value, f"expected an integer percent from 1 to 100, not {self.percent}")
+        if self.kind is StepKind.CANARY and self.percent > 99:
+            raise PolicyError(
+                "canary", "expected at most 99 percent: without a champion there is nothing to compare with"
+            )
+        if not 0 <= self.min_seconds < float("inf"):
+            raise PolicyError("for", f"expected a duration of 0 or more, not {self.min_seconds} seconds")
+        if self.sign_off and self.kind is not StepKind.PROMOTE:
+            raise PolicyError("sign_off", "only a promote step waits for a sign-off")
+
+
+@dataclass(frozen=True, slots=True)
+class Guardrail:
+    """One metric that the challenger must hold against the champion, within a margin.
+
+    Args:
+        metric: what is compared.
+        margin: how much worse is still no harm. Precision and error rate: absolute, as a ratio (0.02 is 2 points).
+            Latency: relative to the champion's quantile (0.10 is 10 percent).
+        quantile: latency only: which quantile is held.
+        offline_tolerance: precision only: how far live precision may fall below the offline promise; None: the
+            promise is not checked.
+    """
+
+    metric: Metric
+    margin: float
+    quantile: float | None = None
+    offline_tolerance: float | None = None
+
+    def __post_init__(self) -> None:
+        upper = 10.0 if self.metric is Metric.LATENCY else 1.0
+        if not 0 < self.margin <= upper:
+            raise PolicyError(f"{self.name}.margin", f"expected more than 0 and at most {upper:g}, not {self.margin}")
+        if (self.metric is Metric.LATENCY) != (self.quantile is not None):
+            raise PolicyError(f"{self.name}.quantile", "a latency guardrail names its quantile, no other has one")
+        if self.quantile is not None and not 0.5 <= self.quantile <= 0.999:
+            raise PolicyError(f"{self.name}.quantile", f"expected 0.5 to 0.999, not {self.quantile}")
+        if self.offline_tolerance is not None:
+            if self.metric is not Metric.PRECISION:
+                raise PolicyError(f"{self.name}.offline_tolerance", "only precision has an offline promise")
+            if not 0 < self.offline_tolerance < 1:
+                raise PolicyError(f"{self.name}.offline_tolerance", "expected more than 0 and less than 1")
+
+    @property
+    def name(self) -> str:
+        """As people write it: precision, error_rate, p99_latency."""
+        if self.metric is Metric.LATENCY:
+            digits = f"{(self.quantile or 0.0) * 100:.10g}".replace(".", "_")
+            return f"p{digits}_latency"
+        return str(self.metric.value)
+
+
+DEFAULT_GUARDRAILS = (
+    Guardrail(Metric.PRECISION, margin=0.02, offline_tolerance=0.05),
+    Guardrail(Metric.LATENCY, margin=0.10, quantile=0.99),
+    Guardrail(Metric.ERROR_RATE, margin=0.005),
+)
+
+HOUR = 3600.0
+
+DEFAULT_STEPS = (
+    Step(StepKind.SHADOW, 100, 24 * HOUR),
+    Step(StepKind.CANARY, 10, HOUR),
+    Step(StepKind.CANARY, 50, HOUR),
+    Step(StepKind.PROMOTE, sign_off=True),
+    Step(StepKind.WATCH, 100, 24 * HOUR),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """All that a rollout is judged by. Defaults are meant for production.
+
+    Args:
+        steps: in order. Without a promote step the challenger is compared and guarded, never promoted.
+        guardrails: at least one, each metric (and latency quantile) once.
+        alpha: the probability of rolling back a harmless challenger, over the whole rollout, however often one looks.
+        gate: what the challenger must show before it may start.
+        bucket_seconds: the length of a time bucket for errors and latency.
+        bucket_min_answers: a bucket stays open until each side has so many answers.
+        min_buckets: closed buckets before no harm on errors or latency may be said.
+        min_answers: the challenger's answers in a step before it may pass.
+        min_labelled_positives: the challenger's labelled positives before precision may pass.
+        block_requests: requests per block of the precision test in shadow.
+        restart_seconds: how often the tests restart, to find late regressions.
+        tau_window_seconds: past span that the champion's latency quantile is taken from.
+        tau_lag_seconds: the most recent span left out of it.
+        coverage_ratio: labels must reach the challenger-only positives at least so often, relative to the champion's.
+        label_retention_seconds: how long predictions and labels wait for one another.
+    """
+
+    steps: tuple[Step, ...] = DEFAULT_STEPS
+    guardrails: tuple[Guardrail, ...] = DEFAULT_GUARDRAILS
+    alpha: float = 0.05
+    gate: Gate = Gate.OFFLINE
+    bucket_seconds: float = 10.0
+    bucket_min_answers: int = 10
+    min_buckets: int = 30
+    min_answers: int = 1000
+    min_labelled_positives: int = 100
+    block_requests: int = 8
+    restart_seconds: float = 600.0
+    tau_window_seconds: float = 600.0
+    tau_lag_seconds: float = 60.0
+    coverage_ratio: float = 0.5
+    label_retention_seconds: float = field(default=7 * 24 * HOUR)
+
+    def __post_init__(self) -> None:
+        self._check_steps()
+        if not self.guardrails:
+            raise PolicyError("guardrails", "expected at least one")
+        names = [guardrail.name for guardrail in self.guardrails]
+        if len(set(names)) != len(names):
+            raise PolicyError("guardrails", "expected each guardrail once")
+        if not 0 < self.alpha <= 0.5:
+            raise PolicyError("alpha", f"expected more than 0 and at most 0.5, not {self.alpha}")
+        for name in ("bucket_seconds", "restart_seconds", "tau_window_seconds", "label_retention_seconds"):
+            if not 0 < getattr(self, name) < float("inf"):
+                raise PolicyError(name, "expected a duration of more than 0")
+        if not 0 <= self.tau_lag_seconds < float("inf"):
+            raise PolicyError("tau_lag_seconds", "expected a duration of 0 or more")
+        for name in ("bucket_min_answers", "min_buckets", "min_answers", "min_labelled_positives"):
+            if getattr(self, name) < 1:
+                raise PolicyError(name, "expected at least 1")
+        if self.block_requests < 2:
+            raise PolicyError("block_requests", "expected at least 2")
+        if not 0 <= self.coverage_ratio <= 1:
+            raise PolicyError("coverage_ratio", "expected 0 to 1")
+
+    def _check_steps(self) -> None:
+        if not self.steps:
+            raise PolicyError("rollout", "expected at least one step")
+        kinds = [step.kind for step in self.steps]
+        if kinds.count(StepKind.PROMOTE) > 1 or kinds.count(StepKind.WATCH) > 1:
+            raise PolicyError("rollout", "expected at most one promote step and one watch step")
+        if StepKind.PROMOTE in kinds:
+            at = kinds.index(StepKind.PROMOTE)
+            if at == 0:
+                raise PolicyError(
+                    "rollout", "expected a shadow or canary step before promote: no evidence is never a pass"
+                )
+            if kinds[at + 1 :] not in ([], [StepKind.WATCH]):
+                raise PolicyError("rollout", "expected nothing but a watch step after promote")
+        elif StepKind.WATCH in kinds:
+            raise PolicyError("rollout", "expected a promote step before watch")
+        shares = [step.percent for step in self.steps if step.kind is StepKind.CANARY]
+        if shares != sorted(shares):
+            raise PolicyError("rollout", f"expected canary shares that grow, not {shares}")
+        if StepKind.CANARY in kinds and StepKind.SHADOW in kinds[kinds.index(StepKind.CANARY) :]:
+            raise PolicyError("rollout", "expected shadow steps before canary steps")
+
+    @property
+    def promotes(self) -> bool:
+        """Whether the judge may promote by itself (or after a sign-off)."""
+        return any(step.kind is StepKind.PROMOTE for step in self.steps)
+
+    def guardrail(self, metric: Metric) -> Guardrail | None:
+        """The (first) guardrail on this metric."""
+        return next((guardrail for guardrail in self.guardrails if guardrail.metric is metric), None)
+
+    @classmethod
+    def from_canonical(cls, text: str) -> Policy:
+        """The policy that `canonical` wrote down; PolicyError or TypeError where it is not one."""
+        data = json.loads(text)
+        steps = tuple(Step(**{**step, "kind": StepKind(step["kind"])}) for step in data.pop("steps"))
+        guardrails = tuple(Guardrail(**{**rail, "metric": Metric(rail["metric"])}) for rail in data.pop("guardrails"))
+        return cls(steps=steps, guardrails=guardrails, gate=Gate(data.pop("gate")), **data)
+
+    def canonical(self) -> str:
+        """Canonical JSON with all defaults filled in: sorted keys, no spaces."""
+        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the canonical JSON, in hex."""
+        return hashlib.sha256(self.canonical().encode()).hexdigest()

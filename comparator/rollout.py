@@ -1,0 +1,294 @@
+"""One challenger's way through the steps: the state machine. The only place where phases change.
+
+A rollout proposes decisions (`propose`); a proposal changes nothing until it is received back (`apply`), after whoever
+drives the machine has recorded it. A restart applies the recorded facts in their order and arrives at the same state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from comparator.events import JUDGE, AliasMove, Decision, DecisionKind, Mode
+from comparator.evidence import Evidence, Report
+from comparator.guardrail import Verdict
+from comparator.policy import Policy, Step, StepKind
+
+if TYPE_CHECKING:
+    from comparator.events import BreakerTripped, Columns, VersionFacts
+    from comparator.pairing import Joined
+
+
+class Phase(str, Enum):
+    """Where a rollout stands."""
+
+    HELD = "held"  # named, but not started: gate or endpoint
+    SHADOW = "shadow"
+    CANARY = "canary"
+    SIGN_OFF = "sign_off"  # passed, waiting for a person; still compared and guarded
+    PROMOTING = "promoting"  # decided; the registry has yet to confirm
+    WATCH = "watch"
+    ROLLING_BACK = "rolling_back"  # decided; the registry has yet to confirm
+    PROMOTED = "promoted"
+    ROLLED_BACK = "rolled_back"
+    ABORTED = "aborted"
+    SUPERSEDED = "superseded"
+
+
+TERMINAL = frozenset({Phase.PROMOTED, Phase.ROLLED_BACK, Phase.ABORTED, Phase.SUPERSEDED})
+COMPARED = frozenset({Phase.SHADOW, Phase.CANARY, Phase.SIGN_OFF, Phase.PROMOTING, Phase.WATCH})
+"""Phases in which evidence is taken and harm rolls back."""
+
+_BEFORE_TITLE = (Phase.HELD, Phase.SHADOW, Phase.CANARY, Phase.SIGN_OFF)
+
+TRANSITIONS: dict[tuple[Phase, DecisionKind], frozenset[Phase]] = {
+    (Phase.HELD, DecisionKind.HOLD): frozenset({Phase.HELD}),
+    (Phase.HELD, DecisionKind.START): frozenset({Phase.SHADOW, Phase.CANARY}),
+    (Phase.SHADOW, DecisionKind.ADVANCE): frozenset({Phase.SHADOW, Phase.CANARY}),
+    (Phase.CANARY, DecisionKind.ADVANCE): frozenset({Phase.CANARY}),
+    (Phase.SHADOW, DecisionKind.AWAIT_SIGN_OFF): frozenset({Phase.SIGN_OFF}),
+    (Phase.CANARY, DecisionKind.AWAIT_SIGN_OFF): frozenset({Phase.SIGN_OFF}),
+    (Phase.SHADOW, DecisionKind.PROMOTE): frozenset({Phase.PROMOTING}),
+    (Phase.CANARY, DecisionKind.PROMOTE): frozenset({Phase.PROMOTING}),
+    (Phase.SIGN_OFF, DecisionKind.PROMOTE): frozenset({Phase.PROMOTING}),
+    (Phase.PROMOTING, DecisionKind.MOVED): frozenset({Phase.WATCH, Phase.PROMOTED}),
+    (Phase.WATCH, DecisionKind.FINISH): frozenset({Phase.PROMOTED}),
+    **{
+        (phase, DecisionKind.ROLL_BACK): frozenset({Phase.ROLLING_BACK})
+        for phase in (*_BEFORE_TITLE, Phase.PROMOTING, Phase.WATCH)
+    },
+    (Phase.ROLLING_BACK, DecisionKind.MOVED): frozenset({Phase.ROLLED_BACK}),
+    **{(phase, DecisionKind.ABORT): frozenset({Phase.ABORTED}) for phase in _BEFORE_TITLE},
+    **{(phase, DecisionKind.SUPERSEDE): frozenset({Phase.SUPERSEDED}) for phase in _BEFORE_TITLE},
+    **{(phase, DecisionKind.FOREIGN_MOVE): frozenset({Phase.ABORTED}) for phase in Phase if phase not in TERMINAL},
+}
+"""Every legal change of phase: (phase, decision) -> the phases that the decision may lead to."""
+
+_STEP_PHASE = {StepKind.SHADOW: Phase.SHADOW, StepKind.CANARY: Phase.CANARY, StepKind.WATCH: Phase.WATCH}
+_STEP_MODE = {StepKind.SHADOW: Mode.SHADOW, StepKind.CANARY: Mode.CANARY, StepKind.WATCH: Mode.WATCH}
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What a rollout is about besides the version on trial; recorded as the evidence of HOLD and START."""
+
+    reference: int  # the version it is compared with
+    offline: Mapping[str, float]  # the evaluation metrics that the registry had for the version on trial
+
+    def as_data(self) -> dict[str, object]:
+        """Plain data for the ledger."""
+        return {"reference": self.reference, "offline": dict(self.offline)}
+
+    @classmethod
+    def from_data(cls, data: Mapping[str, object]) -> Subject:
+        """Read back what `as_data` wrote."""
+        reference, offline = data["reference"], data["offline"]
+        if not isinstance(reference, int) or not isinstance(offline, Mapping):
+            raise TypeError(f"not the subject of a rollout: {data!r}")
+        return cls(reference, {str(name): float(value) for name, value in offline.items()})
+
+
+class IllegalTransition(Exception):
+    """A decision that the table does not know; the ledger and the code disagree."""
+
+
+class Rollout:
+    """The state of one rollout.
+
+    Args:
+        rollout_id: microseconds since the epoch when the challenger was named; unique per model.
+        policy: pinned for the whole rollout.
+        challenger: the version on trial, with its offline metrics.
+        reference: the version it is compared with (the champion when the rollout began).
+    """
+
+    def __init__(self, rollout_id: int, policy: Policy, challenger: VersionFacts, reference: int) -> None:
+        self.rollout_id = rollout_id
+        self.policy = policy
+        self.version = challenger.version
+        self.reference = reference
+        self.phase = Phase.HELD
+        self.paused = False
+        self.hold_reason = ""
+        self.step = -1
+        self.step_began_at = 0.0
+        self.last: Decision | None = None
+        self.cap = 100  # a share lowered by hand while the rollout runs
+        self.move: AliasMove | None = None
+        self.subject = Subject(reference, challenger.offline)
+        self.evidence = Evidence(policy, trial=self.version, reference=reference, offline=challenger.offline)
+        self._report: Report | None = None
+
+    # ---- what the world needs to know
+
+    @property
+    def active(self) -> bool:
+        """Whether this rollout is still under way."""
+        return self.phase not in TERMINAL
+
+    @property
+    def current_step(self) -> Step | None:
+        """The step whose traffic is on now, if any."""
+        return self.policy.steps[self.step] if self.step >= 0 else None
+
+    @property
+    def mode(self) -> Mode:
+        """How traffic is shared in this phase."""
+        step = self.current_step
+        if step is None or self.phase not in COMPARED:
+            return Mode.NONE
+        return _STEP_MODE[step.kind]
+
+    @property
+    def percent(self) -> int:
+        """The share in effect, in integer percent: the step's, or less where it was lowered by hand."""
+        step = self.current_step
+        return 0 if step is None or self.phase not in COMPARED else min(step.percent, self.cap)
+
+    def report(self, at: float) -> Report:
+        """The evidence as it stands at `at` (seconds since the epoch)."""
+        if self._report is None or self._report.at != at:
+            self._report = self.evidence.report(at)
+        return self._report
+
+    # ---- facts
+
+    def observe(self, columns: Columns, joined: Joined) -> None:
+        """Take observations of this rollout (others are left out) and the labels that they met."""
+        if self.phase in COMPARED:
+            self._report = None
+            self.evidence.observe(columns[columns["rollout_id"] == np.uint64(self.rollout_id)])
+            self.label(joined)
+
+    def label(self, joined: Joined) -> None:
+        """Take labels joined to predictions; those of other rollouts are left out."""
+        if self.phase in COMPARED:
+            self._report = None
+            self.evidence.label(joined.of_rollout(self.rollout_id))
+
+    # ---- proposals
+
+    def propose(self, at: float) -> Decision | None:
+        """What the evidence calls for at `at`, or None. Precedence: harm, then time, then proof."""
+        if self.phase not in COMPARED:
+            return None
+        report = self.report(at)
+        if report.verdict is Verdict.FAIL:
+            return self.roll_back(at, report.reason, trigger=report.blame)
+        step = self.current_step
+        if step is None or self.paused or report.verdict is not Verdict.PASS:
+            return None
+        if at - self.step_began_at < step.min_seconds:
+            return None
+        if self.phase is Phase.WATCH:
+            return self._decision(DecisionKind.FINISH, at, report.reason, Phase.PROMOTED)
+        if self.phase in (Phase.SHADOW, Phase.CANARY):
+            return self._forward(at, report.reason)
+        return None
+
+    def on_breaker(self, fact: BreakerTripped) -> Decision | None:
+        """The data plane cut the challenger off and a probe found it still failing."""
+        if self.phase not in COMPARED or fact.rollout_id != self.rollout_id:
+            return None
+        reason = (
+            f"circuit breaker: {fact.failed} of its last {fact.seen} answers failed, and a probe after the wait too"
+        )
+        return self.roll_back(fact.at, reason, trigger="breaker")
+
+    def start(self, at: float, reason: str, actor: str = JUDGE) -> Decision:
+        """Enter the first step."""
+        return replace(self._decision(DecisionKind.START, at, reason, self._phase_of(0), actor), step=0)
+
+    def hold(self, at: float, reason: str) -> Decision:
+        """Say why the first step may not be entered yet."""
+        return self._decision(DecisionKind.HOLD, at, reason, Phase.HELD)
+
+    def promote(self, at: float, reason: str, actor: str = JUDGE) -> Decision:
+        """Call for @champion to be moved here."""
+        decision = self._decision(DecisionKind.PROMOTE, at, reason, Phase.PROMOTING, actor)
+        return replace(decision, move=AliasMove(expected=self.reference, to=self.version))
+
+    def roll_back(self, at: float, reason: str, actor: str = JUDGE, trigger: str = "") -> Decision:
+        """Take the challenger out; where it has, or may have, the title already, @champion goes back."""
+        decision = self._decision(DecisionKind.ROLL_BACK, at, reason, Phase.ROLLING_BACK, actor)
+        titled = self.phase in (Phase.PROMOTING, Phase.WATCH)
+        move = AliasMove(expected=self.version, to=self.reference) if titled else None
+        return replace(decision, move=move, trigger=trigger)
+
+    def end(self, kind: DecisionKind, at: float, reason: str, actor: str = JUDGE) -> Decision:
+        """Abort or supersede."""
+        phase = Phase.SUPERSEDED if kind is DecisionKind.SUPERSEDE else Phase.ABORTED
+        return self._decision(kind, at, reason, phase, actor)
+
+    def toggle(self, kind: DecisionKind, at: float, reason: str, actor: str) -> Decision:
+        """Pause or resume: nothing advances while paused, harm still rolls back."""
+        return self._decision(kind, at, reason, self.phase, actor)
+
+    def moved(self, at: float, reason: str, actor: str = JUDGE) -> Decision:
+        """The registry confirmed what PROMOTING or ROLLING_BACK waited for."""
+        if self.phase is Phase.ROLLING_BACK:
+            return replace(self._decision(DecisionKind.MOVED, at, reason, Phase.ROLLED_BACK, actor), move=self.move)
+        watch = next((i for i, step in enumerate(self.policy.steps) if step.kind is StepKind.WATCH), -1)
+        phase = Phase.PROMOTED if watch < 0 else Phase.WATCH
+        return replace(self._decision(DecisionKind.MOVED, at, reason, phase, actor), step=watch, move=self.move)
+
+    # ---- what was recorded becomes so
+
+    def apply(self, decision: Decision) -> None:
+        """Change phase as a recorded decision says.
+
+        Raises:
+            IllegalTransition: the table has no such change of phase.
+        """
+        if decision.kind in (DecisionKind.PAUSE, DecisionKind.RESUME):
+            self.paused = decision.kind is DecisionKind.PAUSE
+            self.last = decision
+            return
+        target = Phase(decision.phase)
+        if target not in TRANSITIONS.get((self.phase, decision.kind), frozenset()):
+            raise IllegalTransition(f"{decision.kind.value} from {self.phase.value} to {target.value}")
+        self.phase = target
+        self.last = decision
+        self.hold_reason = decision.reason if decision.kind is DecisionKind.HOLD else ""
+        self.move = decision.move
+        self._report = None
+        if decision.step >= 0 and decision.step != self.step:
+            self.step = decision.step
+            self.step_began_at = decision.at
+            self.cap = 100
+            self.evidence.enter(_STEP_MODE[self.policy.steps[self.step].kind], decision.at)
+
+    # ---- inside
+
+    def _phase_of(self, index: int) -> Phase:
+        return _STEP_PHASE[self.policy.steps[index].kind]
+
+    def _forward(self, at: float, reason: str) -> Decision | None:
+        following = self.step + 1
+        if following >= len(self.policy.steps):
+            return None  # a manual split: compared and guarded, never promoted by itself
+        step = self.policy.steps[following]
+        if step.kind is not StepKind.PROMOTE:
+            decision = self._decision(DecisionKind.ADVANCE, at, reason, self._phase_of(following))
+            return replace(decision, step=following)
+        if step.sign_off:
+            return self._decision(DecisionKind.AWAIT_SIGN_OFF, at, reason, Phase.SIGN_OFF)
+        return self.promote(at, reason)
+
+    def _decision(self, kind: DecisionKind, at: float, reason: str, phase: Phase, actor: str = JUDGE) -> Decision:
+        compared = self.phase in COMPARED
+        return Decision(
+            kind=kind,
+            at=at,
+            rollout_id=self.rollout_id,
+            version=self.version,
+            reason=reason,
+            actor=actor,
+            phase=phase.value,
+            policy_digest=self.policy.digest,
+            evidence=self.report(at).as_data() if compared else self.subject.as_data(),
+        )

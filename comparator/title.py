@@ -1,0 +1,371 @@
+"""Who holds one model's title: the aliases as last read, the rollout under way, and the versions that had their shot.
+
+`receive` takes every fact about the model, in order, and returns the decisions that the fact calls for. They change
+nothing until they are received back as facts, which whoever drives this does once they are recorded.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from comparator import gate
+from comparator.acts import Refused, asked_for
+from comparator.events import (
+    AliasesRead,
+    AliasMove,
+    BreakerTripped,
+    Command,
+    Decision,
+    DecisionKind,
+    Labels,
+    Mode,
+    Observations,
+    Role,
+    Tick,
+    VersionFacts,
+)
+from comparator.guardrail import Verdict
+from comparator.pairing import Pairing
+from comparator.policy import Policy
+from comparator.rollout import Phase, Rollout, Subject
+from comparator.scoreboard import Scoreboard
+
+if TYPE_CHECKING:
+    from comparator.events import Fact
+
+REGISTRY = "registry"
+"""The actor of what somebody did in the registry, by hand."""
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """Who serves one model's traffic, as the routes should have it."""
+
+    champion: int | None
+    other: int | None = None  # the challenger; in a watch the previous champion
+    other_role: Role = Role.CHALLENGER
+    mode: Mode = Mode.NONE
+    rollout_id: int = 0
+    share: int = 0  # percent of the clients answered by `other`
+    mirror: int = 0  # percent of the traffic copied to `other`
+    previous: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """What the registry still has to be told. Idempotent; carried out in this order: move, previous, tags, aliases."""
+
+    move: AliasMove | None = None  # of @champion
+    previous: int | None = None  # @previous := this
+    marks: tuple[tuple[int, str], ...] = ()  # (version, "promoted" | "rejected" | "aborted")
+    set_challenger: int | None = None
+    clear_challenger: int | None = None  # @challenger is deleted if it names this version
+    confirms: bool = False  # MOVED is received once it is done
+
+
+_ENDED_AS = {
+    Phase.PROMOTED: "promoted",
+    Phase.WATCH: "promoted",
+    Phase.ROLLED_BACK: "rejected",
+    Phase.ABORTED: "aborted",
+}
+
+
+class Title:
+    """The state of one model.
+
+    Args:
+        policy: applies to the next rollout; one under way keeps the policy it began with.
+        policies: recorded policies by digest, needed when recorded decisions are received again after a restart.
+    """
+
+    def __init__(self, policy: Policy, policies: dict[str, Policy] | None = None) -> None:
+        self.policy = policy
+        self.policies = {**(policies or {}), policy.digest: policy}
+        self.aliases: AliasesRead | None = None
+        self.champion: int | None = None  # whose endpoint serves: the alias, once its endpoint was ready
+        self.awaited: int | None = None  # @champion names it, but its endpoint is not ready
+        self.rollout: Rollout | None = None
+        self.pending: AliasMove | None = None  # a decided move of @champion that the registry has yet to confirm
+        self.finished: dict[tuple[int, str], str] = {}  # (version, policy digest) -> promoted | rejected | aborted
+        self.retry: int | None = None
+        self.ready: frozenset[int] = frozenset()  # versions whose endpoint answered its last readiness probe
+        self.uncleared = False  # the rollout is over, and @challenger may still name its version
+        self.pairing = Pairing(policy.label_retention_seconds)
+        self.scoreboard = Scoreboard(policy.alpha)
+
+    # ---- facts in, decisions out
+
+    def receive(self, fact: Fact) -> list[Decision]:
+        """Take one fact; return the decisions that it calls for.
+
+        Raises:
+            Refused: a command that cannot be carried out now.
+            IllegalTransition: a recorded decision that does not follow from the state.
+        """
+        match fact:
+            case Observations():
+                joined = self.pairing.observe(fact.columns)
+                self.scoreboard.observe(fact.columns, joined)
+                if self.rollout is not None:
+                    self.rollout.observe(fact.columns, joined)
+            case Labels():
+                joined = self.pairing.label(fact.columns)
+                self.scoreboard.label(joined)
+                if self.rollout is not None:
+                    self.rollout.label(joined)
+            case Tick():
+                self.pairing.expire(fact.at)
+                return self._possible(self.rollout.propose(fact.at)) if self.rollout is not None else []
+            case BreakerTripped():
+                return self._possible(self.rollout.on_breaker(fact)) if self.rollout is not None else []
+            case AliasesRead():
+                return self._on_aliases(fact)
+            case Command():
+                return [self._on_command(fact)]
+            case Decision():
+                self._apply(fact)
+        return []
+
+    def adopt(self, policy: Policy) -> None:
+        """A new policy: for the next rollout; of the one under way only the share may be lowered at once."""
+        self.policy = policy
+        self.policies[policy.digest] = policy
+        self._lower_share()
+
+    def moved(self, at: float, reason: str) -> Decision | None:
+        """The effect that confirms is done: the decision that takes note of it."""
+        if self.rollout is not None and self.rollout.phase in (Phase.PROMOTING, Phase.ROLLING_BACK):
+            return replace(self.rollout.moved(at, reason), move=self.pending)
+        if self.pending is not None:
+            return Decision(
+                DecisionKind.MOVED, at, 0, self.pending.to, reason, move=self.pending, policy_digest=self.policy.digest
+            )
+        return None
+
+    # ---- what the world needs to know
+
+    @property
+    def serving(self) -> Serving:
+        """Who serves, given the aliases last read and what is decided but not yet confirmed."""
+        previous = self.aliases.previous if self.aliases is not None else None
+        rollout = self.rollout
+        if rollout is None or rollout.mode is Mode.NONE:
+            return Serving(champion=self.champion, previous=previous)
+        if rollout.mode is Mode.WATCH:
+            return Serving(
+                champion=self.champion,
+                other=rollout.reference,
+                other_role=Role.PREVIOUS,
+                mode=Mode.WATCH,
+                rollout_id=rollout.rollout_id,
+                mirror=rollout.percent,
+                previous=rollout.reference,
+            )
+        canary = rollout.mode is Mode.CANARY
+        return Serving(
+            champion=self.champion,
+            other=rollout.version,
+            mode=rollout.mode,
+            rollout_id=rollout.rollout_id,
+            share=rollout.percent if canary else 0,
+            mirror=0 if canary else rollout.percent,
+            previous=previous,
+        )
+
+    @property
+    def effect(self) -> Effect | None:
+        """What the registry still has to be told, or None."""
+        rollout = self.rollout
+        if self.pending is not None:
+            promoting = rollout is not None and rollout.phase is Phase.PROMOTING
+            return Effect(
+                move=self.pending,
+                previous=self.pending.expected,
+                marks=() if promoting else tuple((version, "rejected") for version in self._rejecting()),
+                clear_challenger=None if promoting or rollout is None else rollout.version,
+                confirms=True,
+            )
+        if rollout is not None and rollout.phase is Phase.ROLLING_BACK:
+            return Effect(marks=((rollout.version, "rejected"),), clear_challenger=rollout.version, confirms=True)
+        named = self.aliases.challenger if self.aliases is not None else None
+        if self.retry is not None:
+            return Effect(set_challenger=self.retry) if named != self.retry else None
+        ended = self._ended_as(named) if named is not None else None
+        if named is not None and ended is not None:
+            return Effect(marks=((named, ended),), clear_challenger=named)
+        return None
+
+    # ---- the registry
+
+    def _on_aliases(self, read: AliasesRead) -> list[Decision]:
+        self.aliases, self.ready = read, read.ready
+        if self.rollout is not None and read.challenger != self.rollout.version:
+            self.uncleared = False
+        if self.retry is not None and read.challenger == self.retry:
+            self.retry = None
+        foreign = self._follow_champion(read)
+        return [foreign] if foreign is not None else self._follow_challenger(read)
+
+    def _follow_champion(self, read: AliasesRead) -> Decision | None:
+        named = read.champion
+        self.awaited = None
+        if named is None or named == self.champion:
+            return None  # an alias that is gone moves nobody: the last good route stays
+        if self.champion is None:
+            self.champion = named  # nothing serves yet: rather a server that is still starting than none
+            return None
+        if self.pending is not None and named in (self.pending.expected, self.pending.to):
+            return None  # our own move, not yet confirmed
+        if named not in read.ready:
+            self.awaited = named
+            return None
+        return Decision(
+            DecisionKind.FOREIGN_MOVE,
+            read.at,
+            rollout_id=self.rollout.rollout_id if self.rollout is not None and self.rollout.active else 0,
+            version=named,
+            reason=f"@champion was moved from version {self.champion} to {named} in the registry, not by titleshot",
+            actor=REGISTRY,
+            phase=Phase.ABORTED.value,
+            move=AliasMove(expected=self.champion, to=named),
+        )
+
+    def _follow_challenger(self, read: AliasesRead) -> list[Decision]:
+        named, rollout = read.challenger, self.rollout
+        if rollout is not None and rollout.active:
+            if rollout.phase is Phase.HELD and named == rollout.version:
+                if rollout.paused:
+                    return []
+                return _some(self._start_or_hold(read, rollout.rollout_id, named, rollout.hold_reason))
+            if named == rollout.version or rollout.phase in (Phase.PROMOTING, Phase.WATCH, Phase.ROLLING_BACK):
+                return []
+            if named is None or named == self.champion:
+                reason = f"@challenger no longer names version {rollout.version}"
+                return [rollout.end(DecisionKind.ABORT, read.at, reason, REGISTRY)]
+            reason = f"@challenger was moved from version {rollout.version} to {named}"
+            return [rollout.end(DecisionKind.SUPERSEDE, read.at, reason, REGISTRY)]  # the next read starts the new one
+        if named is None or self.champion is None or named == self.champion or self.pending is not None:
+            return []
+        if self._ended_as(named) is not None or self.awaited is not None:
+            return []
+        return _some(self._start_or_hold(read, int(read.at * 1e6), named, held=""))
+
+    def _start_or_hold(self, read: AliasesRead, rollout_id: int, version: int, held: str) -> Decision | None:
+        """Start, or say why not; None where that has been said already (`held`)."""
+        champion = self.champion
+        if champion is None:
+            return None
+        challenger = read.versions.get(version, VersionFacts(version))
+        checked = gate.judge(self.policy, challenger, read.versions.get(champion, VersionFacts(champion)))
+        rollout = Rollout(rollout_id, self.policy, challenger, champion)
+        if checked.verdict is not Verdict.PASS:
+            reason = checked.reason
+        elif version not in read.ready:
+            reason = f"the endpoint of version {version} has not answered its readiness probe"
+        else:
+            return rollout.start(read.at, f"@challenger names version {version}; {checked.reason}")
+        return rollout.hold(read.at, reason) if reason != held else None
+
+    def _lower_share(self) -> None:
+        """What the present policy says of the rollout's step holds where it is less than what it began with."""
+        rollout = self.rollout
+        if rollout is not None and rollout.active and (step := rollout.current_step) is not None:
+            same = self.policy.steps[rollout.step] if rollout.step < len(self.policy.steps) else None
+            rollout.cap = same.percent if same is not None and same.kind is step.kind else 100
+
+    def _ended_as(self, version: int) -> str | None:
+        """How this version's shot under the present policy, or the one just over, ended; None: it had none."""
+        rollout = self.rollout
+        if self.uncleared and rollout is not None and rollout.version == version:
+            return self.finished.get((version, rollout.policy.digest))
+        return self.finished.get((version, self.policy.digest))
+
+    def _possible(self, decision: Decision | None) -> list[Decision]:
+        """Nothing moves the title to an endpoint that does not answer: that waits, and is called for again."""
+        return [] if decision is None or self._unready(decision) is not None else [decision]
+
+    def _unready(self, decision: Decision) -> int | None:
+        """The version that would get the title and is not ready for it, if any."""
+        to = decision.move.to if decision.move is not None else self.champion
+        return None if to == self.champion or to in self.ready else to
+
+    # ---- people
+
+    @property
+    def way_back(self) -> int | None:
+        """The version that a rollback by hand would move @champion to, unless it names one; None: it moves nothing."""
+        if self.rollout is not None and self.rollout.active:
+            return self.rollout.reference if self.rollout.phase is Phase.WATCH else None
+        return self.aliases.previous if self.aliases is not None else None
+
+    def _on_command(self, command: Command) -> Decision:
+        decision = asked_for(self, command)
+        if (unready := self._unready(decision)) is not None:
+            verb = command.kind.value.replace("_", " ")
+            raise Refused(f"cannot {verb}: the endpoint of version {unready} is not ready")
+        return decision
+
+    def rejected(self, version: int) -> bool:
+        """Whether this version had its shot and lost, or was rolled back from."""
+        return any(ended == "rejected" for (other, _), ended in self.finished.items() if other == version)
+
+    def _rejecting(self) -> list[int]:
+        """The versions that a rollback under way speaks against."""
+        versions = [self.pending.expected] if self.pending is not None else []
+        if self.rollout is not None and self.rollout.phase is Phase.ROLLING_BACK:
+            versions.append(self.rollout.version)
+        return sorted(set(versions))
+
+    # ---- what was recorded becomes so
+
+    def _apply(self, decision: Decision) -> None:
+        kind = decision.kind
+        if kind is DecisionKind.RETRY:
+            self.finished.pop((decision.version, decision.policy_digest), None)
+            self.retry = decision.version
+            return
+        if kind in (DecisionKind.HOLD, DecisionKind.START):
+            self.rollout = self._begin(decision)
+            self.uncleared, self.retry = False, None
+        rollout = self.rollout
+        if rollout is not None and decision.rollout_id == rollout.rollout_id:
+            refused = rollout.phase is Phase.ROLLING_BACK  # it has had its shot, whatever ends this
+            rollout.apply(decision)
+            self._lower_share()
+            if rollout.phase in _ENDED_AS and (refused or decision.actor != REGISTRY):
+                self.finished[rollout.version, rollout.policy.digest] = (
+                    "rejected" if refused else _ENDED_AS[rollout.phase]
+                )
+                self.uncleared = rollout.phase is not Phase.ROLLED_BACK  # whose end says that it is cleared
+        if kind in (DecisionKind.PROMOTE, DecisionKind.ROLL_BACK):
+            self.pending = decision.move
+        if decision.move is not None and kind in (DecisionKind.ROLL_BACK, DecisionKind.FOREIGN_MOVE):
+            self.champion = decision.move.to  # routes first: the registry follows, or has gone ahead
+        if decision.move is not None and kind is DecisionKind.MOVED:
+            self._title_moved(decision.move, decision)
+        if kind in (DecisionKind.MOVED, DecisionKind.FOREIGN_MOVE):
+            self.pending = None
+
+    def _title_moved(self, move: AliasMove, decision: Decision) -> None:
+        self.champion = move.to
+        if decision.rollout_id == 0 or decision.phase == Phase.ROLLED_BACK.value:
+            self.finished[move.expected, decision.policy_digest] = "rejected"
+        if self.aliases is not None:
+            self.aliases = replace(self.aliases, champion=move.to, previous=move.expected)
+
+    def _begin(self, decision: Decision) -> Rollout:
+        subject = Subject.from_data(decision.evidence)
+        if self.champion is None:
+            self.champion = subject.reference  # after a restart: what served when this rollout began
+        return Rollout(
+            decision.rollout_id,
+            self.policies[decision.policy_digest],
+            VersionFacts(decision.version, subject.offline),
+            subject.reference,
+        )
+
+
+def _some(decision: Decision | None) -> list[Decision]:
+    return [] if decision is None else [decision]

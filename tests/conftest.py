@@ -1,0 +1,37 @@
+"""Fixtures that several folders of tests share."""
+
+import logging
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
+settings.register_profile("quick", max_examples=25, deadline=None)
+settings.register_profile("thorough", max_examples=1000, deadline=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
+
+
+@pytest.fixture(scope="session")
+def registry_template(tmp_path_factory) -> Path:
+    """An MLflow registry on sqlite with versions 1, 2, 3 of one model; made once, copied by each test."""
+    from mlflow import MlflowClient
+    from world import MODEL
+
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    folder = tmp_path_factory.mktemp("registry")
+    uri = f"sqlite:///{folder / 'mlflow.db'}"
+    client = MlflowClient(uri, uri)
+    experiment = client.create_experiment("training", artifact_location=(folder / "artifacts").as_uri())
+    client.create_registered_model(MODEL)
+    for version, precision in ((1, 0.60), (2, 0.85), (3, 1.0)):
+        run = client.create_run(experiment, tags={"mlflow.source.git.commit": f"{version:040x}"})
+        client.log_metric(run.info.run_id, "precision", precision)
+        client.set_terminated(run.info.run_id)
+        client.create_model_version(
+            MODEL, f"{folder.as_uri()}/v{version}", run.info.run_id, tags={"data_hash": f"sha256:{version:064x}"}
+        )
+    client.set_registered_model_alias(MODEL, "champion", "1")
+    return folder / "mlflow.db"

@@ -1,0 +1,124 @@
+import dataclasses
+from functools import cache
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from duel import Duel, Model, traffic
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from comparator.events import LABEL, OBSERVATION, DecisionKind, Mode
+from comparator.policy import Guardrail, Metric, Policy, Step, StepKind
+from comparator.replay import Replay, replay
+
+POLICY = Policy(
+    steps=(
+        Step(StepKind.SHADOW, 100, 5.0),
+        Step(StepKind.CANARY, 50, 5.0),
+        Step(StepKind.PROMOTE),
+        Step(StepKind.WATCH, 100, 5.0),
+    ),
+    guardrails=(Guardrail(Metric.PRECISION, 0.1), Guardrail(Metric.ERROR_RATE, 0.1)),
+    bucket_seconds=1.0,
+    bucket_min_answers=3,
+    min_buckets=5,
+    min_answers=50,
+    min_labelled_positives=10,
+)
+GOOD = Duel(Model(0.12, 0.4), Model(0.12, 0.9), label_delay=1.0)
+BAD = Duel(Model(0.12, 0.9), Model(0.12, 0.2), label_delay=1.0)
+
+
+def whole_road(seed=1):
+    """A record in which shadow is followed by canary and watch: at every moment there is traffic of all modes."""
+    rng = np.random.default_rng(seed)
+    parts = [traffic(GOOD, rng, 50.0, mode=mode, canary=0.5) for mode in (Mode.SHADOW, Mode.CANARY, Mode.WATCH)]
+    return np.concatenate([each for each, _ in parts]), np.concatenate([each for _, each in parts])
+
+
+def kinds(decisions):
+    return [decision.kind for decision in decisions]
+
+
+def test_a_good_challenger_goes_the_whole_road():
+    decisions = replay(POLICY, *whole_road())
+    assert kinds(decisions) == [
+        DecisionKind.START,
+        DecisionKind.ADVANCE,
+        DecisionKind.PROMOTE,
+        DecisionKind.MOVED,
+        DecisionKind.FINISH,
+    ]
+    times = [decision.at for decision in decisions]
+    assert times == sorted(times)
+    assert all(decision.evidence for decision in decisions)
+
+
+def test_a_bad_challenger_is_rolled_back():
+    decisions = replay(POLICY, *traffic(BAD, np.random.default_rng(2), 60.0))
+    assert kinds(decisions) == [DecisionKind.START, DecisionKind.ROLL_BACK, DecisionKind.MOVED]
+    assert decisions[1].trigger == "precision"
+
+
+def test_a_record_without_the_next_steps_traffic_waits():
+    decisions = replay(POLICY, *traffic(GOOD, np.random.default_rng(3), 60.0))
+    assert kinds(decisions) == [DecisionKind.START, DecisionKind.ADVANCE]
+
+
+def test_a_step_lasts_at_least_its_minimum():
+    long = dataclasses.replace(POLICY, steps=(Step(StepKind.SHADOW, 100, 40.0), *POLICY.steps[1:]))
+    start, advance, *_ = replay(long, *whole_road())
+    assert advance.at - start.at == pytest.approx(40.0, abs=0.6)
+
+
+def test_the_offline_promise_is_the_callers():
+    policy = dataclasses.replace(POLICY, guardrails=(Guardrail(Metric.PRECISION, 0.1, offline_tolerance=0.1),))
+    record = traffic(GOOD, np.random.default_rng(4), 60.0)
+    assert kinds(replay(policy, *record)) == [DecisionKind.START]
+    assert kinds(replay(policy, *record, offline={"precision": 0.7})) == [DecisionKind.START, DecisionKind.ADVANCE]
+
+
+@cache
+def _once():
+    observations, labels = whole_road()
+    observations = observations[np.argsort(observations["at"], kind="stable")]
+    labels = labels[np.argsort(labels["at"], kind="stable")]
+    return observations, labels, replay(POLICY, observations, labels)
+
+
+@given(st.lists(st.floats(0, 70), max_size=8))
+@settings(max_examples=3, deadline=None)
+def test_any_batching_gives_the_same_decisions(cuts):
+    observations, labels, expected = _once()
+    run = Replay(POLICY, champion=1, challenger=2)
+    edges = [0.0, *(1000.0 + cut for cut in sorted(cuts)), 1e9]
+    for low, high in pairwise(edges):
+        run.feed(
+            observations[slice(*np.searchsorted(observations["at"], [low, high]))],
+            labels[slice(*np.searchsorted(labels["at"], [low, high]))],
+        )
+    run.finish()
+    assert run.decisions == expected
+
+
+def test_the_order_of_the_rows_does_not_matter_where_times_differ():
+    observations, labels = traffic(BAD, np.random.default_rng(5), 60.0)
+    shuffled = np.random.default_rng(6).permutation(observations.size)
+    assert replay(POLICY, observations[shuffled], labels) == replay(POLICY, observations, labels)
+
+
+def test_wrong_columns_are_refused():
+    observations, labels = traffic(BAD, np.random.default_rng(7), 5.0)
+    with pytest.raises(ValueError, match="expected columns"):
+        replay(POLICY, labels, labels)
+    with pytest.raises(ValueError, match="no observation of the champion"):
+        replay(POLICY, np.zeros(0, dtype=OBSERVATION), labels)
+    observations["at"][3] = np.nan
+    with pytest.raises(ValueError, match="not a number"):
+        replay(POLICY, observations, labels)
+
+
+def test_an_empty_record_decides_nothing():
+    empty = replay(POLICY, np.zeros(0, dtype=OBSERVATION), np.zeros(0, dtype=LABEL), champion=1, challenger=2)
+    assert empty == []
