@@ -1,0 +1,1 @@
+"""titleshot's shell: everything that touches the world around the judge."""

@@ -1,0 +1,171 @@
+"""The messages: recorded exchanges, counters and breaker states up; routes and commands down.
+
+Frame: a 4-byte big-endian length, then that many bytes of MessagePack, a map with its type under "t". Recorded
+exchanges travel as packed rows (EXCHANGE_ROW), which the control process reads as columns without copying.
+"""
+
+from __future__ import annotations
+
+import struct
+
+import msgspec
+
+EXCHANGE_ROW = struct.Struct("<dQQQIIffIHBBBBBx")
+"""One exchange with a model server: at, rollout_id, request_hi, request_lo, version, body_length, first_byte, latency,
+flags (reserved, 0), status, role, mode, attempted_both, outcome, body_state. `body_length` bytes of the answer's body
+follow in `Exchanges.bodies`, in the order of the rows. Codes are those of comparator.events (Role, Mode, Outcome).
+"""
+
+BODY_WHOLE = 0  # the whole body is there
+BODY_UNREAD = 1  # longer than `extract_bytes`, or an encoding we do not read: not kept
+BODY_NONE = 2  # there was no answer
+
+MAX_FRAME = 64 * 1024 * 1024
+
+
+class Backend(msgspec.Struct, frozen=True):
+    """One version's model server."""
+
+    version: int
+    endpoint: str  # http://host:port[/base]
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """Bounds and deadlines of the data port, in bytes and seconds."""
+
+    connect_seconds: float = 1.0
+    first_byte_seconds: float = 30.0
+    total_seconds: float = 60.0
+    mirror_seconds: float = 10.0
+    idle_seconds: float = 4.0  # of a kept connection to a model server; shorter than the servers' own
+    client_idle_seconds: float = 75.0
+    client_header_seconds: float = 10.0
+    max_header_bytes: int = 32 * 1024
+    max_header_count: int = 128
+    max_body_bytes: int = 64 * 1024 * 1024
+    max_connections: int = 4096
+    upstream_connections: int = 128  # per endpoint
+    mirror_slots: int = 64  # shadow exchanges in flight, per model
+    mirror_body_bytes: int = 1024 * 1024  # a larger request is not mirrored
+    extract_bytes: int = 64 * 1024
+    record_rows: int = 100_000  # kept while control is away, then dropped and counted
+
+
+class ModelRoutes(msgspec.Struct, frozen=True):
+    """How one model's traffic goes now."""
+
+    name: str
+    protocol: str
+    champion: Backend | None = None  # None: the registry names none; requests get 503
+    other: Backend | None = None  # the challenger; in a watch the previous champion
+    other_role: int = 1  # comparator.events.Role
+    mode: int = 0  # comparator.events.Mode
+    rollout_id: int = 0
+    share: int = 0  # percent of the clients answered by `other`
+    mirror: int = 0  # percent of the traffic copied to `other`
+    previous: Backend | None = None  # kept warm for a rollback
+    assign_by: str = ""  # "" : the request's own id; "header:NAME"
+    request_id: str = ""  # "" : made here; "header:NAME": the client's own
+
+
+class Routes(msgspec.Struct, frozen=True):
+    """The immutable snapshot that a proxy serves from."""
+
+    revision: int  # grows; a proxy ignores what is not newer, unless the generation changed
+    generation: str  # of the control process that made it
+    models: tuple[ModelRoutes, ...] = ()
+    limits: Limits = Limits()
+
+
+class Hello(msgspec.Struct, frozen=True, tag_field="t", tag="hello"):
+    """First message up: who is there. `generation` is that of the supervisor which started this worker."""
+
+    worker: int
+    pid: int
+    generation: str
+
+
+class Exchanges(msgspec.Struct, frozen=True, tag_field="t", tag="exchanges"):
+    """Finished exchanges of one model, in order."""
+
+    model: str
+    rows: bytes  # n * EXCHANGE_ROW.size
+    bodies: bytes
+
+
+class Counters(msgspec.Struct, frozen=True, tag_field="t", tag="counters"):
+    """Running totals of this worker since its start, and what is open now. Sent about once a second."""
+
+    refused: dict[str, int]  # requests that we answered ourselves, by reason: unknown_model, no_champion, malformed
+    shadow_dropped: dict[str, dict[str, int]]  # model -> reason (full, breaker_open, too_large, deadline) -> count
+    rows_dropped: int  # observations lost because control was away too long
+    lost_races: int  # requests lost to a server that closed its idle connection
+    client_connections: int  # open now
+    upstream_connections: int  # open now
+    revision: int  # the routes in use
+
+
+class BreakerChanged(msgspec.Struct, frozen=True, tag_field="t", tag="breaker"):
+    """The breaker of one model's challenger changed. `tripped`: the probe after the wait found it still failing."""
+
+    model: str
+    rollout_id: int
+    state: str  # open | half_open | closed
+    tripped: bool
+    failed: int
+    seen: int
+    at: float
+
+
+class SetRoutes(msgspec.Struct, frozen=True, tag_field="t", tag="routes"):
+    """Down: serve from these routes from now on."""
+
+    routes: Routes
+
+
+class RoutesSet(msgspec.Struct, frozen=True, tag_field="t", tag="routes_set"):
+    """Up: every request from here on is assigned by this revision."""
+
+    revision: int
+    generation: str
+
+
+class Retire(msgspec.Struct, frozen=True, tag_field="t", tag="retire"):
+    """Down: another supervisor's worker has taken your place; finish what is open and exit."""
+
+
+Up = Hello | Exchanges | Counters | BreakerChanged | RoutesSet
+Down = SetRoutes | Retire
+
+_encode = msgspec.msgpack.Encoder().encode
+_up = msgspec.msgpack.Decoder(Up)
+_down = msgspec.msgpack.Decoder(Down)
+_routes_json = msgspec.json.Decoder(Routes)
+
+
+def frame(message: Up | Down) -> bytes:
+    """The message as it goes over the socket."""
+    body = _encode(message)
+    return len(body).to_bytes(4, "big") + body
+
+
+def read_up(body: bytes) -> Up:
+    """A message from a proxy; msgspec.DecodeError where it is none."""
+    message: Up = _up.decode(body)
+    return message
+
+
+def read_down(body: bytes) -> Down:
+    """A message from control; msgspec.DecodeError where it is none."""
+    message: Down = _down.decode(body)
+    return message
+
+
+def routes_to_file(routes: Routes) -> bytes:
+    """The routes as kept in the routes file (JSON, for people to read)."""
+    return msgspec.json.format(msgspec.json.encode(routes), indent=2)
+
+
+def routes_from_file(data: bytes) -> Routes:
+    """Read a routes file back; msgspec.DecodeError where it is none."""
+    return _routes_json.decode(data)

@@ -1,0 +1,1 @@
+"""What a request and its rows and predictions look like, one small file per protocol."""

@@ -1,0 +1,23 @@
+"""Protocols by name, as settings and routes name them."""
+
+from __future__ import annotations
+
+from router.protocols.mlflow import Mlflow
+from router.protocols.protocol import Protocol
+
+_PROTOCOLS: dict[str, Protocol] = {each.name: each for each in (Mlflow(),)}
+
+NAMES: tuple[str, ...] = tuple(_PROTOCOLS)
+"""What is spoken today."""
+
+
+def protocol(name: str) -> Protocol:
+    """The protocol of this name; the same object every time.
+
+    Raises:
+        ValueError: there is none; the message names those that there are.
+    """
+    try:
+        return _PROTOCOLS[name]
+    except KeyError:
+        raise ValueError(f"expected a protocol ({', '.join(NAMES)}), not {name!r}") from None
