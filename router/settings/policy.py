@@ -1,0 +1,307 @@
+"""The policy as users write it, and its reading as a `comparator.policy.Policy`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import ConfigDict, Discriminator, Field, Tag, model_validator
+
+from comparator.policy import DEFAULT_GUARDRAILS, DEFAULT_STEPS, Gate, Guardrail, Metric, Policy, PolicyError, Step
+from comparator.policy import StepKind as Kind
+from router.settings.block import (
+    UNKNOWN_KEY,
+    Block,
+    Count,
+    Duration,
+    Number,
+    Percent,
+    Points,
+    Relative,
+    Switch,
+    written,
+    wrong_at,
+)
+from router.settings.problems import Path, did_you_mean
+from router.settings.units import parse_duration
+
+LATENCY_NAME = re.compile(r"p(\d{2})(?:_(\d{1,3}))?_latency", re.ASCII)
+
+
+class ShadowStep(Block):
+    """The challenger answers a copy; the client only ever sees the champion's answer."""
+
+    shadow: Percent = Field(description="Percent of the traffic that is mirrored to the challenger.")
+    for_: Duration = Field(
+        default=0.0, alias="for", description="At least so long.", json_schema_extra={"default": "0s"}
+    )
+
+    def step(self) -> Step:
+        """The judge's step. Raises PolicyError."""
+        return Step(Kind.SHADOW, self.shadow, self.for_)
+
+
+class CanaryStep(Block):
+    """A share of the clients is answered by the challenger."""
+
+    canary: Percent = Field(
+        description="Percent of the clients that are answered by the challenger, 1 to 99.",
+        json_schema_extra={"maximum": 99},
+    )
+    for_: Duration = Field(
+        default=0.0, alias="for", description="At least so long.", json_schema_extra={"default": "0s"}
+    )
+
+    def step(self) -> Step:
+        """The judge's step. Raises PolicyError."""
+        return Step(Kind.CANARY, self.canary, self.for_)
+
+
+class Promotion(Block):
+    """How the title changes hands."""
+
+    sign_off: Switch = Field(default=False, description="Whether a person has to sign off first.")
+
+
+class PromoteStep(Block):
+    """@champion is moved to the challenger."""
+
+    promote: Promotion = Field(description="{} to promote at once, {sign_off: true} to wait for a person.")
+
+    def step(self) -> Step:
+        """The judge's step. Raises PolicyError."""
+        return Step(Kind.PROMOTE, sign_off=self.promote.sign_off)
+
+
+class WatchStep(Block):
+    """After promotion the previous champion answers a copy, as the reference."""
+
+    watch: Duration = Field(description="How long the new champion stays on trial.")
+    percent: Percent = Field(default=100, description="Percent of the traffic that is copied to the previous champion.")
+
+    def step(self) -> Step:
+        """The judge's step. Raises PolicyError."""
+        return Step(Kind.WATCH, self.percent, self.watch)
+
+
+STEP_KINDS = tuple(kind.value for kind in Kind)
+
+
+def step_kind(value: object) -> str | None:
+    """Which step a mapping of the rollout is, by the one kind that it names."""
+    named = [kind for kind in STEP_KINDS if kind in value] if isinstance(value, dict) else []
+    return f"<{named[0]}>" if len(named) == 1 else None
+
+
+AnyStep = Annotated[
+    Annotated[ShadowStep, Tag("<shadow>")]
+    | Annotated[CanaryStep, Tag("<canary>")]
+    | Annotated[PromoteStep, Tag("<promote>")]
+    | Annotated[WatchStep, Tag("<watch>")],
+    Discriminator(step_kind),
+]
+
+
+class PrecisionGuardrail(Block):
+    """Precision, from labels: an absolute margin."""
+
+    margin: Points = Field(description="How much lower than the champion's is still no harm, in percentage points.")
+    offline_tolerance: Points | None = Field(
+        default=None,
+        description="How far below the offline promise live precision may stay; left out: the promise is not checked.",
+    )
+
+
+class ErrorRateGuardrail(Block):
+    """The share of failed answers: an absolute margin."""
+
+    margin: Points = Field(description="How much higher than the champion's is still no harm, in percentage points.")
+
+
+class LatencyGuardrail(Block):
+    """A latency quantile: a margin relative to the champion's."""
+
+    margin: Relative = Field(description="How much slower than the champion is still no harm, in percent of it.")
+
+
+class Guardrails(Block):
+    """What the challenger must hold against the champion."""
+
+    model_config = ConfigDict(
+        extra="allow",
+        json_schema_extra=lambda schema: schema.update(
+            patternProperties={f"^{LATENCY_NAME.pattern}$": schema.pop("additionalProperties")},
+            additionalProperties=False,
+        ),
+    )
+    __pydantic_extra__: dict[str, LatencyGuardrail]
+
+    precision: PrecisionGuardrail | None = Field(default=None, description="Live precision, by labels.")
+    error_rate: ErrorRateGuardrail | None = Field(default=None, description="The share of errors.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known(cls, value: object) -> object:
+        unknown = [
+            str(name)
+            for name in (value if isinstance(value, dict) else ())
+            if name not in cls.model_fields and LATENCY_NAME.fullmatch(str(name)) is None
+        ]
+        if unknown:
+            known = (*cls.model_fields, "p50_latency", "p95_latency", "p99_latency")
+            problems = [((name,), f"unknown guardrail{did_you_mean(name, known)}") for name in unknown]
+            raise wrong_at(problems, UNKNOWN_KEY)
+        return value
+
+    @model_validator(mode="after")
+    def _legal(self) -> Self:
+        problems: list[tuple[Path, str]] = []
+        for name, make in self._makers():
+            try:
+                make()
+            except PolicyError as error:
+                problems.append(((name, *error.where.split(".")[1:]), error.expected))
+        if problems:
+            raise wrong_at(problems)
+        return self
+
+    def guardrails(self) -> tuple[Guardrail, ...]:
+        """The judge's guardrails. Raises PolicyError."""
+        return tuple(make() for _, make in self._makers())
+
+    def _makers(self) -> Iterator[tuple[str, Any]]:
+        precision, error_rate = self.precision, self.error_rate
+        if precision is not None:
+            yield (
+                "precision",
+                lambda: Guardrail(Metric.PRECISION, precision.margin, offline_tolerance=precision.offline_tolerance),
+            )
+        for name, latency in sorted((self.__pydantic_extra__ or {}).items()):  # one order, one digest
+            yield name, lambda name=name, margin=latency.margin: Guardrail(Metric.LATENCY, margin, quantile(name))
+        if error_rate is not None:
+            yield "error_rate", lambda: Guardrail(Metric.ERROR_RATE, error_rate.margin)
+
+
+def quantile(name: str) -> float:
+    """The quantile that the name of a latency guardrail says: p99_9_latency is 0.999."""
+    match = LATENCY_NAME.fullmatch(name)
+    if match is None:
+        raise PolicyError(name, "expected the name of a latency guardrail, such as p99_latency")
+    return float(f"0.{match[1]}{match[2] or ''}")
+
+
+class Judge(Block):
+    """The judge's numbers. The defaults are meant for production."""
+
+    bucket: Duration = written("10s", parse_duration, "Length of a time bucket for errors and latency.")
+    bucket_min_answers: Count = Field(
+        default=10, description="A bucket stays open until each side has so many answers."
+    )
+    min_buckets: Count = Field(default=30, description="Closed buckets before no harm may be said.")
+    min_answers: Count = Field(default=1000, description="The challenger's answers in a step before it may pass.")
+    min_labelled_positives: Count = Field(
+        default=100, description="The challenger's labelled positives before precision may pass."
+    )
+    block_requests: Count = Field(
+        default=8, description="Requests per block of the precision test in shadow; at least 2."
+    )
+    restart: Duration = written("10m", parse_duration, "How often the tests restart, to find late regressions.")
+    tau_window: Duration = written(
+        "10m", parse_duration, "Past span that the champion's latency quantile is taken from."
+    )
+    tau_lag: Duration = written("1m", parse_duration, "The most recent span left out of it.")
+    coverage: Percent = Field(
+        default=50,
+        description="Labels must reach the challenger-only positives at least so often, in percent of the champion's.",
+    )
+    label_retention: Duration = written("7d", parse_duration, "How long predictions and labels wait for one another.")
+
+    def numbers(self) -> dict[str, Any]:
+        """The fields of `Policy`."""
+        return {
+            "bucket_seconds": self.bucket,
+            "bucket_min_answers": self.bucket_min_answers,
+            "min_buckets": self.min_buckets,
+            "min_answers": self.min_answers,
+            "min_labelled_positives": self.min_labelled_positives,
+            "block_requests": self.block_requests,
+            "restart_seconds": self.restart,
+            "tau_window_seconds": self.tau_window,
+            "tau_lag_seconds": self.tau_lag,
+            "coverage_ratio": self.coverage / 100,
+            "label_retention_seconds": self.label_retention,
+        }
+
+    @model_validator(mode="after")
+    def _legal(self) -> Self:
+        problems: list[tuple[Path, str]] = []
+        names = {"bucket_seconds": "bucket", "coverage_ratio": "coverage"}
+        for field, value in self.numbers().items():
+            try:
+                Policy(**{field: value})
+            except PolicyError as error:
+                problems.append(((names.get(field, field.removesuffix("_seconds")),), error.expected))
+        if problems:
+            raise wrong_at(problems)
+        return self
+
+
+class PolicySettings(Block):
+    """A promotion policy: inline under a model, or a file of its own (`policy: FILE`)."""
+
+    gate: Literal["off", "offline"] = Field(
+        default=Gate.OFFLINE.value,
+        description="What a challenger must show before its rollout may start. offline: lineage and offline metrics on "
+        "the version, no worse than the champion's. off: nothing.",
+    )
+    rollout: tuple[AnyStep, ...] | None = Field(
+        default=None,
+        description="The steps, in order. Default: shadow 100 for 24h, canary 10 for 1h, canary 50 for 1h, promote "
+        "with sign-off, watch 24h.",
+    )
+    guardrails: Guardrails | None = Field(
+        default=None,
+        description="What the challenger must hold. Default: precision within 2 points and 5 points of the offline "
+        "promise, p99_latency within 10%, error_rate within 0.5 points.",
+    )
+    alpha: Number = Field(
+        default=0.05,
+        description="Probability of rolling back a harmless challenger, over the whole rollout, however often "
+        "one looks.",
+        json_schema_extra={"exclusiveMinimum": 0, "maximum": 0.5},
+    )
+    judge: Judge = Field(default=Judge(), description="The judge's numbers.", json_schema_extra={"default": {}})
+
+    @model_validator(mode="after")
+    def _legal(self) -> Self:
+        problems: list[tuple[Path, str]] = []
+        for index, step in enumerate(self.rollout or ()):
+            try:
+                step.step()
+            except PolicyError as error:
+                problems.append((("rollout", index, error.where), error.expected))
+        if not problems:
+            try:
+                self.policy()
+            except PolicyError as error:
+                problems.append((tuple(error.where.split(".")), error.expected))
+        if problems:
+            raise wrong_at(problems)
+        return self
+
+    def policy(self) -> Policy:
+        """The judge's policy, with defaults filled in."""
+        return self.policy_with(
+            tuple(step.step() for step in self.rollout) if self.rollout is not None else DEFAULT_STEPS
+        )
+
+    def policy_with(self, steps: tuple[Step, ...]) -> Policy:
+        """The judge's policy over these steps. Raises PolicyError."""
+        return Policy(
+            steps=steps,
+            guardrails=self.guardrails.guardrails() if self.guardrails is not None else DEFAULT_GUARDRAILS,
+            alpha=self.alpha,
+            gate=Gate(self.gate),
+            **self.judge.numbers(),
+        )

@@ -1,0 +1,169 @@
+"""All of titleshot.yaml, validated and frozen. One declaration per option; the JSON Schema comes from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, PrivateAttr, ValidationInfo, WithJsonSchema, field_validator
+
+from router.link.messages import Limits
+from router.settings.address import Address, is_loopback, parse_address
+from router.settings.block import Block, Count, Duration, Text, written, wrong, wrong_at
+from router.settings.limits import LimitsSettings
+from router.settings.model import ModelName, ModelSettings
+from router.settings.problems import Path as Where
+from router.settings.units import parse_duration, shown
+
+
+def _address(value: object) -> Address:
+    if isinstance(value, Address):
+        return value
+    if not isinstance(value, str):
+        raise wrong(f"expected host:port, such as 127.0.0.1:9901, not {shown(value)}")
+    try:
+        return parse_address(value)
+    except ValueError as error:
+        raise wrong(f"{error}, not {shown(value)}") from None
+
+
+def _ledger(value: object) -> str:
+    if isinstance(value, str) and value.startswith(("postgresql://", "postgres://")):
+        raise wrong("PostgreSQL: not yet; expected sqlite:///FILE")
+    if not isinstance(value, str) or not value.startswith("sqlite:///") or len(value) == len("sqlite:///"):
+        raise wrong("expected sqlite:///FILE")  # the value is not shown: such URLs can hold passwords
+    return value
+
+
+ListenAddress = Annotated[
+    Address,
+    BeforeValidator(_address),
+    WithJsonSchema({"type": "string", "pattern": r"^\S+:[0-9]{1,5}$", "examples": ["127.0.0.1:9901", "[::1]:9901"]}),
+]
+LedgerUrl = Annotated[str, BeforeValidator(_ledger), WithJsonSchema({"type": "string", "pattern": "^sqlite:///."})]
+
+
+class Settings(Block):
+    """The settings of `titleshot serve`."""
+
+    registry: Text = Field(
+        repr=False,  # such URLs can hold passwords
+        description="MLflow tracking/registry URI. MLFLOW_* variables (credentials, TLS) are honoured.",
+        examples=["sqlite:///mlflow.db", "http://mlflow:5000"],
+    )
+    listen: ListenAddress = written("127.0.0.1:8080", parse_address, "Data port: inference only.")
+    tokens: Text | None = Field(
+        default=None,
+        description="File with the hashed tokens of the admin port, one a line, as `titleshot token` prints them; "
+        "relative to this file. Needed where the admin port is reachable from other machines.",
+    )
+    admin: ListenAddress = written("127.0.0.1:9901", parse_address, "Admin port: API, /metrics, health.")
+    admin_hosts: tuple[Text, ...] = Field(
+        default=(),
+        description="Host names under which the admin port may be addressed, besides its own address and localhost.",
+    )
+    state_directory: Text | None = Field(
+        default=None,
+        alias="state",
+        description="Directory of the routes file, the link's socket and the spool; relative to this file. "
+        "Default: .titleshot beside this file.",
+    )
+    ledger_url: LedgerUrl | None = Field(
+        default=None,
+        repr=False,
+        alias="ledger",
+        description="Where facts and decisions are recorded. Default: ledger.db in the state directory.",
+        examples=["sqlite:///titleshot.db"],
+    )
+    workers: Count = Field(default=1, description="Proxy processes.")
+    poll: Duration = written("1s", parse_duration, "How often the registry is read.")
+    limits_written: LimitsSettings = Field(
+        default=LimitsSettings(),
+        alias="limits",
+        description="Bounds and deadlines of the data port.",
+        json_schema_extra={"default": {}},
+    )
+    models: Mapping[ModelName, ModelSettings] = Field(description="The models, by the name that clients know.")
+
+    _directory: Path = PrivateAttr(default=Path())
+    _files: dict[str, str] = PrivateAttr(default={})
+    _data: dict[str, Any] = PrivateAttr(default={})
+
+    def model_post_init(self, context: Any, /) -> None:  # noqa: ANN401, D102 - pydantic's own
+        found = context if isinstance(context, dict) else {}
+        self._directory = found.get("directory", Path())
+        self._files = found.get("files", {})
+        self._data = found.get("data", {})
+
+    @field_validator("admin", mode="after")
+    @classmethod
+    def _not_exposed(cls, admin: Address, info: ValidationInfo) -> Address:
+        if not is_loopback(admin.host) and info.data.get("tokens", "") is None:
+            raise wrong(
+                f"expected tokens (a file made with `titleshot token`) for an admin port that other machines reach; "
+                f"{admin.host} is no loopback address"
+            )
+        return admin
+
+    @field_validator("poll", mode="after")
+    @classmethod
+    def _not_in_a_rush(cls, poll: float) -> float:
+        if poll < 0.1:
+            raise wrong("expected at least 100ms")
+        return poll
+
+    @field_validator("models", mode="after")
+    @classmethod
+    def _named(cls, models: Mapping[str, ModelSettings]) -> Mapping[str, ModelSettings]:
+        if not models:
+            raise wrong("expected at least one model")
+        problems: list[tuple[Where, str]] = []
+        for name, model in models.items():
+            try:
+                model.bind(name)
+            except ValueError as error:
+                problems.append(((name, "endpoint"), str(error)))
+        if problems:
+            raise wrong_at(problems)
+        return models
+
+    @property
+    def state(self) -> Path:
+        """The state directory, absolute."""
+        return (self._directory / (self.state_directory or ".titleshot")).absolute()
+
+    @property
+    def ledger(self) -> str:
+        """The ledger's URL."""
+        return self.ledger_url or f"sqlite:///{self.state / 'ledger.db'}"
+
+    @property
+    def tokens_path(self) -> Path | None:
+        """The tokens file; None: there is none, and loopback is the local operator."""
+        return (self._directory / self.tokens).absolute() if self.tokens is not None else None
+
+    @property
+    def poll_seconds(self) -> float:
+        """Between two reads of the registry."""
+        return self.poll
+
+    @property
+    def limits(self) -> Limits:
+        """Bounds and deadlines of the data port, as they go over the link."""
+        return self.limits_written.limits()
+
+    @property
+    def written(self) -> Mapping[str, Any]:
+        """What people wrote, policy files put in their places."""
+        return self._data
+
+    @property
+    def directory(self) -> Path:
+        """What relative paths are relative to."""
+        return self._directory
+
+    @property
+    def files(self) -> Mapping[str, str]:
+        """What these settings were read from: path -> SHA-256 of the content."""
+        return self._files

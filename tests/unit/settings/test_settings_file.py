@@ -1,0 +1,254 @@
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from comparator.policy import DEFAULT_GUARDRAILS, DEFAULT_STEPS, Gate, Metric, Policy, StepKind
+from router.link.messages import Limits
+from router.settings import SettingsError, is_loopback, load_policy, load_settings
+
+EXAMPLE = Path(__file__).parents[3] / "deploy" / "titleshot.example.yaml"
+
+SMALL = """\
+registry: sqlite:///mlflow.db
+models:
+  late-arrival:
+    endpoint: http://{name}-v{version}:8080
+"""
+
+
+def written(directory, text, name="titleshot.yaml"):
+    path = directory / name
+    path.write_text(text)
+    return path
+
+
+def problems(path):
+    with pytest.raises(SettingsError) as caught:
+        load_settings(path)
+    directory = f"{path.parent}/"
+    return [str(problem).replace(directory, "") for problem in caught.value.problems]
+
+
+def test_the_example_file_is_valid():
+    settings = load_settings(EXAMPLE)
+    model = settings.models["late-arrival"]
+    assert model.policy() == Policy()
+    assert model.endpoint_of(7) == "http://late-arrival-v7:8080"
+    assert (model.assign_by, model.request_id, model.positive, model.protocol) == (
+        "header:x-user-id",
+        None,
+        1.0,
+        "mlflow",
+    )
+    assert (settings.listen.host, settings.listen.port, str(settings.admin)) == ("0.0.0.0", 8080, "127.0.0.1:9901")
+    assert settings.ledger == "sqlite:///titleshot.db"
+    assert settings.state == EXAMPLE.parent / ".titleshot"
+
+
+def test_what_is_left_out_has_its_default(tmp_path):
+    settings = load_settings(written(tmp_path, SMALL))
+    model = settings.models["late-arrival"]
+    assert model.policy() == Policy(steps=DEFAULT_STEPS, guardrails=DEFAULT_GUARDRAILS)
+    assert model.registered_model == "late-arrival"
+    assert settings.limits == Limits()
+    assert settings.ledger == f"sqlite:///{tmp_path / '.titleshot' / 'ledger.db'}"
+    assert (settings.workers, settings.poll_seconds, settings.tokens_path) == (1, 1.0, None)
+
+
+def test_every_option(tmp_path):
+    text = """\
+registry: http://mlflow:5000
+listen: "[::]:8080"
+admin: 0.0.0.0:9901
+admin_hosts: [router.example.org]
+tokens: tokens.yaml
+ledger: sqlite:////var/lib/titleshot.db
+state: state
+workers: 4
+poll: 2s
+limits:
+  connect: 500ms
+  first_byte: 20s
+  total: 30s
+  mirror: 5s
+  idle: 3s
+  client_idle: 1m
+  client_header: 5s
+  max_header: 16KiB
+  max_header_count: 64
+  max_body: 8MiB
+  max_connections: 100
+  upstream_connections: 10
+  mirror_slots: 8
+  mirror_body: 512KiB
+  extract: 32KiB
+  record_rows: 1000
+models:
+  late.arrival_2:
+    protocol: mlflow
+    endpoints: {1: http://127.0.0.1:5001/, 2: "http://[::1]:5002/base"}
+    positive: 2
+    assign_by: header:X-User-Id
+    request_id: header:X-Request-Id
+    registered_model: Late Arrival
+    gate: off
+    rollout:
+      - {shadow: 50, for: 1h30m}
+      - {canary: 5}
+      - promote: {}
+      - {watch: 10m, percent: 20}
+    guardrails:
+      precision: {margin: 3 points}
+      p50_latency: {margin: 20 %}
+      p99_9_latency: {margin: 50%}
+      error_rate: {margin: 1 point}
+    alpha: 0.01
+    judge:
+      bucket: 1s
+      bucket_min_answers: 5
+      min_buckets: 4
+      min_answers: 50
+      min_labelled_positives: 20
+      block_requests: 4
+      restart: 1m
+      tau_window: 30s
+      tau_lag: 0s
+      coverage: 40
+      label_retention: 1d
+"""
+    settings = load_settings(written(tmp_path, text))
+    assert settings.tokens_path == tmp_path / "tokens.yaml"
+    assert settings.state == tmp_path / "state"
+    assert (settings.listen.host, settings.admin_hosts) == ("::", ("router.example.org",))
+    limits = settings.limits
+    assert all(
+        value != getattr(Limits(), name) for name in Limits.__struct_fields__ if (value := getattr(limits, name))
+    )
+    model = settings.models["late.arrival_2"]
+    assert model.registered_model == "Late Arrival"
+    assert (model.endpoint_of(1), model.endpoint_of(2)) == ("http://127.0.0.1:5001", "http://[::1]:5002/base")
+    assert model.endpoint_of(3) is None
+    assert (model.assign_by, model.request_id, model.positive) == ("header:x-user-id", "header:x-request-id", 2.0)
+    policy = model.policy()
+    assert policy.gate is Gate.OFF
+    assert [(step.kind.value, step.percent, step.min_seconds) for step in policy.steps] == [
+        ("shadow", 50, 5400.0),
+        ("canary", 5, 0.0),
+        ("promote", 100, 0.0),
+        ("watch", 20, 600.0),
+    ]
+    assert [rail.name for rail in policy.guardrails] == ["precision", "p50_latency", "p99_9_latency", "error_rate"]
+    assert policy.guardrail(Metric.LATENCY).margin == 0.2
+    defaults = asdict(Policy())
+    assert [name for name, value in asdict(policy).items() if value == defaults[name]] == []
+
+
+def test_a_template_fills_in_for_versions_that_the_map_does_not_name(tmp_path):
+    text = SMALL + "    endpoints: {3: http://three:1}\n"
+    model = load_settings(written(tmp_path, text)).models["late-arrival"]
+    assert (model.endpoint_of(3), model.endpoint_of(4)) == ("http://three:1", "http://late-arrival-v4:8080")
+
+
+def test_a_manual_split_never_promotes(tmp_path):
+    policy = load_settings(written(tmp_path, SMALL + "    split: {challenger: 20}\n")).models["late-arrival"].policy()
+    assert [(step.kind, step.percent) for step in policy.steps] == [(StepKind.CANARY, 20)]
+    assert not policy.promotes
+
+
+def test_the_order_of_latency_guardrails_does_not_change_the_digest(tmp_path):
+    rails = ["p50_latency: {margin: 10%}", "p99_latency: {margin: 10%}"]
+    digests = {
+        load_settings(written(tmp_path, f"{SMALL}    guardrails: {{{', '.join(order)}}}\n"))
+        .models["late-arrival"]
+        .policy()
+        .digest
+        for order in (rails, rails[::-1])
+    }
+    assert len(digests) == 1
+
+
+def test_a_policy_file_is_the_same_as_the_inline_policy(tmp_path):
+    inline = SMALL + "    alpha: 0.01\n    rollout: [{shadow: 100}, {promote: {}}]\n"
+    (tmp_path / "policies").mkdir()
+    written(tmp_path, "alpha: 0.01\nrollout: [{shadow: 100}, {promote: {}}]\n", "policies/strict.yaml")
+    main = written(tmp_path, SMALL + "    policy: policies/strict.yaml\n", "with-file.yaml")
+    settings = load_settings(main)
+    expected = load_settings(written(tmp_path, inline)).models["late-arrival"].policy()
+    assert settings.models["late-arrival"].policy() == expected
+    assert load_policy(tmp_path / "policies/strict.yaml") == expected
+    assert set(settings.files) == {str(main), str(tmp_path / "policies/strict.yaml")}
+
+
+def test_anchors_and_merges(tmp_path):
+    text = """\
+registry: sqlite:///mlflow.db
+models:
+  a: &base
+    endpoint: http://a-v{version}:1
+    guardrails: &rails {error_rate: {margin: 1 points}}
+  b:
+    <<: *base
+    endpoint: http://b-v{version}:1
+  c: {endpoint: "http://c-v{version}:1", guardrails: *rails}
+"""
+    models = load_settings(written(tmp_path, text)).models
+    assert models["b"].endpoint_of(1) == "http://b-v1:1"
+    assert models["a"].policy() == models["b"].policy() == models["c"].policy()
+
+
+def test_an_error_reached_through_a_merge_stands_where_it_was_written(tmp_path):
+    text = """\
+registry: sqlite:///mlflow.db
+models:
+  a: &base
+    endpoint: http://a-v{version}:1
+    alpha: 2
+  b:
+    <<: *base
+"""
+    assert problems(written(tmp_path, text)) == [
+        "titleshot.yaml:5:12: models.a.alpha: expected more than 0 and at most 0.5, not 2.0",
+        "titleshot.yaml:5:12: models.b.alpha: expected more than 0 and at most 0.5, not 2.0",
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: &a [*a]",
+        "a: &a {<<: *a}",
+        "\n".join(
+            ["a: &a0 [1,1,1,1,1,1,1,1]", *(f"b{n}: &a{n} [{','.join([f'*a{n - 1}'] * 8)}]" for n in range(1, 9))]
+        ),
+        "a: " + "[" * 5000,
+        "a: !!python/object/apply:os.system [ls]",
+    ],
+)
+def test_hostile_yaml_ends_in_an_error(tmp_path, text):
+    assert problems(written(tmp_path, text))
+
+
+def test_scalars_are_read_as_yaml_1_2_says(tmp_path):
+    model = load_settings(written(tmp_path, SMALL + "    gate: off\n")).models["late-arrival"]
+    assert model.gate == "off"
+    (found,) = problems(written(tmp_path, SMALL + "    rollout: [{shadow: 1}, {promote: {sign_off: yes}}]\n"))
+    assert found.endswith("models.late-arrival.rollout[1].promote.sign_off: expected true or false, not 'yes'")
+
+
+def test_settings_are_frozen_and_keep_secrets_out_of_their_text(tmp_path):
+    settings = load_settings(written(tmp_path, SMALL.replace("sqlite:///mlflow.db", "http://user:secret@mlflow:5000")))
+    with pytest.raises(ValueError, match="frozen"):
+        settings.workers = 2
+    assert "secret" not in repr(settings)
+    assert "secret" not in str(settings)
+
+
+@pytest.mark.parametrize(("host", "loopback"), [
+    ("127.0.0.1", True), ("127.9.9.9", True), ("localhost", True), ("LOCALHOST", True), ("::1", True),
+    ("[::1]", True), ("::ffff:127.0.0.1", True),
+    ("0.0.0.0", False), ("::", False), ("10.0.0.1", False), ("router.example.org", False),
+    ("localhost.evil.org", False),
+])  # fmt: skip
+def test_loopback(host, loopback):
+    assert is_loopback(host) is loopback
