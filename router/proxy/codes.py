@@ -1,0 +1,38 @@
+"""The codes of comparator.events, as plain ints: importing them from there would cost a proxy numpy's 20 MB.
+
+A test holds them equal.
+"""
+
+from typing import Final
+
+CHAMPION: Final = 0
+CHALLENGER: Final = 1
+PREVIOUS: Final = 2
+
+MODE_NONE: Final = 0
+MODE_SHADOW: Final = 1
+MODE_CANARY: Final = 2
+MODE_WATCH: Final = 3
+MODE_FORCED: Final = 4
+
+OK: Final = 0
+CLIENT_ERROR: Final = 1
+SERVER_ERROR: Final = 2
+TIMEOUT: Final = 3
+CONNECT: Final = 4
+BROKEN: Final = 5
+GARBAGE: Final = 6
+CANCELLED: Final = 7
+LOST_RACE: Final = 8
+
+FAILED: Final = frozenset({SERVER_ERROR, TIMEOUT, CONNECT, BROKEN})
+"""Outcomes that the breaker counts against a version; GARBAGE is only known to the control process."""
+
+NO_EVIDENCE: Final = frozenset({CANCELLED, LOST_RACE})
+
+
+def outcome_of(status: int) -> int:
+    """The outcome of an answer that came whole."""
+    if status < 400:
+        return OK
+    return CLIENT_ERROR if status < 500 else SERVER_ERROR

@@ -1,0 +1,399 @@
+"""The life of one client's request: assigned, sent to a model server, its answer passed on, recorded.
+
+Nothing here waits: every method is called by a connection when something has come, and does what can be done with it.
+"""
+
+from __future__ import annotations
+
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from router.link.messages import BODY_NONE, BODY_UNREAD, BODY_WHOLE
+from router.proxy import codes, mirror, refusal
+from router.proxy.answer import Framing, answer_head, framing_of, informational
+from router.proxy.breaker import Admission
+from router.proxy.identity import client_key
+from router.proxy.refusal import Refusal
+from router.proxy.request import Request, head
+from router.proxy.writing import LAST_CHUNK, chunk, write
+
+if TYPE_CHECKING:
+    from router.proxy.plane import DataPlane
+    from router.proxy.routes import Served, Target
+    from router.proxy.server import ClientConnection
+    from router.proxy.upstream import UpstreamConnection
+
+MOST_UNSENT_BYTES = 64 * 1024
+"""Of a request's body, kept while there is no connection to send it over."""
+
+QUEUE_SECONDS = 1.0
+"""A request waits so much longer than a connect may take for one of the connections that are in use."""
+
+UPSTREAM = "upstream"
+UNCONNECTED = "unconnected"
+"""Why reading from the client is held."""
+
+_NAN = float("nan")
+
+
+class ServedExchange:
+    """One request and its answer, between a client's connection and a model server's."""
+
+    __slots__ = (
+        "_attempted_both",
+        "_body",
+        "_body_size",
+        "_chunked_answer",
+        "_client",
+        "_complete_at",
+        "_connection",
+        "_copied",
+        "_copy",
+        "_end_sent",
+        "_first_byte",
+        "_head_sent",
+        "_keep",
+        "_mode",
+        "_over",
+        "_plane",
+        "_probe",
+        "_recorded",
+        "_retried",
+        "_role",
+        "_served",
+        "_started",
+        "_unsent",
+        "_unsent_bytes",
+        "forwarded",
+        "path",
+        "request",
+        "request_hi",
+        "request_id",
+        "request_lo",
+        "target",
+    )
+
+    target: Target
+    _served: Served
+
+    def __init__(self, plane: DataPlane, client: ClientConnection, request: Request) -> None:
+        self._plane = plane
+        self._client = client
+        self.request = request
+        self.request_hi, self.request_lo, self.request_id = plane.identities.fresh()
+        self._started = monotonic()
+        self._connection: UpstreamConnection | None = None
+        self._role = codes.CHAMPION
+        self._mode = codes.MODE_NONE
+        self._attempted_both = False
+        self._probe = False
+        self._recorded = False
+        self._retried = False
+        self._over = False
+        self._head_sent = False
+        self._end_sent = False
+        self._keep = request.keep_alive
+        self._chunked_answer = False
+        self._complete_at = 0.0
+        self._first_byte = _NAN
+        self._unsent: list[bytes] = []
+        self._unsent_bytes = 0
+        self._copy: list[bytes] | None = None
+        self._copied = 0
+        self._body: list[bytes] = []
+        self._body_size = 0
+        self.path = b""
+        self.forwarded = b""
+
+    # ---- called by the client's connection
+
+    def start(self) -> None:
+        """The request's head is there, and maybe its body: assign it and send it on.
+
+        Raises:
+            Refusal: it is answered by us.
+        """
+        plane, request = self._plane, self.request
+        if request.refusal is not None:
+            raise request.refusal
+        match = plane.table.match(request.method, request.url)
+        target = self.target = match.target
+        self.path = match.path
+        if target.request_id and (own := request.field(target.request_id)):
+            self.request_hi, self.request_lo = client_key(own)
+            self.request_id = own
+        if target.champion is None:
+            raise refusal.NO_CHAMPION
+        self._served = target.champion
+        if match.predicts:
+            self._recorded = True
+            self._mode = target.mode
+            if self._mode:
+                self._assign(target)
+        self.forwarded = self._client.forwarded.of(request)
+        if request.expects_continue and not request.complete and not request.http10:
+            self._client.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        self._take_chunks()
+        self._served.endpoint.acquire(self)
+        if request.complete and not self._over:
+            self._request_complete()
+
+    def progress(self) -> None:
+        """More of the body has come, or its end."""
+        request = self.request
+        if request.refusal is not None:
+            self._fail(request.refusal, codes.CANCELLED)
+            return
+        if request.chunks:
+            self._take_chunks()
+            if self._connection is not None:
+                self._send_body(self._connection)
+            elif self._unsent_bytes > MOST_UNSENT_BYTES:
+                self._client.hold(UNCONNECTED)
+        if request.complete and not self._complete_at:
+            if self._connection is not None:
+                self._send_body(self._connection)
+            self._request_complete()
+
+    def client_gone(self) -> None:
+        """The client has hung up: the work at the model server is cancelled."""
+        self._finish(codes.CANCELLED, monotonic())
+
+    def client_flow(self, *, paused: bool) -> None:
+        """The client reads more slowly than the model server writes, or has caught up."""
+        connection = self._connection
+        if connection is not None and not connection.transport.is_closing():
+            if paused:
+                connection.transport.pause_reading()
+            else:
+                connection.transport.resume_reading()
+
+    def sweep(self, now: float) -> None:
+        """Enforce the deadlines."""
+        limits = self._plane.limits
+        waited = now - self._started
+        if waited >= limits.total_seconds:
+            if not self.request.complete:
+                self._fail(refusal.SLOW_REQUEST, codes.CANCELLED)
+            elif self._client.paused:  # it does not read its answer: not the version's fault
+                self._client.abort()
+                self._finish(codes.CANCELLED, now)
+            else:
+                self._fail(refusal.UPSTREAM_TIMEOUT, codes.TIMEOUT)
+        elif self._connection is None and waited >= limits.connect_seconds + QUEUE_SECONDS:
+            self._fail(refusal.OVERLOADED, codes.TIMEOUT)  # a connect under way ends by itself, earlier
+        elif not self._head_sent and self._complete_at and now - self._complete_at >= limits.first_byte_seconds:
+            self._fail(refusal.UPSTREAM_TIMEOUT, codes.TIMEOUT)
+
+    # ---- assignment
+
+    def _assign(self, target: Target) -> None:
+        source = self.request.field(target.assign_by) if target.assign_by else b""
+        key = source or (self.request_hi << 64 | self.request_lo).to_bytes(16, "big")
+        if target.splits:
+            if target.assignment.to_other(key):
+                self._challenge(target)
+        elif target.mirrors and target.assignment.mirrored(key):
+            if self.request.length > self._plane.limits.mirror_body_bytes:
+                self._plane.shed(target.name, mirror.TOO_LARGE)
+            else:
+                self._copy = []
+
+    def _challenge(self, target: Target) -> None:
+        """To the challenger, unless the breaker has taken it out: then the champion answers, outside the evidence."""
+        admission, change = target.shadows.breaker.admit(self._started)
+        if change is not None:
+            self._plane.breaker_changed(target, change)
+        if admission is Admission.REFUSE or target.other is None:
+            self._mode = codes.MODE_FORCED
+            return
+        self._probe = admission is Admission.PROBE
+        self._served = target.other
+        self._role = target.other_role
+
+    # ---- the request, on its way
+
+    def _take_chunks(self) -> None:
+        request = self.request
+        chunks = request.chunks
+        if not chunks:
+            return
+        request.chunks = []
+        if self._copy is not None:
+            self._copied += sum(map(len, chunks))
+            if self._copied > self._plane.limits.mirror_body_bytes:
+                self._copy = None
+                self._plane.shed(self.target.name, mirror.TOO_LARGE)
+            else:
+                self._copy += chunks
+        if request.chunked:
+            chunks = [chunk(piece) for piece in chunks]
+        if self._connection is None:
+            self._unsent_bytes += sum(map(len, chunks))
+        if self._unsent:
+            self._unsent += chunks
+        else:
+            self._unsent = chunks
+
+    def _send_body(self, connection: UpstreamConnection) -> None:
+        parts, self._unsent = self._unsent, []
+        if self.request.complete and self.request.chunked and not self._end_sent:
+            self._end_sent = True
+            parts = [*parts, LAST_CHUNK]
+        if parts:
+            write(connection.transport, parts)
+
+    def _request_complete(self) -> None:
+        self._complete_at = now = monotonic()
+        if self._copy is not None:
+            body, self._copy = self._copy, None
+            self._attempted_both = mirror.offer(self._plane, self, body, now)
+
+    # ---- Taker: called by the model server's connection, or its pool
+
+    def connected(self, connection: UpstreamConnection) -> None:
+        """Send what is there."""
+        self._connection = connection
+        request = self.request
+        if request.method == b"HEAD":
+            connection.expect_no_body()
+        parts = head(request, self._served.endpoint, self.path, self.forwarded, self.request_id)
+        parts += self._unsent
+        self._unsent = []
+        if request.chunked and request.complete:
+            self._end_sent = True
+            parts.append(LAST_CHUNK)
+        write(connection.transport, parts)
+        if not request.complete:
+            self._client.unhold(UNCONNECTED)
+
+    def unconnected(self, why: Refusal) -> None:
+        """There is no connection to be had: no byte left us, so a refused one is tried once more."""
+        if not self._retried and why is refusal.CONNECT_FAILED:
+            self._retried = True
+            self._served.endpoint.acquire(self)
+            return
+        self._fail(why, codes.CONNECT)
+
+    def received(self, connection: UpstreamConnection) -> None:
+        """Pass on what came."""
+        out: list[bytes]
+        if self._head_sent:
+            out = []
+        else:
+            if connection.informational and not self.request.http10:
+                write(self._client.transport, [informational(connection)])
+            if not connection.head_done:
+                return
+            self._first_byte = monotonic() - self._started
+            self._head_sent = True
+            out = self._answer_head(connection)
+        pieces = connection.pieces
+        if pieces:
+            connection.pieces = []
+            if self._recorded:
+                self._keep_body(pieces)
+            out += map(chunk, pieces) if self._chunked_answer else pieces
+        complete = connection.complete
+        if complete and self._chunked_answer:
+            out.append(LAST_CHUNK)
+        if out:
+            write(self._client.transport, out)
+        if complete:
+            self._finish(codes.outcome_of(connection.status), monotonic())
+
+    def broken(self, connection: UpstreamConnection) -> None:
+        """The model server's connection ended before the answer did."""
+        if connection.reused and not connection.answered:
+            self._plane.lost_races += 1
+            self._fail(refusal.UPSTREAM_CLOSED, codes.LOST_RACE)
+        else:
+            self._fail(refusal.UPSTREAM_BROKEN, codes.BROKEN)
+
+    def flow(self, *, paused: bool) -> None:
+        """The model server is slow to take the request's body: then so are we."""
+        if not self.request.complete:
+            if paused:
+                self._client.hold(UPSTREAM)
+            else:
+                self._client.unhold(UPSTREAM)
+
+    # ---- the answer, on its way
+
+    def _answer_head(self, connection: UpstreamConnection) -> list[bytes]:
+        request = self.request
+        if not request.complete or self._plane.retiring:
+            self._keep = False  # the rest of the body may come, or not: no next request can be found behind it
+        framing = framing_of(connection, request)
+        if framing is Framing.CHUNKED:
+            self._chunked_answer = True
+        elif framing is Framing.UNTIL_CLOSE:
+            self._keep = False
+        return answer_head(connection, request, self.request_id, framing, keep=self._keep)
+
+    def _keep_body(self, pieces: list[bytes]) -> None:
+        limit = self._plane.limits.extract_bytes
+        for piece in pieces:
+            self._body_size += len(piece)
+            if self._body_size <= limit:
+                self._body.append(piece)
+
+    # ---- the end
+
+    def _fail(self, why: Refusal, outcome: int) -> None:
+        """Answer with a refusal; where the answer has begun, break it off, so that it is not taken for a whole one."""
+        if self._head_sent:
+            self._client.abort()
+            self._finish(outcome, monotonic())
+            return
+        request = self.request
+        self._keep = self._keep and request.complete and not self._plane.retiring
+        self._client.refuse(why, self.request_id, close=not self._keep, head_only=request.method == b"HEAD")
+        self._finish(outcome, monotonic())
+
+    def _finish(self, outcome: int, now: float) -> None:
+        if self._over:
+            return
+        self._over = True
+        connection = self._connection
+        status, body, state = 0, b"", BODY_NONE
+        if connection is None:
+            self._served.endpoint.cancel(self)
+        else:
+            if connection.head_done:
+                status, state = connection.status, BODY_UNREAD
+            if (
+                outcome == codes.OK
+                and self._recorded
+                and not connection.coded
+                and self._body_size <= self._plane.limits.extract_bytes
+            ):
+                body, state = b"".join(self._body), BODY_WHOLE
+            if self._client.paused and not connection.transport.is_closing():
+                connection.transport.resume_reading()
+            connection.done(reusable=outcome <= codes.SERVER_ERROR and self.request.complete)
+        if self._recorded:
+            self._record(outcome, now, status, body, state)
+        self._client.exchange_over(keep=self._keep and self.request.complete)
+
+    def _record(self, outcome: int, now: float, status: int, body: bytes, state: int) -> None:
+        plane, target = self._plane, self.target
+        if self._mode:
+            plane.judge(target, outcome, now, is_challenger=self._role != codes.CHAMPION, probe=self._probe)
+        plane.recorder.record(
+            target.name,
+            now + plane.epoch,
+            target.rollout_id,
+            self.request_hi,
+            self.request_lo,
+            self._served.version,
+            body,
+            self._first_byte,
+            now - self._started,
+            status,
+            self._role,
+            self._mode,
+            self._attempted_both,
+            outcome,
+            state,
+        )

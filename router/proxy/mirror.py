@@ -1,0 +1,202 @@
+"""Bounded shadow exchanges: a copy takes a slot or is shed and counted; nobody ever waits for one."""
+
+from __future__ import annotations
+
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from router.link.messages import BODY_NONE, BODY_UNREAD, BODY_WHOLE, ModelRoutes
+from router.proxy import codes
+from router.proxy.breaker import Admission, Breaker
+from router.proxy.request import shadow_head
+from router.proxy.writing import write
+
+if TYPE_CHECKING:
+    from router.proxy.exchange import ServedExchange
+    from router.proxy.plane import DataPlane
+    from router.proxy.refusal import Refusal
+    from router.proxy.upstream import UpstreamConnection
+
+FULL = "full"
+BREAKER_OPEN = "breaker_open"
+TOO_LARGE = "too_large"
+DEADLINE = "deadline"
+"""Why a copy was shed: before it was sent; or (deadline) cut off while its answer was awaited: its row says TIMEOUT."""
+
+REASONS = (FULL, BREAKER_OPEN, TOO_LARGE, DEADLINE)
+
+
+class Shadows:
+    """The slots and the breaker of one model's rollout; they outlive snapshots of the routes."""
+
+    __slots__ = ("_subject", "breaker", "mirroring", "open")
+
+    def __init__(self, routes: ModelRoutes) -> None:
+        self._subject = (routes.rollout_id, routes.other)
+        self.breaker = Breaker()
+        self.open = 0
+        self.mirroring = routes.mirror > 0
+
+    @staticmethod
+    def following(before: Shadows | None, routes: ModelRoutes) -> Shadows:
+        """Those of the snapshot before where the same version is on the same trial, else new ones."""
+        if before is not None:
+            if before._subject == (routes.rollout_id, routes.other):  # noqa: SLF001 - of the same class
+                before.mirroring = routes.mirror > 0
+                return before
+            before.mirroring = False
+        return Shadows(routes)
+
+
+def offer(plane: DataPlane, served: ServedExchange, body: list[bytes], now: float) -> bool:
+    """Send the copy of a request whose body is there, or shed it.
+
+    Returns:
+        Whether it was sent: only then were both versions asked.
+    """
+    target, request = served.target, served.request
+    shadows, other = target.shadows, target.other
+    if other is None or not shadows.mirroring:
+        return False
+    limits = plane.limits
+    if shadows.open >= limits.mirror_slots or other.endpoint.busy:
+        plane.shed(target.name, FULL)
+        return False
+    admission, change = shadows.breaker.admit(now)
+    if change is not None:
+        plane.breaker_changed(target, change)
+    if admission is Admission.REFUSE:
+        plane.shed(target.name, BREAKER_OPEN)
+        return False
+    message = shadow_head(
+        request, other.endpoint, served.path, served.forwarded, served.request_id, sum(map(len, body))
+    )
+    message += body
+    shadow = ShadowExchange(plane, served, message, now, probe=admission is Admission.PROBE)
+    shadows.open += 1
+    plane.shadows.add(shadow)
+    other.endpoint.acquire(shadow)
+    return True
+
+
+class ShadowExchange:
+    """One copy and its answer, which is recorded and reaches nobody."""
+
+    __slots__ = (
+        "_body",
+        "_connection",
+        "_deadline",
+        "_first_byte",
+        "_kept",
+        "_message",
+        "_over",
+        "_plane",
+        "_probe",
+        "_request_hi",
+        "_request_lo",
+        "_size",
+        "_started",
+        "_target",
+    )
+
+    def __init__(
+        self, plane: DataPlane, served: ServedExchange, message: list[bytes], now: float, *, probe: bool
+    ) -> None:
+        self._plane = plane
+        self._target = served.target
+        self._request_hi = served.request_hi
+        self._request_lo = served.request_lo
+        self._message = message
+        self._probe = probe
+        self._started = now
+        self._deadline = now + plane.limits.mirror_seconds
+        self._first_byte = float("nan")
+        self._connection: UpstreamConnection | None = None
+        self._body: list[bytes] = []
+        self._size = 0
+        self._kept = True
+        self._over = False
+
+    # ---- Taker
+
+    def connected(self, connection: UpstreamConnection) -> None:
+        """Send the copy."""
+        self._connection = connection
+        write(connection.transport, self._message)
+        self._message = []
+
+    def unconnected(self, why: Refusal) -> None:  # noqa: ARG002 - an interface
+        """The challenger cannot be reached."""
+        self._finish(codes.CONNECT, monotonic())
+
+    def received(self, connection: UpstreamConnection) -> None:
+        """Take what came; more than `extract_bytes` of a body is read, not kept."""
+        now = monotonic()
+        if self._first_byte != self._first_byte and connection.head_done:
+            self._first_byte = now - self._started
+        for piece in connection.pieces:
+            self._size += len(piece)
+            if self._size <= self._plane.limits.extract_bytes:
+                self._body.append(piece)
+        connection.pieces.clear()
+        if connection.complete:
+            self._finish(codes.outcome_of(connection.status), now)
+        elif self._size > self._plane.limits.max_body_bytes:
+            self._kept = False
+            self._finish(codes.outcome_of(connection.status), now)
+
+    def broken(self, connection: UpstreamConnection) -> None:
+        """No whole answer."""
+        lost_race = connection.reused and not connection.answered
+        self._finish(codes.LOST_RACE if lost_race else codes.BROKEN, monotonic())
+
+    def flow(self, *, paused: bool) -> None:
+        """The copy is in memory anyway."""
+
+    # ---- the sweeper
+
+    def sweep(self, now: float) -> None:
+        """Cut it off at its deadline."""
+        if now >= self._deadline and not self._over:
+            self._plane.shed(self._target.name, DEADLINE)
+            self._finish(codes.TIMEOUT, now)
+
+    def abandon(self) -> None:
+        """The process ends."""
+        if not self._over:
+            self._finish(codes.CANCELLED, monotonic())
+
+    def _finish(self, outcome: int, now: float) -> None:
+        self._over = True
+        plane, target, connection = self._plane, self._target, self._connection
+        other = target.other
+        assert other is not None
+        plane.shadows.discard(self)
+        target.shadows.open -= 1
+        status, body, state = 0, b"", BODY_NONE
+        if connection is None:
+            other.endpoint.cancel(self)
+        else:
+            if connection.head_done:
+                status, state = connection.status, BODY_UNREAD
+            if outcome == codes.OK and self._kept and not connection.coded and self._size <= plane.limits.extract_bytes:
+                body, state = b"".join(self._body), BODY_WHOLE
+            connection.done(reusable=outcome <= codes.SERVER_ERROR)
+        plane.judge(target, outcome, now, is_challenger=True, probe=self._probe)
+        plane.recorder.record(
+            target.name,
+            now + plane.epoch,
+            target.rollout_id,
+            self._request_hi,
+            self._request_lo,
+            other.version,
+            body,
+            self._first_byte,
+            now - self._started,
+            status,
+            target.other_role,
+            target.mode,
+            True,
+            outcome,
+            state,
+        )

@@ -1,0 +1,251 @@
+"""The requests of one client's connection, out of its bytes.
+
+The parser's callbacks only gather. llhttp refuses most of what is malformed; what it leaves to us (Host, versions,
+transfer codings, sizes, upgrades) is refused here. A refusal takes its place in the queue like any request.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from time import monotonic
+from typing import TYPE_CHECKING, Final
+
+import httptools
+
+from router.proxy import fields, refusal
+from router.proxy.fields import PASS, REQUEST_FIELDS
+from router.proxy.refusal import Refusal
+from router.proxy.request import KEEP_ALIVE, Request, take_field
+
+if TYPE_CHECKING:
+    from router.proxy.plane import DataPlane
+
+_HOST = re.compile(rb"[A-Za-z0-9._~!$&'()*+,;=%:\[\]-]*")
+_USUAL: Final = frozenset(
+    (b"keep-alive", b"close", b"upgrade", b"te", b"trailer", b"transfer-encoding", b"http2-settings")
+)
+"""What Connection fields usually name; all of it is dropped or handled anyway."""
+
+
+class _Unframed:
+    """Parses the body after a head with an Upgrade that we do not speak: the parser proper takes it for a tunnel."""
+
+    def __init__(self, connection: RequestQueue) -> None:
+        self.on_body = connection.on_body
+        self._connection = connection
+        self._begun = False
+
+    def on_message_begin(self) -> None:
+        if self._begun:
+            raise refusal.MALFORMED  # a next request in the same read: the answer goes out, then we close
+        self._begun = True
+
+    def on_message_complete(self) -> None:
+        self._connection.unframed_complete()
+
+
+class RequestQueue:
+    """Parses what a client sends into a queue of requests.
+
+    Args:
+        plane: the worker's state; its limits hold.
+    """
+
+    __slots__ = (
+        "_broken",
+        "_good_host",
+        "_head_began",
+        "_head_bytes",
+        "_last_came",
+        "_parser",
+        "_parsing",
+        "_plane",
+        "_queue",
+        "_stale_parser",
+        "_tunnel",
+    )
+
+    _parser: httptools.HttpRequestParser
+
+    def __init__(self, plane: DataPlane) -> None:
+        self._plane = plane
+        self._parsing: Request | None = None  # its end has not come yet
+        self._queue: deque[Request] = deque()  # heads that have come, not begun
+        self._head_bytes = 0  # of a head that goes on in the next read
+        self._head_began = 0.0
+        self._good_host = b""
+        self._tunnel = False
+        self._stale_parser = False
+        self._last_came = False  # a request after which the connection closes has come whole
+        self._broken = False  # nothing that follows can be parsed
+
+    def parse(self, data: bytes) -> None:
+        """Gather what came."""
+        if self._last_came or self._broken:
+            return
+        parsing = self._parsing
+        if self._head_bytes or (
+            len(data) > self._plane.limits.max_header_bytes and (parsing is None or not parsing.head_done)
+        ):
+            self._feed_bounded(memoryview(data))
+            return
+        self._feed(data)
+        parsing = self._parsing
+        if parsing is not None and not parsing.head_done:  # the head goes on in the next read
+            self._head_bytes = 1 if self._queue else len(data)
+            self._head_began = self._head_began or monotonic()
+
+    def _feed(self, data: bytes | memoryview) -> None:
+        if self._stale_parser:
+            self._parser = httptools.HttpRequestParser(self)
+            self._stale_parser = False
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._feed_after_upgrade(data, upgrade.args[0])
+        except httptools.HttpParserError as error:
+            cause = error.__context__
+            if cause is not None and not isinstance(cause, Refusal):
+                raise cause from None
+            self._malformed(cause if isinstance(cause, Refusal) else refusal.MALFORMED)
+
+    def _feed_bounded(self, data: memoryview) -> None:
+        """Feed no more of a head than the limit, give or take a read: the parser would take a head of any size."""
+        limit = self._plane.limits.max_header_bytes
+        start = 0
+        while start < len(data) and not self._last_came:
+            before, queued = self._parsing, len(self._queue)
+            piece = data[start : start + max(limit - self._head_bytes, 1)]
+            start += len(piece)
+            self._feed(piece)
+            if self._queue and self._queue[-1].refusal is not None:
+                return
+            parsing = self._parsing
+            if parsing is None or parsing.head_done:
+                self._head_bytes = 0
+                self._head_began = 0.0
+            else:
+                if parsing is before or (before is None and len(self._queue) == queued):
+                    self._head_bytes += len(piece)
+                else:
+                    self._head_bytes = 1  # it began somewhere behind another request
+                    self._head_began = 0.0
+                self._head_began = self._head_began or monotonic()
+                if self._head_bytes >= limit:
+                    self._malformed(refusal.HEAD_TOO_LARGE)
+                    return
+
+    def _feed_after_upgrade(self, data: bytes | memoryview, offset: int) -> None:
+        """An Upgrade is ignored and the request served whole (RFC 9110, section 7.8); its body is parsed on its own."""
+        request = self._queue[-1] if self._queue else None
+        if request is None or request.refusal is not None:
+            return
+        parser = self._parser = httptools.HttpRequestParser(_Unframed(self))
+        framing = b"transfer-encoding: chunked" if request.chunked else b"content-length: %d" % max(request.length, 0)
+        self._tunnel = False
+        parser.feed_data(b"POST / HTTP/1.1\r\n%b\r\n\r\n" % framing)
+        self._feed(memoryview(data)[offset:])
+
+    def _malformed(self, why: Refusal) -> None:
+        """What came cannot be parsed: the request that it belongs to is refused in its turn, and nothing after it."""
+        if self._last_came:
+            return  # bytes after the last request: they belong to nobody
+        self._broken = True
+        parsing, self._parsing = self._parsing, None
+        if parsing is None or not parsing.head_done:
+            parsing = parsing or Request()
+            parsing.head_done = True
+            self._queue.append(parsing)
+        parsing.refusal = why
+        parsing.keep_alive = False
+
+    # ---- the parser's callbacks: they only gather
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        self._parsing = Request()
+
+    def on_url(self, url: bytes) -> None:
+        """The target, or a part of it."""
+        request = self._parsing
+        assert request is not None
+        request.url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One header field, or a trailer, which is dropped."""
+        request = self._parsing
+        assert request is not None
+        if request.head_done:
+            return
+        action = REQUEST_FIELDS[name]
+        if action == PASS:
+            request.lines.append(b"%b: %b\r\n" % (name, value))
+        else:
+            take_field(request, action, name, value)
+
+    def on_headers_complete(self) -> None:
+        """The head is there: refuse it, or queue the request."""
+        request = self._parsing
+        assert request is not None
+        parser, limits = self._parser, self._plane.limits
+        request.method = parser.get_method()
+        request.keep_alive = parser.should_keep_alive()
+        if request.connection is not None or not request.keep_alive:
+            version = parser.get_http_version()
+            request.http10 = version == "1.0"
+            if version not in ("1.1", "1.0"):
+                raise refusal.BAD_VERSION
+        if request.method == b"CONNECT":
+            raise refusal.UPGRADE_REFUSED
+        host = request.host
+        if host is None:
+            if not request.http10:
+                raise refusal.BAD_HOST
+        elif host != self._good_host:
+            if _HOST.fullmatch(host) is None:
+                raise refusal.BAD_HOST
+            self._good_host = host
+        if len(request.lines) > limits.max_header_count:
+            raise refusal.HEAD_TOO_LARGE
+        if request.length > limits.max_body_bytes:
+            raise refusal.BODY_TOO_LARGE
+        if request.chunked and request.http10:
+            raise refusal.BAD_CODING
+        if request.connection is not None:
+            self._take_connection(request, request.connection)
+        request.head_done = True
+        self._queue.append(request)
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of the body."""
+        request = self._parsing
+        assert request is not None
+        request.chunks.append(body)
+        request.received += len(body)
+        if request.received > self._plane.limits.max_body_bytes:
+            raise refusal.BODY_TOO_LARGE
+
+    def on_message_complete(self) -> None:
+        """The end of a request."""
+        if self._tunnel:  # the parser says so at the end of a head with an Upgrade
+            return
+        request = self._parsing
+        assert request is not None
+        request.complete = True
+        self._parsing = None
+        if not request.keep_alive:
+            self._last_came = True
+
+    def unframed_complete(self) -> None:
+        """The end of a request with an Upgrade: what follows is parsed as usual again."""
+        self._stale_parser = True
+        self.on_message_complete()
+
+    def _take_connection(self, request: Request, named: list[bytes]) -> None:
+        if named is not KEEP_ALIVE and (other := frozenset(named) - _USUAL):
+            request.lines = fields.without(request.lines, other)
+        if request.upgrade:
+            if b"websocket" in request.upgrade.lower():
+                raise refusal.UPGRADE_REFUSED
+            self._tunnel = self._parser.should_upgrade()

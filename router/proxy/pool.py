@@ -1,0 +1,210 @@
+"""The connections to one model server: kept alive, last in first out, with a cap and an idle limit."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+import time
+from collections import deque
+from urllib.parse import urlsplit
+
+from router.link.messages import Limits
+from router.proxy import refusal
+from router.proxy.upstream import Taker, UpstreamConnection
+
+log = logging.getLogger(__name__)
+
+PORTS = {"http": 80, "https": 443}
+
+
+class Endpoint:
+    """One model server and the connections to it.
+
+    Args:
+        url: http://host:port[/base]
+        limits: bounds and deadlines.
+
+    Raises:
+        ValueError: the URL is not of that form.
+    """
+
+    __slots__ = (
+        "_connecting",
+        "_idle",
+        "_tasks",
+        "_tls",
+        "_waiting",
+        "base",
+        "head_line",
+        "host",
+        "limits",
+        "open",
+        "port",
+        "retired",
+        "url",
+    )
+
+    def __init__(self, url: str, limits: Limits) -> None:
+        try:
+            parts = urlsplit(url)
+            port = parts.port
+        except ValueError:
+            raise _no_endpoint(url) from None
+        if parts.scheme not in PORTS or not parts.hostname or parts.query or parts.fragment or parts.username:
+            raise _no_endpoint(url)
+        if any(letter <= " " or letter > "~" for letter in url):
+            raise _no_endpoint(url)
+        self.url = url
+        self.limits = limits
+        self.host = parts.hostname
+        self.port = port or PORTS[parts.scheme]
+        self.base = parts.path.rstrip("/").encode()
+        self.head_line = b" HTTP/1.1\r\nhost: %b\r\n" % parts.netloc.encode()
+        self.open = 0
+        self.retired = False  # no route names it now: what comes back is closed
+        self._tls = ssl.create_default_context() if parts.scheme == "https" else None
+        self._idle: list[UpstreamConnection] = []
+        self._waiting: deque[Taker] = deque()
+        self._connecting = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def total(self) -> int:
+        """Connections open now, or being opened."""
+        return self.open + self._connecting
+
+    @property
+    def busy(self) -> bool:
+        """Whether another exchange would have to wait for one to end."""
+        return not self._idle and self.total >= self.limits.upstream_connections
+
+    def acquire(self, taker: Taker) -> None:
+        """Give the taker a connection: `taker.connected` is called, at once or later, or `taker.unconnected`."""
+        idle = self._idle
+        while idle:
+            connection = idle.pop()
+            if connection.usable():
+                connection.take(taker)
+                return
+            connection.close()
+        self._waiting.append(taker)
+        self._open_for_waiting()
+
+    def cancel(self, taker: Taker) -> None:
+        """The taker waits no more."""
+        if taker in self._waiting:
+            self._waiting.remove(taker)
+
+    def release(self, connection: UpstreamConnection) -> None:
+        """A connection is free again, and may be used for another exchange."""
+        if self._waiting:
+            connection.take(self._waiting.popleft())
+        elif self.retired:
+            connection.close()
+        else:
+            connection.idle_since = time.monotonic()
+            self._idle.append(connection)
+
+    def gone(self, connection: UpstreamConnection) -> None:
+        """A connection has ended."""
+        self.open -= 1
+        if connection in self._idle:
+            self._idle.remove(connection)
+        self._open_for_waiting()
+
+    def sweep(self, now: float) -> None:
+        """Close what has been idle too long; the oldest stand first."""
+        oldest = now - self.limits.idle_seconds
+        while self._idle and self._idle[0].idle_since < oldest:
+            self._idle.pop(0).close()
+
+    def close(self) -> None:
+        """Close what is idle; what is in use is closed when its exchange ends."""
+        while self._idle:
+            self._idle.pop().close()
+
+    def _open_for_waiting(self) -> None:
+        while self._connecting < len(self._waiting) and self.total < self.limits.upstream_connections:
+            self._connecting += 1
+            task = asyncio.get_running_loop().create_task(self._connect())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _connect(self) -> None:
+        failure = refusal.CONNECT_FAILED
+        try:
+            async with asyncio.timeout(self.limits.connect_seconds):
+                _, connection = await asyncio.get_running_loop().create_connection(
+                    lambda: UpstreamConnection(self),
+                    self.host,
+                    self.port,
+                    ssl=self._tls,
+                    server_hostname=self.host if self._tls else None,
+                )
+        except TimeoutError:
+            failure = refusal.CONNECT_TIMEOUT
+        except OSError:
+            pass
+        else:
+            self._connecting -= 1
+            self.release(connection)
+            return
+        self._connecting -= 1
+        if self._waiting:
+            self._waiting.popleft().unconnected(failure)
+        self._open_for_waiting()
+
+
+def _no_endpoint(url: str) -> ValueError:
+    return ValueError(f"expected an endpoint of the form http://host:port[/base], not {url!r}")
+
+
+class Endpoints:
+    """All model servers that the routes name, by URL."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self._known: dict[str, Endpoint] = {}
+
+    def at(self, url: str) -> Endpoint:
+        """The endpoint of this URL.
+
+        Raises:
+            ValueError: the URL is not of the form http://host:port[/base].
+        """
+        endpoint = self._known.get(url)
+        if endpoint is None:
+            endpoint = self._known[url] = Endpoint(url, self.limits)
+        endpoint.retired = False
+        return endpoint
+
+    @property
+    def connections(self) -> int:
+        """Open now, or being opened."""
+        return sum(endpoint.total for endpoint in self._known.values())
+
+    def set_limits(self, limits: Limits) -> None:
+        """Bounds and deadlines from now on."""
+        self.limits = limits
+        for endpoint in self._known.values():
+            endpoint.limits = limits
+
+    def keep_only(self, wanted: set[Endpoint]) -> None:
+        """Forget what no route names any more."""
+        for url, endpoint in list(self._known.items()):
+            if endpoint not in wanted:
+                endpoint.retired = True
+                endpoint.close()
+                if not endpoint.total:
+                    del self._known[url]
+
+    def sweep(self, now: float) -> None:
+        """Close idle connections."""
+        for endpoint in self._known.values():
+            endpoint.sweep(now)
+
+    def close(self) -> None:
+        """Close what is idle."""
+        for endpoint in self._known.values():
+            endpoint.close()

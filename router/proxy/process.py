@@ -1,0 +1,158 @@
+"""The entry of a proxy process: serve on the inherited socket, follow the routes, report, retire."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import logging
+import os
+import signal
+import socket
+from pathlib import Path
+from time import monotonic
+
+import uvloop
+
+from router.link.client import LinkClient
+from router.link.messages import BreakerChanged, Down, Hello, Retire, RoutesSet, SetRoutes, Up
+from router.proxy.plane import DataPlane
+from router.proxy.routes import read_routes
+from router.proxy.server import ClientConnection
+
+log = logging.getLogger(__name__)
+
+SWEEP_SECONDS = 0.08
+"""Deadlines are enforced, and recorded rows sent, so often."""
+
+COUNTERS_SECONDS = 1.0
+LONGEST_DRAIN_SECONDS = 30.0
+BACKLOG = 1024
+
+
+def run_proxy(fd: int, worker: int, generation: str, link_path: str, routes_file: str) -> None:
+    """Serve until told to retire (over the link, or by SIGTERM or SIGINT); returns when what was open has ended.
+
+    Args:
+        fd: of the bound listening socket, inherited.
+        worker: this process's number among the supervisor's.
+        generation: of the supervisor that started it.
+        link_path: of the Unix socket of the control process, which may not be there yet.
+        routes_file: what control last wrote; may not be there yet.
+    """
+    uvloop.run(ProxyProcess(fd, Hello(worker, os.getpid(), generation), Path(link_path), Path(routes_file)).run())
+
+
+class ProxyProcess:
+    """One worker. Arguments as of `run_proxy`."""
+
+    def __init__(self, fd: int, hello: Hello, link_path: Path, routes_file: Path) -> None:
+        self._fd = fd
+        self._plane = DataPlane(self._breaker_changed)
+        self._link = LinkClient(link_path, hello, self._on_message, self._on_connected)
+        self._unsent: list[BreakerChanged] = []
+        self._retire = asyncio.Event()
+        routes = read_routes(routes_file)
+        if routes is not None:
+            self._plane.apply(routes)
+
+    async def run(self) -> None:
+        """Serve until told to retire, finish what is open, and return."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._retire.set)
+        server = await loop.create_server(
+            lambda: ClientConnection(self._plane), sock=socket.socket(fileno=self._fd), backlog=BACKLOG
+        )
+        link = loop.create_task(self._link.run(), name="link")
+        sweeper = loop.create_task(self._sweep_forever(), name="sweep")
+        link.add_done_callback(self._ended)
+        sweeper.add_done_callback(self._ended)
+        gc.collect()
+        gc.freeze()
+        await self._retire.wait()
+        server.close()
+        await self._drain()
+        for shadow in list(self._plane.shadows):
+            shadow.abandon()
+        sweeper.cancel()
+        self._report()
+        await self._link.close(seconds=2.0)
+        link.cancel()
+        for task in (sweeper, link):
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        self._plane.endpoints.close()
+
+    async def _drain(self) -> None:
+        """Let requests and copies that are open end, within a bound."""
+        plane = self._plane
+        plane.retiring = True
+        for client in list(plane.clients):
+            client.retire()
+        until = monotonic() + min(LONGEST_DRAIN_SECONDS, plane.limits.total_seconds)
+        while (plane.clients or plane.shadows) and monotonic() < until:  # noqa: ASYNC110 - once in a process's life
+            await asyncio.sleep(SWEEP_SECONDS / 4)
+        for client in list(plane.clients):
+            client.abort()
+        await asyncio.sleep(0)  # their connections say that they are lost, and their rows are kept
+
+    async def _sweep_forever(self) -> None:
+        """The one timer: deadlines, rows up, counters."""
+        counters_due = 0.0
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS)
+            now = monotonic()
+            self._plane.sweep(now)
+            if now >= counters_due:
+                counters_due = now + COUNTERS_SECONDS
+                self._plane.keep_time()
+                self._report()
+            else:
+                self._plane.recorder.flush(self._link)
+
+    def _report(self) -> None:
+        """Send all that waits to be sent, and the counters."""
+        self._send_breakers()
+        self._plane.recorder.flush(self._link)
+        self._link.send(self._plane.counters())
+
+    # ---- the link
+
+    def _on_connected(self) -> None:
+        self._report()
+
+    def _on_message(self, message: Down) -> None:
+        match message:
+            case SetRoutes(routes=routes):
+                if self._plane.apply(routes):
+                    log.info("routes: revision %d of %s", routes.revision, routes.generation)
+                table = self._plane.table
+                self._send(RoutesSet(table.revision, table.generation))
+            case Retire():
+                log.info("told to retire")
+                self._retire.set()
+
+    def _breaker_changed(self, message: BreakerChanged) -> None:
+        log.warning(
+            "%s: breaker %s: %d of the last %d answers failed",
+            message.model,
+            message.state,
+            message.failed,
+            message.seen,
+        )
+        self._unsent.append(message)
+        self._send_breakers()
+
+    def _send_breakers(self) -> None:
+        while self._unsent and self._send(self._unsent[0]):
+            del self._unsent[0]
+
+    def _send(self, message: Up) -> bool:
+        return self._link.send(message)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """Neither task ends by itself: if one does, this process is of no use; the supervisor starts another."""
+        if not task.cancelled():
+            log.critical("%s ended", task.get_name(), exc_info=task.exception())
+            self._retire.set()

@@ -1,0 +1,216 @@
+"""The immutable snapshot that requests are assigned by, as lookup tables; kept in a local file too."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Final
+from urllib.parse import unquote_to_bytes
+
+import msgspec
+
+from router.link.messages import Backend, ModelRoutes, Routes, routes_from_file
+from router.protocols.protocol import Protocol
+from router.protocols.select import protocol
+from router.proxy import codes
+from router.proxy.assignment import Assignment
+from router.proxy.mirror import Shadows
+from router.proxy.pool import Endpoint, Endpoints
+from router.proxy.refusal import BAD_TARGET, NO_ROUTES, UNKNOWN_MODEL, Refusal
+
+log = logging.getLogger(__name__)
+
+_PREFIX: Final = b"/models/"
+_MOST_MATCHES: Final = 4096
+_LONGEST_REMEMBERED: Final = 256
+
+
+class Served:
+    """One version and where it is served; pinned by the requests that it was assigned to."""
+
+    __slots__ = ("endpoint", "version")
+
+    def __init__(self, backend: Backend, endpoint: Endpoint) -> None:
+        self.version = backend.version
+        self.endpoint = endpoint
+
+
+class Target:
+    """How one model's traffic goes, in one snapshot."""
+
+    __slots__ = (
+        "assign_by",
+        "assignment",
+        "champion",
+        "mirrors",
+        "mode",
+        "name",
+        "other",
+        "other_role",
+        "protocol",
+        "request_id",
+        "rollout_id",
+        "shadows",
+        "splits",
+    )
+
+    def __init__(self, routes: ModelRoutes, endpoints: Endpoints, shadows: Shadows) -> None:
+        self.name = routes.name
+        self.protocol: Protocol = protocol(routes.protocol)
+        self.champion = _served(routes.champion, endpoints)
+        self.other = _served(routes.other, endpoints)
+        self.other_role = routes.other_role
+        self.mode = routes.mode if self.other is not None else codes.MODE_NONE
+        self.rollout_id = routes.rollout_id
+        self.assignment = Assignment(routes.rollout_id, routes.share, routes.mirror)
+        self.splits = self.mode == codes.MODE_CANARY and routes.share > 0
+        self.mirrors = self.mode in (codes.MODE_SHADOW, codes.MODE_WATCH) and routes.mirror > 0
+        self.assign_by = _header(routes.assign_by)
+        self.request_id = _header(routes.request_id)
+        self.shadows = shadows
+
+
+class Match:
+    """What a request target stands for: the model, the path that its server sees, whether it is a prediction."""
+
+    __slots__ = ("path", "predicts", "target")
+
+    def __init__(self, target: Target, path: bytes, predicts: bool) -> None:  # noqa: FBT001
+        self.target = target
+        self.path = path
+        self.predicts = predicts
+
+
+class Table:
+    """One snapshot of the routes.
+
+    Args:
+        routes: the snapshot.
+        endpoints: the pools of connections; they outlive snapshots.
+        former: the table before this one: a rollout that goes on keeps its breaker and its slots.
+    """
+
+    def __init__(self, routes: Routes, endpoints: Endpoints, former: Table | None = None) -> None:
+        self.revision = routes.revision
+        self.generation = routes.generation
+        self.limits = routes.limits
+        self._targets: dict[bytes, Target] = {}
+        for model in routes.models:
+            before = former.target(model.name) if former is not None else None
+            shadows = Shadows.following(before.shadows if before is not None else None, model)
+            try:
+                self._targets[model.name.encode()] = Target(model, endpoints, shadows)
+            except ValueError as error:  # its protocol; the other models are served
+                log.error("model %s gets no traffic: %s", model.name, error)  # noqa: TRY400 - the text says all
+        self._only = next(iter(self._targets.values())) if len(self._targets) == 1 else None
+        self._protocols = list({id(target.protocol): target.protocol for target in self._targets.values()}.values())
+        self._remembered: dict[tuple[bytes, bytes], Match] = {}
+
+    def target(self, name: str) -> Target | None:
+        """The routes of a model, or None."""
+        return self._targets.get(name.encode())
+
+    def targets(self) -> list[Target]:
+        """All of them."""
+        return list(self._targets.values())
+
+    def endpoints(self) -> set[Endpoint]:
+        """All model servers that requests may be sent to."""
+        return {
+            served.endpoint
+            for target in self._targets.values()
+            for served in (target.champion, target.other)
+            if served is not None
+        }
+
+    def match(self, method: bytes, url: bytes) -> Match:
+        """Which model a request target names: by prefix, by its protocol's own path, or the only one there is.
+
+        Raises:
+            Refusal: it names none that is known here.
+        """
+        match = self._remembered.get((method, url))
+        if match is None:
+            match = self._resolve(method, url)
+            if len(url) <= _LONGEST_REMEMBERED:
+                if len(self._remembered) >= _MOST_MATCHES:
+                    self._remembered.clear()
+                self._remembered[method, url] = match
+        return match
+
+    def _resolve(self, method: bytes, url: bytes) -> Match:
+        url = url.partition(b"#")[0]
+        if not url.startswith(b"/"):
+            url = _path_of(url)
+        path = url.partition(b"?")[0]
+        if path.startswith(_PREFIX):
+            name, slash, _ = path[len(_PREFIX) :].partition(b"/")
+            target = self._targets.get(unquote_to_bytes(name))
+            if target is None:
+                raise self._unknown()
+            cut = len(_PREFIX) + len(name)
+            url = url[cut:] if slash else b"/" + url[cut:]
+            path = path[cut:] if slash else b"/"
+        else:
+            target = self._by_protocol(path)
+        return Match(target, url, target.protocol.calls_for_prediction(method, path))
+
+    def _by_protocol(self, path: bytes) -> Target:
+        for candidate in self._protocols:
+            name = candidate.model_in_path(path)
+            if name is None:
+                continue
+            target = self._targets.get(unquote_to_bytes(name))
+            if target is None or target.protocol is not candidate:
+                raise self._unknown()
+            return target
+        if self._only is None:
+            raise self._unknown()
+        return self._only
+
+    def _unknown(self) -> Refusal:
+        return UNKNOWN_MODEL if self._targets else NO_ROUTES
+
+
+def read_routes(path: Path) -> Routes | None:
+    """The routes as control last wrote them; None: there are none, or the file is not a routes file."""
+    try:
+        return routes_from_file(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (OSError, msgspec.DecodeError) as error:
+        log.error("the routes file cannot be read: %s", error)  # noqa: TRY400 - the text says all
+        return None
+
+
+def _served(backend: Backend | None, endpoints: Endpoints) -> Served | None:
+    if backend is None:
+        return None
+    try:
+        return Served(backend, endpoints.at(backend.endpoint))
+    except ValueError as error:
+        log.error("version %d gets no traffic: %s", backend.version, error)  # noqa: TRY400 - the text says all
+        return None
+
+
+def _header(source: str) -> bytes:
+    """The name in `header:NAME`, in lower case; empty: none."""
+    kind, _, name = source.partition(":")
+    return name.strip().lower().encode() if kind == "header" else b""
+
+
+def _path_of(url: bytes) -> bytes:
+    """The path and query of a target in absolute form (RFC 9112, section 3.2.2).
+
+    Raises:
+        Refusal: it has another form.
+    """
+    scheme, mark, rest = url.partition(b"://")
+    if not mark or scheme.lower() not in (b"http", b"https"):
+        raise BAD_TARGET
+    for index, byte in enumerate(rest):
+        if byte == 0x2F:
+            return rest[index:]
+        if byte == 0x3F:
+            return b"/" + rest[index:]
+    return b"/"

@@ -1,0 +1,240 @@
+"""Whatever a model server or a client does: the right status, never half an answer taken for a whole one."""
+
+import math
+import socket
+
+import pytest
+from proxy_wire import ANSWER, answer, model, post, until
+
+from comparator.events import Outcome
+from router.link.messages import BODY_NONE, Backend, Limits, ModelRoutes
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
+def test_a_refused_connection_is_502(world):
+    world.start(ModelRoutes("m", "mlflow", Backend(1, f"http://127.0.0.1:{free_port()}")))
+    client = world.client()
+    got = client.ask()
+    assert got.status == 502
+    assert b"connect_failed" in got.body
+    assert client.ask().status == 502  # the connection lives on
+    row = world.control.wait_rows(2)[0]
+    assert (row["outcome"], row["status"], row["body_state"]) == (Outcome.CONNECT, 0, BODY_NONE)
+    assert math.isnan(row["first_byte"])
+
+
+def test_a_connection_that_is_not_accepted_is_504(world):
+    listener = socket.create_server(("127.0.0.1", 0), backlog=0)
+    port = listener.getsockname()[1]
+    fillers = []
+    for _ in range(4):  # fill the queue: the next SYN is not answered
+        filler = socket.socket()
+        filler.setblocking(False)
+        filler.connect_ex(("127.0.0.1", port))
+        fillers.append(filler)
+    world.limits = Limits(connect_seconds=0.3)
+    world.start(ModelRoutes("m", "mlflow", Backend(1, f"http://127.0.0.1:{port}")))
+    assert world.client().ask().status == 504
+    assert world.control.wait_rows(1)[0]["outcome"] == Outcome.CONNECT
+    for each in (*fillers, listener):
+        each.close()
+
+
+def test_no_answer_in_time_is_504(world):
+    server = world.server()
+    server.behave = lambda wire, _: server.release.wait(20)
+    world.limits = Limits(first_byte_seconds=0.3)
+    world.start(model(server))
+    assert world.client().ask().status == 504
+    assert world.control.wait_rows(1)[0]["outcome"] == Outcome.TIMEOUT
+
+
+def test_an_answer_that_does_not_end_in_time_is_broken_off(world):
+    server = world.server()
+
+    def behave(wire, _):
+        wire.raw.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")
+        server.release.wait(20)
+
+    server.behave = behave
+    world.limits = Limits(total_seconds=0.5)
+    world.start(model(server))
+    client = world.client().send(post())
+    client.head()
+    with pytest.raises((EOFError, ConnectionError)):
+        client.exactly(100)
+    assert world.control.wait_rows(1)[0]["outcome"] == Outcome.TIMEOUT
+
+
+GARBAGE = {
+    "text": b"hello\r\n\r\n",
+    "nothing": b"",
+    "half a head": b"HTTP/1.1 200 OK\r\nContent-",
+    "length and coding": b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "two lengths": b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd",
+    "another coding": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nabc",
+    "obs-fold": b"HTTP/1.1 200 OK\r\nX: a\r\n b\r\nContent-Length: 0\r\n\r\n",
+    "a bare LF": b"HTTP/1.1 200 OK\nContent-Length: 0\n\n",
+    "switching": b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n",
+    "no status": b"HTTP/1.1 999 Odd\r\nContent-Length: 0\r\n\r\n",
+    "endless hints": b"HTTP/1.1 103 Early Hints\r\n\r\n" * 100,
+    "endless headers": b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * 5000 + b"\r\n",
+}
+
+
+@pytest.mark.parametrize("data", GARBAGE.values(), ids=GARBAGE)
+def test_what_is_no_http_is_502(world, data):
+    def behave(wire, _):
+        wire.raw.sendall(data)
+        wire.raw.shutdown(socket.SHUT_RDWR)
+
+    server = world.server(behave)
+    world.start(model(server))
+    client = world.client().send(post())
+    got = client.message()
+    while got.status == 103:
+        got = client.message(bodiless=True)
+        if got.status != 103:
+            break
+    assert got.status == 502
+    assert world.control.wait_rows(1)[0]["outcome"] == Outcome.BROKEN
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nha",
+    ],
+    ids=["length", "chunked"],
+)
+@pytest.mark.parametrize("version", [b"1.1", b"1.0"])
+def test_a_break_in_mid_body_reaches_the_client_as_broken(world, head, version):
+    def behave(wire, _):
+        wire.raw.sendall(head)
+        server.release.wait(10)
+        wire.raw.shutdown(socket.SHUT_RDWR)
+
+    server = world.server()
+    server.behave = behave
+    world.start(model(server))
+    client = world.client().send(b"POST /invocations HTTP/%b\r\nHost: a\r\nContent-Length: 0\r\n\r\n" % version)
+    assert client.head().status == 200
+    server.release.set()
+    with pytest.raises(ConnectionResetError):  # a reset: not even an HTTP/1.0 client takes that for the end
+        client.exactly(100)
+    row = world.control.wait_rows(1)[0]
+    assert (row["outcome"], row["body"]) == (Outcome.BROKEN, b"")
+
+
+def test_a_lost_keep_alive_race_is_502_and_counted_apart(world):
+    server = world.server()
+
+    def behave(wire, request):
+        if len(server.requests) == 2:
+            wire.raw.shutdown(socket.SHUT_RDWR)  # as if it had closed before it saw the request
+            raise EOFError
+        wire.raw.sendall(answer())
+
+    server.behave = behave
+    world.start(model(server))
+    client = world.client()
+    assert client.ask().status == 200
+    lost = client.ask()
+    assert lost.status == 502
+    assert b"upstream_closed" in lost.body
+    assert client.ask().status == 200
+    assert len(server.requests) == 3  # never sent again
+    assert [row["outcome"] for row in world.control.wait_rows(3)] == [Outcome.OK, Outcome.LOST_RACE, Outcome.OK]
+    world.wait_counters(lambda counters: counters.lost_races == 1)
+
+
+def test_a_dead_idle_connection_is_noticed_before_use(world):
+    def behave(wire, _):
+        wire.raw.sendall(answer())
+        wire.raw.shutdown(socket.SHUT_RDWR)
+
+    server = world.server(behave)
+    world.start(model(server))
+    client = world.client()
+    for _ in range(5):
+        assert client.ask().status == 200
+        world.wait_counters(lambda counters: counters.upstream_connections == 0)
+    assert server.connections == 5
+
+
+def test_stray_bytes_after_an_answer_reach_nobody(world):
+    stray = answer(b"stray", "200 OK")
+    server = world.server(lambda wire, _: wire.raw.sendall(answer() + stray))
+    world.start(model(server))
+    client = world.client()
+    for _ in range(5):
+        assert client.ask().body == ANSWER
+    assert server.connections == 5
+
+
+def test_an_idle_connection_is_closed_by_us_first(world):
+    server = world.server()
+    world.limits = Limits(idle_seconds=0.2)
+    world.start(model(server))
+    assert world.client().ask().status == 200
+    assert server.lost.wait(10)
+
+
+def test_a_client_that_goes_away_cancels_the_work(world):
+    server = world.server()
+    server.on_connect = lambda wire: (wire.message(), wire.more(), server.lost.set())  # ends when the proxy hangs up
+    world.start(model(server))
+    client = world.client().send(post())
+    until(lambda: server.connections)
+    client.close()
+    assert server.lost.wait(10)
+    assert world.control.wait_rows(1)[0]["outcome"] == Outcome.CANCELLED
+    world.wait_counters(lambda counters: counters.upstream_connections == 0 and counters.client_connections == 0)
+
+
+def test_a_client_that_goes_away_in_mid_upload_cancels_it(world):
+    server = world.server()
+    world.start(model(server))
+    client = world.client().send(b"POST /invocations HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\nhalf")
+    until(lambda: server.connections)
+    client.close()
+    assert server.lost.wait(10)
+    assert world.control.wait_rows(1)[0]["outcome"] == Outcome.CANCELLED
+    assert not server.requests
+
+
+def test_a_client_that_does_not_read_is_let_go_without_blame(world):
+    server = world.server(lambda wire, _: wire.raw.sendall(answer(b"x" * 50_000_000)))
+    world.limits = Limits(total_seconds=1.0)
+    world.start(model(server))
+    world.client().send(post())
+    assert world.control.wait_rows(1)[0]["outcome"] == Outcome.CANCELLED
+
+
+def test_beyond_the_cap_requests_wait_for_a_connection(world):
+    server = world.server()
+    server.behave = lambda wire, _: (server.release.wait(20), wire.raw.sendall(answer()))
+    world.limits = Limits(upstream_connections=2)
+    world.start(model(server))
+    clients = [world.client().send(post()) for _ in range(6)]
+    until(lambda: len(server.requests) == 2)
+    server.release.set()
+    assert [client.message().status for client in clients] == [200] * 6
+    assert server.connections == 2
+
+
+def test_waiting_for_a_connection_has_an_end(world):
+    server = world.server()
+    server.behave = lambda wire, _: server.release.wait(20)
+    world.limits = Limits(upstream_connections=1, connect_seconds=0.1)
+    world.start(model(server))
+    world.client().send(post())
+    until(lambda: server.requests)
+    got = world.client().ask()
+    assert got.status == 503
+    assert b"overloaded" in got.body

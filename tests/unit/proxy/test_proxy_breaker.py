@@ -1,0 +1,108 @@
+"""The breaker's table."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from router.proxy.breaker import WAIT_SECONDS, Admission, Breaker, State
+
+
+def run(*, failures: str, champion: str = "", now: float = 0.0) -> tuple[Breaker, list]:
+    """One answer of each side in turn: x failed, . good."""
+    breaker, changes = Breaker(), []
+    for index, letter in enumerate(failures):
+        if index < len(champion):
+            breaker.champion(failed=champion[index] == "x")
+        change = breaker.challenger(now, failed=letter == "x")
+        if change is not None:
+            changes.append(change)
+    return breaker, changes
+
+
+@pytest.mark.parametrize(
+    ("failures", "champion", "opens"),
+    [
+        ("x" * 10, "." * 10, True),
+        ("x" * 9, "." * 9, False),
+        (".x" * 10, "." * 20, True),
+        (".x" * 9, "." * 18, False),
+        ("..x" * 20, "." * 60, False),  # never ten of the last twenty
+        ("x" * 9 + "." * 11 + "x", "." * 21, False),  # the first has left the window
+        ("x" * 10, "x" * 10, False),  # both fail: it is not the challenger
+        ("x" * 20, "x" + "." * 19, True),  # the champion 5 %
+        ("x" * 20, "xx" + "." * 18, True),  # 1 of 9 at first: too many; 1 of 10 with the eleventh
+        ("x" * 12, "xxx" + "." * 9, False),
+        ("x" * 10, "", True),  # the champion was not asked at all
+    ],
+)
+def test_it_opens_at_ten_of_twenty_while_the_champion_is_well(failures, champion, opens):
+    breaker, changes = run(failures=failures, champion=champion)
+    assert (breaker.state is State.OPEN) == opens
+    assert [change.state for change in changes] == [State.OPEN] * opens
+    assert not any(change.tripped for change in changes)
+
+
+def opened() -> Breaker:
+    return run(failures="x" * 10, champion="." * 10)[0]
+
+
+def test_nothing_passes_while_it_is_open_then_one_probe():
+    breaker = opened()
+    assert breaker.admit(WAIT_SECONDS - 0.1) == (Admission.REFUSE, None)
+    admission, change = breaker.admit(WAIT_SECONDS)
+    assert admission is Admission.PROBE
+    assert change.state is State.HALF_OPEN
+    assert breaker.admit(WAIT_SECONDS + 100) == (Admission.REFUSE, None)
+
+
+def test_a_probe_that_fails_trips_it():
+    breaker = opened()
+    breaker.admit(WAIT_SECONDS)
+    change = breaker.probed(WAIT_SECONDS + 1, failed=True)
+    assert (change.state, change.tripped, change.failed, change.seen) == (State.OPEN, True, 10, 10)
+    assert breaker.admit(WAIT_SECONDS + 2)[0] is Admission.REFUSE
+    assert breaker.admit(2 * WAIT_SECONDS + 1)[0] is Admission.PROBE
+
+
+def test_a_probe_that_succeeds_closes_it_with_a_clean_slate():
+    breaker = opened()
+    breaker.admit(WAIT_SECONDS)
+    assert breaker.probed(WAIT_SECONDS + 1, failed=False).state is State.CLOSED
+    assert breaker.admit(WAIT_SECONDS + 1) == (Admission.ADMIT, None)
+    assert [breaker.challenger(20, failed=True) for _ in range(9)] == [None] * 9
+    assert breaker.challenger(20, failed=True).state is State.OPEN
+
+
+def test_a_probe_that_says_nothing_lets_the_next_one_probe():
+    breaker = opened()
+    breaker.admit(WAIT_SECONDS)
+    change = breaker.probed(WAIT_SECONDS + 1, failed=None)
+    assert (change.state, change.tripped) == (State.OPEN, False)
+    assert breaker.admit(WAIT_SECONDS + 1)[0] is Admission.PROBE
+
+
+def test_late_answers_do_not_move_an_open_breaker():
+    breaker = opened()
+    assert breaker.challenger(1, failed=True) is None
+    assert breaker.challenger(1, failed=False) is None
+    assert breaker.probed(1, failed=True) is None
+    assert breaker.state is State.OPEN
+
+
+@given(st.lists(st.sampled_from(["ok", "fail", "champion", "champion fails", "admit"])))
+def test_whatever_happens_at_most_one_probe_is_under_way(events):
+    breaker, now, probing = Breaker(), 0.0, False
+    for event in events:
+        now += 2.0
+        if event == "admit":
+            admission, _ = breaker.admit(now)
+            assert not (probing and admission is not Admission.REFUSE)
+            probing = probing or admission is Admission.PROBE
+        elif event.startswith("champion"):
+            breaker.champion(failed=event.endswith("fails"))
+        elif probing:
+            breaker.probed(now, failed=event == "fail")
+            probing = False
+        else:
+            breaker.challenger(now, failed=event == "fail")
+        assert (breaker.state is State.HALF_OPEN) == probing
