@@ -1,0 +1,93 @@
+"""How the database is reached, and what its errors mean."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from router.control.ledger.errors import LedgerUnavailable
+
+_READS = "titleshot_reads"
+
+
+def connect(url: str, busy_seconds: float) -> Engine:
+    """An engine with one connection; nothing is opened yet.
+
+    Args:
+        url: as SQLAlchemy reads it.
+        busy_seconds: how long a write waits for another process's write.
+
+    Raises:
+        LedgerUnavailable: the URL cannot be read, or its database driver is not installed.
+    """
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise LedgerUnavailable("the ledger's address is not a URL such as sqlite:///titleshot.db") from None
+    sqlite = parsed.get_backend_name() == "sqlite"
+    connect_args: dict[str, Any] = {"timeout": busy_seconds, "check_same_thread": False} if sqlite else {}
+    try:
+        engine = create_engine(
+            parsed,
+            pool_size=1,
+            max_overflow=0,
+            pool_timeout=busy_seconds,
+            pool_pre_ping=not sqlite,
+            connect_args=connect_args,
+        )
+    except (NoSuchModuleError, ImportError, TypeError) as error:
+        raise LedgerUnavailable(f"{shown(parsed)}: no driver for this database: {error}") from error
+    if sqlite:
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def shown(url: URL) -> str:
+    """The address without its password."""
+    return url.render_as_string(hide_password=True)
+
+
+def _prepare_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401 - whatever the driver gives
+    connection.isolation_level = None  # we say BEGIN ourselves
+    cursor = connection.cursor()
+    # WAL: readers and the writer do not wait for one another. FULL: every commit is on disk when it returns, so that an
+    # acknowledged label survives a power cut too; in batches that costs one fsync a flush.
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA synchronous=FULL")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # A plain BEGIN that reads and then writes fails as "locked" when another process wrote in between, time-out or not.
+    reads = connection.get_execution_options().get(_READS, False)
+    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+
+
+@contextmanager
+def writing(engine: Engine) -> Iterator[Connection]:
+    """One transaction that writes; committed at the end, rolled back on an error. Raises LedgerUnavailable."""
+    with _translated(engine), engine.begin() as connection:
+        yield connection
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """One transaction that only reads. Raises LedgerUnavailable."""
+    with _translated(engine), engine.execution_options(**{_READS: True}).begin() as connection:
+        yield connection
+
+
+@contextmanager
+def _translated(engine: Engine) -> Iterator[None]:
+    try:
+        yield
+    except (DBAPIError, PoolTimeout, OSError) as error:
+        # str(error) would repeat the statement with its parameters: a whole batch
+        cause = error.orig if isinstance(error, DBAPIError) else error
+        raise LedgerUnavailable(f"{shown(engine.url)}: {cause}") from error
