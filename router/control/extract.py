@@ -1,0 +1,160 @@
+"""Recorded exchanges -> observations: predictions read out of answer bodies, off every request path."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from comparator.events import OBSERVATION, Columns, Outcome
+from router.link.messages import BODY_WHOLE, EXCHANGE_ROW, Exchanges
+from router.protocols.protocol import Prediction, Protocol, Unreadable
+
+EXCHANGE: Final = np.dtype(
+    {
+        "names": [
+            "at",
+            "rollout_id",
+            "request_hi",
+            "request_lo",
+            "version",
+            "body_length",
+            "first_byte",
+            "latency",
+            "flags",
+            "status",
+            "role",
+            "mode",
+            "attempted_both",
+            "outcome",
+            "body_state",
+        ],
+        "formats": [
+            "<f8",
+            "<u8",
+            "<u8",
+            "<u8",
+            "<u4",
+            "<u4",
+            "<f4",
+            "<f4",
+            "<u4",
+            "<u2",
+            "u1",
+            "u1",
+            "?",
+            "u1",
+            "u1",
+        ],
+        "itemsize": EXCHANGE_ROW.size,
+    }
+)
+"""EXCHANGE_ROW as columns; a test holds them equal."""
+
+MOST_ROWS: Final = 10_000
+"""Of one answer. A larger one is left unread: one request must not fill the ledger."""
+
+_COPIED: Final = tuple(name for name in EXCHANGE.names or () if name in (OBSERVATION.names or ()))
+_NAN: Final = float("nan")
+
+
+@dataclass(frozen=True, slots=True)
+class Extracted:
+    """What one message of a proxy comes to.
+
+    Args:
+        columns: dtype OBSERVATION; one per row of each request, those of a request together and in order. All rows of a
+            request carry its latency and outcome; consumers count them at row 0.
+        unreadable: answers in which no prediction could be read; their outcome is GARBAGE.
+        unread: good answers whose body was not kept, or has more than MOST_ROWS rows; their prediction is NaN.
+    """
+
+    columns: Columns
+    unreadable: int
+    unread: int
+
+
+def extract(exchanges: Exchanges, protocol: Protocol, positive: float | str | bool) -> Extracted:  # noqa: FBT001
+    """Read the predictions. Raises nothing, whatever the bodies are.
+
+    `prediction` becomes 1.0 where the value equals `positive`, else 0.0; numbers compare as numbers, and true is 1. A
+    value of another kind (a text where `positive` is a number, or the other way round) can never equal it, so it is no
+    prediction; nor is NaN. An answer that holds none at all is GARBAGE.
+    """
+    size = EXCHANGE_ROW.size
+    rows = np.frombuffer(exchanges.rows, EXCHANGE, count=len(exchanges.rows) // size)
+    bodies = _bodies(rows, exchanges.bodies)
+    counts = np.ones(len(rows), np.intp)
+    outcomes = rows["outcome"].copy()
+    values: list[float] = []
+    scores: list[float] = []
+    unreadable = unread = 0
+    good = (rows["outcome"] == Outcome.OK).tolist()
+    for index, body in enumerate(bodies):
+        if good[index] and body is not None:
+            predictions = _read(body, protocol, positive)
+            if predictions is None:
+                unreadable += 1
+                outcomes[index] = Outcome.GARBAGE
+            elif len(predictions) <= MOST_ROWS:
+                counts[index] = len(predictions)
+                for value, score in predictions:
+                    values.append(value)
+                    scores.append(score)
+                continue
+            else:
+                unread += 1
+        elif good[index]:
+            unread += 1
+        values.append(_NAN)
+        scores.append(_NAN)
+    return Extracted(_assemble(rows, counts, outcomes, values, scores), unreadable, unread)
+
+
+def _bodies(rows: Columns, bodies: bytes) -> list[bytes | None]:
+    """Each row's whole body, or None: not kept. Lengths that do not add up are a fault of the proxy: all None."""
+    ends = np.cumsum(rows["body_length"], dtype=np.int64).tolist()
+    if (ends[-1] if ends else 0) != len(bodies):
+        return [None] * len(rows)
+    whole = (rows["body_state"] == BODY_WHOLE).tolist()
+    return [
+        bodies[begin:end] if is_whole else None
+        for begin, end, is_whole in zip([0, *ends[:-1]], ends, whole, strict=False)
+    ]
+
+
+def _read(body: bytes, protocol: Protocol, positive: float | str) -> list[tuple[float, float]] | None:
+    """(1.0 | 0.0 | NaN, score) per row; None: there is no prediction in it."""
+    try:
+        predictions = protocol.predictions(body)
+    except Unreadable:
+        return None
+    coded = [(_code(prediction, positive), prediction.score) for prediction in predictions]
+    return coded if any(value == value for value, _ in coded) else None  # noqa: PLR0124 - NaN is not itself
+
+
+def _code(prediction: Prediction, positive: float | str) -> float:
+    value = prediction.value
+    if isinstance(value, str) is not isinstance(positive, str) or value != value:  # noqa: PLR0124 - NaN is not itself
+        return _NAN
+    return 1.0 if value == positive else 0.0
+
+
+def _assemble(
+    rows: Columns,
+    counts: np.ndarray[tuple[int], np.dtype[np.intp]],
+    outcomes: Columns,
+    values: list[float],
+    scores: list[float],
+) -> Columns:
+    total = len(values)
+    which = np.repeat(np.arange(len(rows)), counts)
+    columns = np.empty(total, OBSERVATION)
+    for name in _COPIED:
+        columns[name] = rows[name][which]
+    columns["outcome"] = outcomes[which]
+    columns["row"] = np.arange(total) - np.repeat(np.cumsum(counts) - counts, counts)
+    columns["prediction"] = values
+    columns["score"] = scores
+    return columns

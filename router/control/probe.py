@@ -1,0 +1,158 @@
+"""Readiness probes: which versions' model servers answer, kept up to date for all models."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import httpx
+
+READY_PATH: Final = "/ping"
+"""Of MLflow's scoring server; other protocols name theirs."""
+
+UNREADY_SECONDS: Final = 0.25
+"""Between two probes of a server that is not ready (or not known to be): it may be up any moment."""
+
+FAILURES: Final = 2
+"""So many in a row make a ready server not ready: one alone can be an accident."""
+
+_MOST_AT_ONCE: Final = 16
+
+
+class _Target:
+    __slots__ = ("due", "failures", "model", "probing", "ready", "url", "version")
+
+    def __init__(self, model: str, version: int, url: str) -> None:
+        self.model = model
+        self.version = version
+        self.url = url
+        self.ready = False
+        self.failures = 0
+        self.due = 0.0  # of the loop's clock
+        self.probing = False
+
+
+class Prober:
+    """GETs every target's readiness path, again and again: ready is who answers 200 within the deadline.
+
+    Every probe opens a connection of its own: an open one says nothing about whether the server takes new ones.
+
+    Args:
+        interval_seconds: between two probes of a ready server.
+        deadline_seconds: for a whole probe.
+        on_change: called with the model's name when its ready versions have changed; may be set later.
+    """
+
+    def __init__(
+        self,
+        interval_seconds: float = 1.0,
+        deadline_seconds: float = 2.0,
+        on_change: Callable[[str], None] | None = None,
+    ) -> None:
+        self.on_change = on_change
+        self._interval_seconds = interval_seconds
+        self._deadline_seconds = deadline_seconds
+        self._targets: dict[str, dict[int, _Target]] = {}
+        self._wake = asyncio.Event()
+        self._slots = asyncio.Semaphore(_MOST_AT_ONCE)
+        self._probes: set[asyncio.Task[None]] = set()
+        self._client = httpx.AsyncClient(
+            trust_env=False,
+            follow_redirects=False,
+            limits=httpx.Limits(max_keepalive_connections=0),
+            timeout=deadline_seconds,
+        )
+
+    def set_targets(self, model: str, targets: Mapping[int, str], ready_path: str = READY_PATH) -> None:
+        """From now on these versions of the model, each with its server's base URL; the others are forgotten.
+
+        A version whose URL changed is not ready until its new server has answered.
+        """
+        before = self._targets.get(model, {})
+        now: dict[int, _Target] = {}
+        for version, base in targets.items():
+            url = _url(base, ready_path)
+            known = before.get(version)
+            now[version] = known if known is not None and known.url == url else _Target(model, version, url)
+        if now.keys() == before.keys() and all(now[version] is before[version] for version in now):
+            return
+        was_ready = self.ready(model)
+        if now:
+            self._targets[model] = now
+        else:
+            self._targets.pop(model, None)
+        self._wake.set()
+        if self.ready(model) != was_ready:
+            self._changed(model)
+
+    def ready(self, model: str) -> frozenset[int]:
+        """The versions whose server answered its last probe (or missed no more than one)."""
+        return frozenset(version for version, target in self._targets.get(model, {}).items() if target.ready)
+
+    async def check(self, base: str, ready_path: str = READY_PATH) -> bool:
+        """Probe one server now, target or not, while `run` runs."""
+        return await self._answers(_url(base, ready_path))
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        try:
+            while True:
+                self._wake.clear()
+                wait = self._start_due(asyncio.get_running_loop().time())
+                try:
+                    async with asyncio.timeout(wait):
+                        await self._wake.wait()
+                except TimeoutError:
+                    continue
+        finally:
+            for task in self._probes:
+                task.cancel()
+            await asyncio.gather(*self._probes, return_exceptions=True)
+            await self._client.aclose()
+
+    def _start_due(self, now: float) -> float | None:
+        """Start the probes that are due; seconds until the next one is, None: when one ends or targets change."""
+        waits: list[float] = []
+        for targets in self._targets.values():
+            for target in targets.values():
+                if target.probing:
+                    continue
+                if target.due > now:
+                    waits.append(target.due - now)
+                    continue
+                target.probing = True
+                task = asyncio.create_task(self._probe(target), name="probe")
+                self._probes.add(task)
+                task.add_done_callback(self._probes.discard)
+        return min(waits, default=None)
+
+    async def _probe(self, target: _Target) -> None:
+        async with self._slots:
+            answered = await self._answers(target.url)
+        target.failures = 0 if answered else target.failures + 1
+        ready = answered or (target.ready and target.failures < FAILURES)
+        changed = ready is not target.ready
+        target.ready = ready
+        # A failure of a ready server is looked at again at once, too.
+        wait = self._interval_seconds if answered else min(UNREADY_SECONDS, self._interval_seconds)
+        target.due = asyncio.get_running_loop().time() + wait
+        target.probing = False
+        self._wake.set()
+        if changed and self._targets.get(target.model, {}).get(target.version) is target:
+            self._changed(target.model)
+
+    async def _answers(self, url: str) -> bool:
+        try:
+            async with asyncio.timeout(self._deadline_seconds), self._client.stream("GET", url) as answer:
+                return answer.status_code == 200
+        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, OSError):
+            return False
+
+    def _changed(self, model: str) -> None:
+        if self.on_change is not None:
+            self.on_change(model)
+
+
+def _url(base: str, ready_path: str) -> str:
+    return base.rstrip("/") + ready_path
