@@ -1,0 +1,45 @@
+"""Samples on their way to prometheus_client: added family by family, in the order of the table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from prometheus_client import Metric
+
+from router.control.metric_table import BOUNDS, TABLE, Family, Kind
+
+_BOUND_LABELS = (*map(str, BOUNDS), "+Inf")
+
+
+class Page:
+    """One scrape. A family without a sample is left out."""
+
+    def __init__(self) -> None:
+        self._metrics: dict[str, Metric] = {}
+
+    def add(self, family: Family, value: float, *labels: str) -> None:
+        """One sample of a counter or gauge; `labels` are the values in the family's order."""
+        sample = dict(zip(family.labels, labels, strict=True))
+        self._metric(family).add_sample(family.name, sample, float(value))
+
+    def add_histogram(self, family: Family, counts: Sequence[int], total: float, *labels: str) -> None:
+        """One histogram: how many fell into each bucket of BOUNDS and beyond, and their sum in the family's unit."""
+        metric, own = self._metric(family), dict(zip(family.labels, labels, strict=True))
+        reached = 0
+        for bound, count in zip(_BOUND_LABELS, counts, strict=True):
+            reached += count
+            metric.add_sample(f"{family.name}_bucket", {**own, "le": bound}, reached)
+        metric.add_sample(f"{family.name}_count", own, reached)
+        metric.add_sample(f"{family.name}_sum", own, total)
+
+    def families(self) -> Iterator[Metric]:
+        """In the order of the table."""
+        return (self._metrics[family.name] for family in TABLE if family.name in self._metrics)
+
+    def _metric(self, family: Family) -> Metric:
+        metric = self._metrics.get(family.name)
+        if metric is None:
+            name = family.name.removesuffix("_total") if family.kind is Kind.COUNTER else family.name
+            unit = family.unit if name.endswith(f"_{family.unit}") else ""
+            metric = self._metrics[family.name] = Metric(name, family.help, family.kind.value, unit)
+        return metric

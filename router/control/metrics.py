@@ -1,0 +1,255 @@
+"""The metrics page: what this process counts, and at a scrape what the judge, the registry and the link say now.
+
+Counters live here as plain numbers behind one collector of prometheus_client: its own labelled counters cost 3 us for
+every observation, arrays filled a batch at a time a fifth of that. The names are in `metric_table`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from importlib.metadata import version
+from typing import Protocol
+
+from prometheus_client import CollectorRegistry, Metric
+from prometheus_client.exposition import choose_encoder
+
+from comparator.events import Columns, Decision, DecisionKind
+from comparator.title import Title
+from router.control import metric_table as names
+from router.control.metric_page import Page
+from router.control.metric_view import count_decisions, count_tally, label_results, serving_roles, show_title, totals
+from router.control.tally import Joins, Tally, began_anew, growth
+from router.link.messages import Counters
+
+_NEW_BREAKER = frozenset({DecisionKind.START, DecisionKind.ROLL_BACK, DecisionKind.ABORT, DecisionKind.SUPERSEDE,
+                          DecisionKind.FOREIGN_MOVE, DecisionKind.MOVED, DecisionKind.FINISH})  # fmt: skip
+"""After these another version is on trial, or none: its breaker begins closed, and no proxy says so."""
+
+
+class Controlled(Protocol):
+    """One model under control, as its controller has it."""
+
+    title: Title
+    last_tick: float
+    lost_rows: int
+
+
+class Metrics:
+    """Everything that /metrics tells. All calls come from the control process's event loop."""
+
+    def __init__(self) -> None:
+        self._tallies: dict[str, Tally] = {}
+        self._joins: dict[str, Joins] = {}
+        self._last_labels: dict[str, Counter[str]] = {}
+        self._last_lost: Counter[str] = Counter()
+        self._lost_here = 0
+        self._registry_read: dict[str, float] = {}
+        self._registry_up: dict[str, bool] = {}
+        self._breakers: dict[str, dict[int, str]] = defaultdict(dict)
+        self._workers: dict[int, Counters] = {}
+        self._refused: Counter[str] = Counter()
+        self._lost_by_proxies = 0
+        self._lost_races = 0
+        self._reload = (time.time(), True)
+        self._ledger_up = True
+        self._ledger_errors = 0
+        self._controlled: Mapping[str, Controlled] | None = None
+        self._ready: Callable[[str], frozenset[int]] = lambda _: frozenset()
+        self._proxies: Callable[[], Sequence[int]] = lambda: sorted(self._workers)
+        self._revision: Callable[[], int] = lambda: 0
+        self._registry = CollectorRegistry()
+        self._registry.register(self)
+
+    def watch(
+        self,
+        controlled: Mapping[str, Controlled],
+        *,
+        ready: Callable[[str], frozenset[int]],
+        proxies: Callable[[], Sequence[int]],
+        revision: Callable[[], int],
+    ) -> None:
+        """Tell what a scrape reads.
+
+        Args:
+            controlled: the models, live: one that joins or leaves it joins or leaves the page.
+            ready: model -> the versions whose endpoint answered its last probe.
+            proxies: the workers that are linked now.
+            revision: of the routes as published last.
+        """
+        self._controlled, self._ready, self._proxies, self._revision = controlled, ready, proxies, revision
+        for model in controlled:
+            self._begin(model)
+
+    # ---- what happens
+
+    def add_model(self, model: str) -> None:
+        """A model is under control: all its counters are there from now on."""
+        self._tally(model)
+        self._begin(model)
+
+    def observe(self, model: str, columns: Columns) -> None:
+        """Count a batch of observations: dtype OBSERVATION, shape (n,)."""
+        self._tally(model).observe(columns)
+
+    def unpredicted(self, model: str, *, unreadable: int, unread: int) -> None:
+        """So many answers had no prediction that could be read, and in so many none was looked for."""
+        tally = self._tally(model)
+        tally.unreadable += unreadable
+        tally.unread += unread
+
+    def decided(self, model: str, decision: Decision) -> None:
+        """A decision is in force."""
+        self._tally(model).decisions[decision.kind.value, decision.trigger or names.NO_TRIGGER] += 1
+        if decision.kind in _NEW_BREAKER:
+            self._breakers.pop(model, None)
+        self._sync(model)  # labels joined so far count for the roles before this decision
+
+    def counters(self, worker: int, message: Counters) -> None:
+        """Running totals of a proxy worker.
+
+        The first ones of a worker are where counting begins: a worker outlives the control process, and what it did
+        before would look like a burst. Those of retiring workers (worker -1) are left out, being of several at once.
+        """
+        if worker < 0:
+            return
+        last, self._workers[worker] = self._workers.get(worker), message
+        if last is None:
+            return
+        totals_now, totals_then = _flat(message), _flat(last)
+        if began_anew(totals_now, totals_then):
+            for states in self._breakers.values():
+                states.pop(worker, None)
+        for (kind, model, reason), count in growth(totals_now, totals_then).items():
+            if kind == "refused":
+                self._refused[reason] += count
+            elif kind == "shadow":
+                self._tally(model).dropped[reason] += count
+            elif kind == "rows":
+                self._lost_by_proxies += count
+            else:
+                self._lost_races += count
+
+    def breaker(self, model: str, worker: int, state: str) -> None:
+        """The breaker of one model's challenger changed in one worker: open, half_open or closed."""
+        if worker < 0:
+            return  # retiring: nobody would say that it is gone
+        if state == "closed":
+            self._breakers[model].pop(worker, None)
+        else:
+            self._breakers[model][worker] = state
+
+    def registry_read(self, model: str, at: float, ok: bool) -> None:  # noqa: FBT001 - callers name it
+        """The registry was asked at `at` (seconds since the epoch), and answered or not."""
+        self._registry_up[model] = ok
+        if ok:
+            self._registry_read[model] = at
+        else:
+            self._tally(model).registry_errors += 1
+
+    def reloaded(self, at: float, ok: bool) -> None:  # noqa: FBT001 - callers name it
+        """The settings file changed at `at` (seconds since the epoch), and was taken over or not."""
+        self._reload = (at if ok else self._reload[0], ok)
+
+    def ledger(self, ok: bool) -> None:  # noqa: FBT001 - the one thing that it tells
+        """The ledger took a write, or did not."""
+        self._ledger_up = ok
+        self._ledger_errors += not ok
+
+    # ---- what Prometheus asks
+
+    def expose(self, accept: str) -> tuple[bytes, str]:
+        """The page in the format that the Accept header asks for, and its content type."""
+        encoder, content_type = choose_encoder(accept)
+        return encoder(self._registry), content_type
+
+    def collect(self) -> Iterable[Metric]:
+        """Every family with its samples; called by prometheus_client."""
+        page = Page()
+        for model in sorted(self._tallies if self._controlled is None else self._controlled):
+            self._sync(model)
+            self._show_model(page, model)
+        self._show_process(page)
+        return page.families()
+
+    # ---- inside
+
+    def _tally(self, model: str) -> Tally:
+        tally = self._tallies.get(model)
+        if tally is None:
+            tally = self._tallies[model] = Tally()
+        return tally
+
+    def _of(self, model: str) -> Controlled | None:
+        return self._controlled.get(model) if self._controlled is not None else None
+
+    def _begin(self, model: str) -> None:
+        """What the ledger brought back was counted by the process before this one."""
+        controlled = self._of(model)
+        if controlled is None or model in self._joins:
+            return
+        title = controlled.title
+        self._joins[model] = Joins()
+        self._joins[model].begin(totals(title), serving_roles(title))
+        self._last_labels[model] = label_results(title)
+
+    def _sync(self, model: str) -> None:
+        """Add what joined and was lost since the last time."""
+        controlled = self._of(model)
+        if controlled is None:
+            return
+        self._begin(model)
+        tally, title = self._tally(model), controlled.title
+        tally.joined += self._joins[model].take(totals(title), serving_roles(title))
+        results = label_results(title)
+        tally.labels += growth(results, self._last_labels[model])
+        self._last_labels[model] = results
+        lost = controlled.lost_rows
+        self._lost_here += lost - (self._last_lost[model] if lost >= self._last_lost[model] else 0)
+        self._last_lost[model] = lost
+
+    def _show_model(self, page: Page, model: str) -> None:
+        count_tally(page, model, self._tally(model))
+        up = self._registry_up.get(model)
+        page.add(names.REGISTRY_UP, bool(up), model)
+        if model in self._registry_read:
+            page.add(names.REGISTRY_READ, self._registry_read[model], model)
+        controlled = self._of(model)
+        on_trial = controlled is None or controlled.title.serving.other is not None
+        states = Counter(self._breakers.get(model, {}).values() if on_trial else ())
+        for state in names.BREAKER_STATES:
+            page.add(names.BREAKER, states[state], model, state)
+        count_decisions(page, model, self._tally(model), controlled.title if controlled is not None else None)
+        if controlled is not None:
+            show_title(page, model, controlled.title, controlled.last_tick, self._ready(model))
+
+    def _show_process(self, page: Page) -> None:
+        linked = self._proxies()
+        workers = [self._workers[worker] for worker in linked if worker in self._workers]
+        page.add(names.PROXIES, len(linked))
+        page.add(names.REVISION, self._revision())
+        if workers:
+            page.add(names.REVISION_IN_USE, min(message.revision for message in workers))
+        page.add(names.CLIENTS, sum(message.client_connections for message in workers))
+        page.add(names.UPSTREAMS, sum(message.upstream_connections for message in workers))
+        for reason in (*names.REFUSALS, *sorted(self._refused.keys() - set(names.REFUSALS))):
+            page.add(names.REFUSED, self._refused[reason], reason)
+        page.add(names.LOST_RACES, self._lost_races)
+        for where, count in zip(names.DROPPED_BY, (self._lost_by_proxies, self._lost_here), strict=True):
+            page.add(names.LOST_ROWS, count, where)
+        page.add(names.RELOAD_AT, self._reload[0])
+        page.add(names.RELOAD_OK, self._reload[1])
+        page.add(names.LEDGER_UP, self._ledger_up)
+        page.add(names.LEDGER_ERRORS, self._ledger_errors)
+        page.add(names.BUILD, 1, version("titleshot"))
+
+
+def _flat(message: Counters) -> dict[tuple[str, str, str], int]:
+    """The running totals of a worker under (what, model, reason)."""
+    flat = {("refused", "", reason): count for reason, count in message.refused.items()}
+    for model, reasons in message.shadow_dropped.items():
+        flat.update({("shadow", model, reason): count for reason, count in reasons.items()})
+    flat["rows", "", ""] = message.rows_dropped
+    flat["races", "", ""] = message.lost_races
+    return flat
