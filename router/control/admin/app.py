@@ -1,0 +1,225 @@
+"""The admin port's application: routes, and what each asks of the control plane."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from functools import wraps
+from typing import Any
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from comparator.acts import Refused
+from comparator.events import Command, CommandKind
+from router.control.admin.access import Access, Doorkeeper
+from router.control.admin.actors import Actor, Right
+from router.control.admin.answers import SAFE_HEADERS, ApiError, as_json
+from router.control.admin.body import read_body
+from router.control.admin.labels import NotLabels, read_labels
+from router.control.admin.operations import Operations, UnknownModel
+from router.control.admin.page import PAGE_POLICY, status_page
+from router.control.ledger import Fenced, LedgerUnavailable
+
+log = logging.getLogger(__name__)
+
+LABELS_BYTES = 8 * 1024 * 1024
+COMMAND_BYTES = 16 * 1024
+LONGEST_REASON = 500
+MOST_DECISIONS = 1000
+SHOWN_DECISIONS = 10
+
+COMMANDS: dict[str, tuple[CommandKind, Right]] = {
+    "rollback": (CommandKind.ROLL_BACK, Right.OPERATE),
+    "pause": (CommandKind.PAUSE, Right.OPERATE),
+    "resume": (CommandKind.RESUME, Right.OPERATE),
+    "abort": (CommandKind.ABORT, Right.OPERATE),
+    "start": (CommandKind.START, Right.OPERATE),
+    "promote": (CommandKind.PROMOTE, Right.APPROVE),
+    "sign-off": (CommandKind.SIGN_OFF, Right.APPROVE),
+}
+"""POST /models/{name}/KEY -> what is asked for, and the right that it takes."""
+
+Handler = Callable[[Request, Actor], Awaitable[Response]]
+
+
+class _CommandBody(msgspec.Struct, forbid_unknown_fields=True):
+    reason: str = ""
+    to: int | None = None
+
+
+def admin_app(operations: Operations, access: Access, labels_bytes: int = LABELS_BYTES) -> Starlette:
+    """The ASGI application of the admin port.
+
+    Args:
+        operations: the control plane.
+        access: who may do what.
+        labels_bytes: the longest body of POST /labels.
+    """
+    api = _Api(operations, labels_bytes)
+
+    def route(path: str, method: str, right: Right | None, handler: Handler) -> Route:
+        return Route(path, _guarded(handler, access, right), methods=[method])
+
+    return Starlette(
+        routes=[
+            route("/", "GET", Right.READ, api.page),
+            route("/status", "GET", Right.READ, api.status),
+            route("/metrics", "GET", Right.READ, api.metrics),
+            route("/labels", "POST", Right.LABEL, api.labels),
+            route("/models/{name}", "GET", Right.READ, api.model),
+            route("/models/{name}/history", "GET", Right.READ, api.history),
+            *(
+                route(f"/models/{{name}}/{action}", "POST", right, api.command_of(kind))
+                for action, (kind, right) in COMMANDS.items()
+            ),
+            route("/health/live", "GET", None, api.live),
+            route("/health/ready", "GET", None, api.ready),
+        ],
+        middleware=[Middleware(Doorkeeper, access=access)],
+        exception_handlers={HTTPException: _http_error, Exception: _broken},
+    )
+
+
+class _Api:
+    """The handlers."""
+
+    def __init__(self, operations: Operations, labels_bytes: int) -> None:
+        self._operations = operations
+        self._labels_bytes = labels_bytes
+
+    async def labels(self, request: Request, _actor: Actor) -> Response:
+        body = await read_body(request, self._labels_bytes)
+        positives = {model: self._operations.positive(model) for model in self._operations.models()}
+        content_type = request.headers.get("content-type", "")
+        try:  # in a thread: the loop has a rollout to look after
+            batch = await asyncio.to_thread(read_labels, body, content_type, positives, time.time())
+        except NotLabels as error:
+            raise ApiError(400, "not_labels", str(error)) from None
+        # Where a later model's labels cannot be recorded, nothing is acknowledged: sent again, the earlier ones are
+        # known already, which changes nothing.
+        for model, columns in batch.columns.items():
+            await self._operations.add_labels(model, columns)
+        rejected = [{"index": index, "error": error} for index, error in batch.rejected]
+        return as_json({"accepted": batch.accepted, "rejected": rejected}, 200 if batch.accepted else 422)
+
+    def command_of(self, kind: CommandKind) -> Handler:
+        async def command(request: Request, actor: Actor) -> Response:
+            body = await read_body(request, COMMAND_BYTES)
+            model = self._model(request)
+            try:
+                asked = msgspec.json.decode(body.strip() or b"{}", type=_CommandBody)
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                raise ApiError(400, "bad_command", f'expected {{"reason": text, "to": version}}: {error}') from None
+            if len(asked.reason) > LONGEST_REASON or not asked.reason.isprintable():
+                raise ApiError(
+                    422, "bad_command", f"reason: expected one line of at most {LONGEST_REASON} printable characters"
+                )
+            if asked.to is not None and not 1 <= asked.to < 2**31:
+                raise ApiError(422, "bad_command", "to: expected the number of a version, 1 or more")
+            decision = await self._operations.command(
+                model, Command(time.time(), kind, actor.name, asked.reason, asked.to)
+            )
+            return as_json(decision)
+
+        return command
+
+    async def status(self, _request: Request, _actor: Actor) -> Response:
+        return as_json(self._operations.status())
+
+    async def model(self, request: Request, _actor: Actor) -> Response:
+        name = self._model(request)
+        found = self._operations.status()["models"].get(name)
+        if found is None:
+            raise LedgerUnavailable("the model's records have not been read yet")
+        return as_json(found)
+
+    async def history(self, request: Request, _actor: Actor) -> Response:
+        name = self._model(request)
+        given = request.query_params.get("limit", "50")
+        if not (given.isascii() and given.isdecimal() and 1 <= len(given) <= 4 and 1 <= int(given) <= MOST_DECISIONS):
+            raise ApiError(422, "bad_limit", f"limit: expected an integer from 1 to {MOST_DECISIONS}")
+        return as_json({"model": name, "decisions": list(await self._operations.history(name, int(given)))})
+
+    async def metrics(self, request: Request, _actor: Actor) -> Response:
+        body, content_type = self._operations.exposition(request.headers.get("accept", ""))
+        return Response(body, headers={**SAFE_HEADERS, "content-type": content_type})
+
+    async def live(self, _request: Request, _actor: Actor) -> Response:
+        return as_json({"status": "live"})
+
+    async def ready(self, _request: Request, _actor: Actor) -> Response:
+        ready, reasons = self._operations.health()
+        return as_json({"status": "ready" if ready else "not ready", "reasons": reasons}, 200 if ready else 503)
+
+    async def page(self, _request: Request, _actor: Actor) -> Response:
+        decisions: dict[str, Any] = {}
+        missing = ""
+        for model in self._operations.models():
+            try:
+                decisions[model] = await self._operations.history(model, SHOWN_DECISIONS)
+            except LedgerUnavailable as error:
+                missing = f"the ledger cannot be read: {error}"
+        ready, reasons = self._operations.health()
+        problems = [*([] if ready else reasons), *([missing] if missing else [])]
+        return Response(
+            status_page(self._operations.status(), decisions, problems),
+            headers={**SAFE_HEADERS, "content-security-policy": PAGE_POLICY},
+            media_type="text/html",
+        )
+
+    def _model(self, request: Request) -> str:
+        name = str(request.path_params["name"])
+        if name not in self._operations.models():
+            raise UnknownModel(name)
+        return name
+
+
+_NOBODY = Actor("nobody", frozenset())
+
+
+def _guarded(handler: Handler, access: Access, right: Right | None) -> Callable[[Request], Awaitable[Response]]:
+    """The handler behind its right; what it raises as an answer."""
+
+    @wraps(handler)
+    async def endpoint(request: Request) -> Response:
+        try:
+            actor = access.require(request, right) if right is not None else _NOBODY
+            return await handler(request, actor)
+        except ApiError as error:
+            return error.answer()
+        except UnknownModel:
+            return ApiError(404, "unknown_model", "there is no such model here").answer()
+        except Refused as error:
+            return ApiError(409, "refused", str(error)).answer()
+        except LedgerUnavailable as error:
+            log.warning("%s %s: the ledger is away: %s", request.method, request.url.path, error)
+            return ApiError(
+                503, "ledger_unavailable", "the ledger is not available; nothing was acknowledged", {"retry-after": "5"}
+            ).answer()
+        except Fenced as error:
+            log.warning("%s %s: %s", request.method, request.url.path, error)
+            return ApiError(503, "not_leader", "another replica leads now", {"retry-after": "5"}).answer()
+
+    return endpoint
+
+
+async def _http_error(_request: Request, error: Exception) -> Response:
+    """No route, or not this method."""
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    headers = (error.headers if isinstance(error, HTTPException) else None) or {}
+    texts = {404: ("not_found", "there is nothing here"), 405: ("bad_method", "expected another method")}
+    code, message = texts.get(status, ("bad_request", "this request cannot be answered"))
+    return ApiError(status, code, message, headers).answer()
+
+
+async def _broken(_request: Request, _error: Exception) -> Response:
+    """A fault of ours; Starlette raises it again for the log."""
+    return ApiError(500, "internal", "a fault in titleshot; its log says more").answer()

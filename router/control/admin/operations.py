@@ -1,0 +1,70 @@
+"""What the admin port asks of the control plane; implemented there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from comparator.events import Columns, Command, Decision
+
+
+class UnknownModel(Exception):
+    """No model of this name is under control."""
+
+
+class Operations(Protocol):
+    """What the admin port can ask for."""
+
+    def models(self) -> Sequence[str]:
+        """The names of all models."""
+        ...
+
+    def positive(self, model: str) -> float | str | bool:
+        """Which label counts as positive. Raises UnknownModel."""
+        ...
+
+    async def add_labels(self, model: str, columns: Columns) -> None:
+        """Record labels (dtype LABEL); they are committed when this returns.
+
+        Raises:
+            UnknownModel: no such model.
+            LedgerUnavailable: none was recorded, and none may be acknowledged.
+            Fenced: another replica leads.
+        """
+        ...
+
+    async def command(self, model: str, command: Command) -> Decision:
+        """Carry out a person's act; in force when this returns.
+
+        Raises:
+            UnknownModel: no such model.
+            Refused: it cannot be carried out now; the message says why.
+            LedgerUnavailable: it needs its record first, and there is no ledger.
+            Fenced: another replica leads.
+        """
+        ...
+
+    async def history(self, model: str, limit: int) -> Sequence[Decision]:
+        """The latest decisions, the newest first. Raises UnknownModel, LedgerUnavailable."""
+        ...
+
+    def status(self) -> Mapping[str, Any]:
+        """Everything that people and scripts want to know, as plain data.
+
+        {"at": seconds since the epoch, "models": {name: {"champion", "challenger", "previous", "awaited": version
+        or None, "ready": [version], "traffic": {"mode", "share", "mirror"}, "roles": {role: {"version", "answers",
+        "failed", "precision": {"value", "lower", "upper", "count"} or None, "p50_seconds", "p99_seconds"}},
+        "rollout": {"id", "version", "reference", "phase", "active", "paused", "hold_reason", "step", "steps":
+        [{"kind", "percent", "min_seconds"}], "policy_digest", "evidence": Report.as_data() or None} or None,
+        "labels": {counter: count}, "registry": {"read_at", "error"}, "policy_digest"}}}. More keys may be there;
+        the page shows what it finds.
+        """
+        ...
+
+    def health(self) -> tuple[bool, list[str]]:
+        """Whether the traffic is served as the registry wants it, and what is missing."""
+        ...
+
+    def exposition(self, accept: str) -> tuple[bytes, str]:
+        """The metrics as Prometheus wants them, by its Accept header: body and content type."""
+        ...

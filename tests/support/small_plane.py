@@ -1,0 +1,98 @@
+"""A control plane in memory: the admin port's Operations, without registry, proxies and judge."""
+
+import time
+
+from comparator.events import Command, CommandKind, Decision, DecisionKind
+from comparator.title import Refused
+from router.control.admin.operations import UnknownModel
+
+
+class SmallPlane:
+    """Keeps labels and decisions in lists; pauses and resumes, and refuses what does not fit."""
+
+    def __init__(self, positives=None):
+        self.positives = {"late": 1} if positives is None else positives
+        self.labels = {model: [] for model in self.positives}
+        self.decisions = {model: [] for model in self.positives}
+        self.away = None  # an exception: the ledger is away
+        self.reasons = []
+        self.extra = {}  # laid over a model's status
+
+    def models(self):
+        return sorted(self.positives)
+
+    def positive(self, model):
+        return self.positives[self._known(model)]
+
+    async def add_labels(self, model, columns):
+        self._known(model)
+        if self.away is not None:
+            raise self.away
+        self.labels[model].append(columns)
+
+    async def command(self, model, command: Command):
+        self._known(model)
+        if self.away is not None:
+            raise self.away
+        kind = DecisionKind.PAUSE if command.kind is CommandKind.PAUSE else DecisionKind.ROLL_BACK
+        if kind is DecisionKind.PAUSE and any(made.kind is kind for made in self.decisions[model]):
+            raise Refused("cannot pause: the rollout is paused already")
+        made = Decision(kind, command.at, 17, command.to or 2, command.reason, command.actor, trigger="operator")
+        self.decisions[model].insert(0, made)
+        return made
+
+    async def history(self, model, limit):
+        self._known(model)
+        if self.away is not None:
+            raise self.away
+        return self.decisions[model][:limit]
+
+    def status(self):
+        return {"at": time.time(), "models": {model: self._status() for model in self.positives}}
+
+    def health(self):
+        return not self.reasons, list(self.reasons)
+
+    def exposition(self, accept):
+        return b"titleshot_requests_total 1\n", "text/plain; version=0.0.4; charset=utf-8"
+
+    def _known(self, model):
+        if model not in self.positives:
+            raise UnknownModel(model)
+        return model
+
+    def _status(self):
+        return {
+            "champion": 1,
+            "challenger": 2,
+            "previous": None,
+            "awaited": None,
+            "traffic": {"mode": "canary", "share": 10, "mirror": 0},
+            "roles": {
+                "champion": {
+                    "version": 1,
+                    "answers": 900,
+                    "failed": 1,
+                    "precision": {"value": 0.71, "lower": 0.6, "upper": 0.8, "count": 120},
+                    "p50_seconds": 0.004,
+                    "p99_seconds": 0.02,
+                },
+                "challenger": {"version": 2, "answers": 100, "failed": 0, "precision": None, "p99_seconds": None},
+            },
+            "rollout": {
+                "version": 2,
+                "reference": 1,
+                "phase": "canary",
+                "active": True,
+                "paused": False,
+                "step": 1,
+                "steps": [
+                    {"kind": "shadow", "percent": 100, "min_seconds": 0.0},
+                    {"kind": "canary", "percent": 10, "min_seconds": 0.0},
+                    {"kind": "promote", "percent": 100, "min_seconds": 0.0},
+                ],
+                "evidence": {"verdict": "inconclusive", "guardrails": [{"name": "precision", "lower": float("-inf")}]},
+            },
+            "registry": {"read_at": 1.0, "error": ""},
+            **self.extra,
+        }
