@@ -1,0 +1,208 @@
+"""Drives one model's Title: facts in their order, decisions recorded, effects carried out.
+
+Propose, record, apply: a decision changes the state only when the Title receives it back. What takes traffic away from
+a challenger is applied first and recorded after; what gives it traffic, or the title, is recorded first.
+
+Decisions are made one at a time; traffic is recorded beside them, one call at a time. So a rollback comes into force
+while observations and labels wait for the ledger, and its record has to wait for one of them at most.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+from comparator.events import (
+    AliasesRead,
+    BreakerTripped,
+    Columns,
+    Command,
+    Decision,
+    DecisionKind,
+    Labels,
+    Observations,
+    Tick,
+)
+from comparator.policy import Policy
+from comparator.title import Effect, Title
+from router.control.journal import Journal
+from router.control.ledger import LedgerUnavailable
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+APPLY_FIRST = frozenset(
+    {
+        DecisionKind.ROLL_BACK,
+        DecisionKind.ABORT,
+        DecisionKind.SUPERSEDE,
+        DecisionKind.PAUSE,
+        DecisionKind.FOREIGN_MOVE,  # has happened: the router follows the registry
+        DecisionKind.MOVED,  # has happened, too
+    }
+)
+"""Decisions that the ledger cannot hold up."""
+
+
+class ModelController:
+    """One model under control.
+
+    Args:
+        name: of the model.
+        title: its state.
+        journal: where facts are recorded.
+        on_change: called when who serves may have changed; publishes the routes.
+        on_decision: told of every decision once it is in force.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        title: Title,
+        journal: Journal,
+        on_change: Callable[[], None],
+        on_decision: Callable[[str, Decision], None],
+    ) -> None:
+        self.name = name
+        self.title = title
+        self.wake = asyncio.Event()  # the registry loop has something to do
+        self.lost_rows = 0  # observations that the ledger could not take in time
+        self.last_tick = 0.0
+        self._journal = journal
+        self._on_change = on_change
+        self._on_decision = on_decision
+        self._deciding = asyncio.Lock()
+        self._traffic = asyncio.Lock()
+        self._order = asyncio.Lock()  # facts are received in the order in which they are recorded
+        self._under_way: set[asyncio.Task[Any]] = set()
+
+    async def observations(self, columns: Columns) -> None:
+        """Record a batch and take it as evidence. Raises LedgerUnavailable: it was neither."""
+        await self._whole(self._record(Observations(columns)))
+
+    async def labels(self, columns: Columns) -> None:
+        """Record labels and join them. Raises LedgerUnavailable: none was recorded, none may be acknowledged."""
+        await self._whole(self._record(Labels(columns)))
+
+    async def tick(self, at: float) -> None:
+        """Let the judge look at the evidence."""
+        await self._whole(self._tick(at))
+
+    async def aliases(self, read: AliasesRead) -> None:
+        """Take what the registry says now."""
+        await self._whole(self._aliases(read))
+
+    async def breaker(self, fact: BreakerTripped) -> None:
+        """Take a breaker that stays open."""
+        await self._whole(self._breaker(fact))
+
+    async def command(self, command: Command) -> Decision:
+        """Carry out a person's act.
+
+        Raises:
+            Refused: it cannot be carried out now.
+            LedgerUnavailable: it needs its record first, and there is no ledger.
+        """
+        return await self._whole(self._command(command))
+
+    def adopt(self, policy: Policy) -> None:
+        """A new policy from the settings: for the next rollout. Recorded when one begins under it."""
+        self.title.adopt(policy)
+        self._on_change()
+
+    async def settled(self, effect: Effect, at: float, reason: str) -> None:
+        """The registry was told; take note, unless something else was decided meanwhile."""
+        await self._whole(self._settled(effect, at, reason))
+
+    async def finish(self) -> None:
+        """Wait for what goes on although its caller was cancelled."""
+        await asyncio.gather(*self._under_way, return_exceptions=True)
+
+    def probed(self, version: int, *, ready: bool) -> None:
+        """A version, whether an alias names it or not, has just answered its probe, or not."""
+        self.title.ready = self.title.ready | {version} if ready else self.title.ready - {version}
+
+    # ---- inside
+
+    async def _whole(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do it to its end even if the caller is cancelled: what is recorded comes into force, and vice versa."""
+        task = asyncio.create_task(work)
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+        return await asyncio.shield(task)
+
+    async def _record(self, fact: Observations | Labels) -> None:
+        async with self._traffic, self._order:
+            await self._journal.record(self.name, [fact])
+            self.title.receive(fact)  # calls for nothing: the next tick looks at the evidence
+
+    async def _tick(self, at: float) -> None:
+        async with self._deciding:
+            self.last_tick = at
+            await self._carry(self.title.receive(Tick(at)))
+
+    async def _aliases(self, read: AliasesRead) -> None:
+        async with self._deciding:
+            await self._carry(self.title.receive(read))
+            self._on_change()
+
+    async def _breaker(self, fact: BreakerTripped) -> None:
+        async with self._deciding:
+            await self._carry(self.title.receive(fact))
+
+    async def _command(self, command: Command) -> Decision:
+        async with self._deciding:
+            (decision,) = self.title.receive(command)
+            await self._apply(decision)
+            return decision
+
+    async def _settled(self, effect: Effect, at: float, reason: str) -> None:
+        async with self._deciding:
+            if not effect.confirms or self.title.effect != effect:
+                return
+            decision = self.title.moved(at, reason)
+            if decision is not None:
+                await self._apply(decision)
+
+    async def _carry(self, decisions: list[Decision]) -> None:
+        for decision in decisions:
+            try:
+                await self._apply(decision)
+            except LedgerUnavailable as error:
+                # Not applied, so the next tick or registry read will call for it again.
+                log.warning("%s: %s waits for the ledger: %s", self.name, decision.kind.value, error)
+
+    async def _apply(self, decision: Decision) -> None:
+        """Bring a decision into force and into the ledger, in the order that its kind asks for."""
+        if decision.kind in APPLY_FIRST and decision.kind is not DecisionKind.MOVED:
+            self._in_force(decision)
+            async with self._order:
+                await self._journal.record_or_spool(self.name, decision)
+            return
+        async with self._order:
+            if decision.kind is DecisionKind.MOVED:  # begins a watch: what was recorded before is no evidence of it
+                self._in_force(decision)
+                await self._journal.record_or_spool(self.name, decision)
+                return
+            if decision.kind in (DecisionKind.HOLD, DecisionKind.START):
+                policy = self.title.policies[decision.policy_digest]
+                await self._journal.save_policy(policy.digest, policy.canonical())
+            await self._journal.record(self.name, [decision])
+            self._in_force(decision)
+
+    def _in_force(self, decision: Decision) -> None:
+        self.title.receive(decision)
+        self._on_change()
+        self._on_decision(self.name, decision)
+        self.wake.set()
+        log.info(
+            "%s: %s version %d (by %s): %s",
+            self.name,
+            decision.kind.value,
+            decision.version,
+            decision.actor,
+            decision.reason,
+        )

@@ -1,0 +1,145 @@
+"""Keeps one model and the registry in agreement: reads aliases, carries out what was decided."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from dataclasses import replace
+
+from comparator.events import AliasesRead, VersionFacts
+from comparator.title import Effect
+from router.control.controller import ModelController
+from router.control.metrics import Metrics
+from router.control.probe import Prober
+from router.control.registry import (
+    Aliases,
+    ForeignMove,
+    MlflowRegistry,
+    RegistryUnavailable,
+    UnknownModel,
+    UnknownVersion,
+)
+from router.protocols.select import protocol
+from router.settings import ModelSettings
+
+log = logging.getLogger(__name__)
+
+
+class Follower:
+    """One loop per model. Reads and effects take turns in it, so that no read is older than the effect before it.
+
+    Args:
+        controller: the model's.
+        settings: of the model; replaced on reload.
+        registry: where the aliases are.
+        prober: says which endpoints are ready.
+        metrics: told how old the last good read is.
+        poll_seconds: between two reads.
+    """
+
+    def __init__(
+        self,
+        controller: ModelController,
+        settings: ModelSettings,
+        registry: MlflowRegistry,
+        prober: Prober,
+        metrics: Metrics,
+        poll_seconds: float,
+    ) -> None:
+        self.settings = settings
+        self.read_at = 0.0  # of the last good read
+        self.error = ""  # why the registry could not be read, or told, last
+        self._controller = controller
+        self._registry = registry
+        self._prober = prober
+        self._metrics = metrics
+        self._poll_seconds = poll_seconds
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        self._probe(Aliases(None, None, None))  # of whom the records tell: the registry may be away
+        while True:
+            self._controller.wake.clear()
+            await self._read(await self._settle())
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._controller.wake.wait(), self._poll_seconds)
+
+    async def _settle(self) -> str:
+        """Tell the registry what it still has to be told; why it could not be told, if so.
+
+        Reading goes on all the same: a third value wins, however long an effect has been failing.
+        """
+        for _ in range(8):  # one effect can follow from another; a registry that never agrees waits for the next poll
+            effect = self._controller.title.effect
+            if effect is None:
+                return ""
+            began = time.monotonic()
+            try:
+                await self._registry.carry_out(self.settings.registered_model, effect)
+            except (ForeignMove, RegistryUnavailable, UnknownModel) as error:
+                self._failed(error)
+                return str(error)
+            took = time.monotonic() - began
+            await self._controller.settled(effect, time.time(), _told(effect, took))
+            if not effect.confirms:
+                return ""
+        return ""
+
+    async def _read(self, untold: str) -> None:
+        try:
+            aliases = await self._registry.read(self.settings.registered_model)
+            aliases, facts = await self._facts(aliases)
+        except (RegistryUnavailable, UnknownModel) as error:
+            self._failed(error)
+            return
+        self.read_at, self.error = time.time(), untold
+        self._metrics.registry_read(self._controller.name, self.read_at, ok=True)
+        self._probe(aliases)
+        await self._controller.aliases(
+            AliasesRead(
+                at=self.read_at,
+                champion=aliases.champion,
+                challenger=aliases.challenger,
+                previous=aliases.previous,
+                versions=facts,
+                ready=self._prober.ready(self._controller.name),
+            )
+        )
+
+    async def _facts(self, aliases: Aliases) -> tuple[Aliases, dict[int, VersionFacts]]:
+        """What the registry knows of the versions named; an alias of a version that is gone names none."""
+        facts: dict[int, VersionFacts] = {}
+        for alias in ("champion", "challenger"):
+            version = getattr(aliases, alias)
+            if version is not None and version not in facts:
+                try:
+                    facts[version] = await self._registry.version(self.settings.registered_model, version)
+                except UnknownVersion:
+                    aliases = replace(aliases, **{alias: None})
+        return aliases, facts
+
+    def _probe(self, aliases: Aliases) -> None:
+        title = self._controller.title
+        wanted = {aliases.champion, aliases.challenger, aliases.previous, title.champion}
+        if title.rollout is not None and title.rollout.active:
+            wanted |= {title.rollout.version, title.rollout.reference}
+        targets = {version: self.settings.endpoint_of(version) for version in wanted if version is not None}
+        self._prober.set_targets(
+            self._controller.name,
+            {version: url for version, url in targets.items() if url is not None},
+            protocol(self.settings.protocol).ready_path,
+        )
+
+    def _failed(self, error: Exception) -> None:
+        if str(error) != self.error:
+            log.warning("%s: registry: %s; the last routes stay", self._controller.name, error)
+        self.error = str(error)
+        self._metrics.registry_read(self._controller.name, time.time(), ok=False)
+
+
+def _told(effect: Effect, took_seconds: float) -> str:
+    if effect.move is None:
+        return f"the registry was told in {took_seconds:.2f} s"
+    return f"@champion moved from version {effect.move.expected} to {effect.move.to} in {took_seconds:.2f} s"

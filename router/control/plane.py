@@ -1,0 +1,268 @@
+"""The control plane of this host: all models under control, and what the admin port can ask of them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+from comparator.acts import Refused
+from comparator.events import BreakerTripped, Columns, Command, CommandKind, Decision
+from router.control.admin.operations import UnknownModel
+from router.control.controller import ModelController
+from router.control.follow import Follower
+from router.control.ingest import Ingest
+from router.control.ledger import Ledger, LedgerUnavailable
+from router.control.metrics import Metrics
+from router.control.probe import Prober
+from router.control.publish import Publisher
+from router.control.status import plane_status
+from router.link.messages import BreakerChanged, Counters, Exchanges, Up
+from router.protocols.select import protocol
+from router.settings import Settings
+
+log = logging.getLogger(__name__)
+
+FLUSH_SECONDS = 0.1
+TICK_SECONDS = 0.5
+PRUNE_SECONDS = 3600.0
+
+
+class ControlPlane:
+    """Runs every model's loops and answers the admin port (its `Operations`).
+
+    Args:
+        settings: the good ones, now.
+        ledger: decisions are read from it, old traffic is pruned.
+        publisher: of the routes.
+        prober: of the endpoints.
+        metrics: told of all that happens.
+        join: builds controller and follower of one model, brought to where its recorded facts leave it.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        ledger: Ledger,
+        publisher: Publisher,
+        prober: Prober,
+        metrics: Metrics,
+        join: Callable[[ControlPlane, str], Awaitable[tuple[ModelController, Follower]]],
+    ) -> None:
+        self.settings = settings
+        self.controllers: dict[str, ModelController] = {}
+        self.followers: dict[str, Follower] = {}
+        self.metrics = metrics
+        self.prober = prober
+        self.ledger = ledger
+        self.ingest = Ingest(self.controllers, metrics)
+        self._publisher = publisher
+        self._join = join
+        prober.on_change = self._endpoint_changed
+        self._loops: dict[str, asyncio.Task[None]] = {}
+        self._soon: set[asyncio.Task[None]] = set()
+        self._membership = asyncio.Lock()  # models come and go one at a time
+
+    # ---- running
+
+    async def add(self, model: str) -> None:
+        """Take a model under control: its recorded facts first, then its loops."""
+        controller, follower = await self._join(self, model)
+        self.controllers[model] = controller
+        self.followers[model] = follower
+        self.metrics.add_model(model)
+        self._loops[model] = asyncio.create_task(follower.run(), name=f"follow {model}")
+
+    async def join_missing(self) -> None:
+        """Take the models under control whose records could not be read yet; their last routes stay until then."""
+        async with self._membership:
+            missing = [model for model in self.settings.models if model not in self.controllers]
+            for model in missing:
+                try:
+                    await self.add(model)
+                except LedgerUnavailable as error:
+                    log.warning("%s: its records cannot be read: %s; tried again soon", model, error)
+            if missing:
+                self.publish()
+
+    async def remove(self, model: str) -> None:
+        """A model that the settings no longer name: its loops end, its records stay."""
+        task = self._loops.pop(model)
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        del self.controllers[model], self.followers[model]
+        self.ingest.forget(model)
+        self.prober.set_targets(model, {})
+
+    async def flush_forever(self) -> None:
+        """Observations: from the proxies to ledger and judge."""
+        while True:
+            await self.ingest.flush()
+            await asyncio.sleep(FLUSH_SECONDS)
+
+    async def tick_forever(self) -> None:
+        """The judge's clock."""
+        while True:
+            for controller in list(self.controllers.values()):
+                await controller.tick(time.time())
+            await asyncio.sleep(TICK_SECONDS)
+
+    async def prune_forever(self) -> None:
+        """Forget traffic older than the longest label retention."""
+        while True:
+            retention = max(model.policy().label_retention_seconds for model in self.settings.models.values())
+            with contextlib.suppress(LedgerUnavailable):
+                await self.ledger.prune(time.time() - retention)
+            await asyncio.sleep(PRUNE_SECONDS)
+
+    async def watch_loops(self) -> None:
+        """Raise what ended a model's loop: nothing here may end silently. Models that could not join try again."""
+        while True:
+            await self.join_missing()
+            for task in self._loops.values():
+                if task.done():
+                    task.result()
+            await asyncio.sleep(TICK_SECONDS)
+
+    async def close(self) -> None:
+        """End the loops; what the proxies have sent is recorded first."""
+        for task in self._loops.values():
+            task.cancel()
+        await asyncio.gather(*self._loops.values(), return_exceptions=True)
+        await self.ingest.flush()
+        for controller in self.controllers.values():
+            await controller.finish()
+
+    # ---- from the proxies
+
+    def on_message(self, worker: int, message: Up) -> None:
+        """A message over the link."""
+        match message:
+            case Exchanges() if message.model in self.settings.models:
+                self.ingest.take(message, self.settings.models[message.model])
+            case Counters():
+                self.metrics.counters(worker, message)
+            case BreakerChanged() if message.model in self.controllers:
+                self.metrics.breaker(message.model, worker, message.state)
+                if message.tripped:
+                    fact = BreakerTripped(message.at, message.rollout_id, message.failed, message.seen)
+                    self._spawn(self.controllers[message.model].breaker(fact))
+            case _:
+                log.info("link: left out a message of worker %d: %s", worker, type(message).__name__)
+
+    def decided(self, model: str, decision: Decision) -> None:
+        """A decision is in force."""
+        self.metrics.decided(model, decision)
+
+    # ---- routes and settings
+
+    def publish(self) -> None:
+        """Who serves may have changed."""
+        self._publisher.publish(self.controllers, self.settings.models, self.settings.limits)
+
+    async def adopt(self, settings: Settings) -> None:
+        """New good settings: what can change while running does; the rest is named."""
+        for name in ("listen", "admin", "ledger", "registry", "workers", "state"):
+            if getattr(settings, name) != getattr(self.settings, name):
+                log.warning("settings: %s changed; it takes effect at the next start", name)
+        async with self._membership:
+            for model in self.controllers.keys() - settings.models.keys():
+                await self.remove(model)
+            self.settings = settings
+            for model, controller in self.controllers.items():
+                self.followers[model].settings = settings.models[model]
+                controller.adopt(settings.models[model].policy())
+                controller.wake.set()
+        self.publish()
+        await self.join_missing()
+
+    # ---- what the admin port asks
+
+    def models(self) -> list[str]:
+        """The names of all models."""
+        return sorted(self.settings.models)
+
+    def positive(self, model: str) -> float | str | bool:
+        """Which label counts as positive. Raises UnknownModel."""
+        if model not in self.settings.models:
+            raise UnknownModel(model)
+        return self.settings.models[model].positive
+
+    async def add_labels(self, model: str, columns: Columns) -> None:
+        """Record labels; they are safe when this returns. Raises UnknownModel, LedgerUnavailable."""
+        await self._controller(model).labels(columns)
+
+    async def command(self, model: str, command: Command) -> Decision:
+        """Carry out a person's act. Raises UnknownModel, Refused, LedgerUnavailable."""
+        controller = self._controller(model)
+        if command.kind is CommandKind.ROLL_BACK:
+            await self._probe_target(model, controller, command.to or controller.title.way_back)
+        return await controller.command(command)
+
+    async def history(self, model: str, limit: int) -> list[Decision]:
+        """The newest decisions, the newest first. Raises UnknownModel, LedgerUnavailable."""
+        self._controller(model)
+        return await self.ledger.decisions(model, limit)
+
+    def status(self) -> dict[str, Any]:
+        """Everything that people and scripts want to know, as plain data."""
+        return plane_status(self.controllers, self.followers, self.prober)
+
+    def health(self) -> tuple[bool, list[str]]:
+        """Whether traffic is served as the registry wants it, and what is missing."""
+        reasons = [
+            f"{name}: its records have not been read yet"
+            for name in self.settings.models
+            if name not in self.controllers
+        ]
+        for name, controller in self.controllers.items():
+            title = controller.title
+            if title.champion is None:
+                unread = self.followers[name].error or "the registry has not been read yet"
+                reasons.append(f"{name}: {'the registry names no champion' if title.aliases else unread}")
+            elif self.settings.models[name].endpoint_of(title.champion) is None:
+                reasons.append(f"{name}: no endpoint for version {title.champion}")
+        return not reasons, reasons
+
+    def exposition(self, accept: str) -> tuple[bytes, str]:
+        """The metrics page and its content type."""
+        return self.metrics.expose(accept)
+
+    # ---- inside
+
+    def _endpoint_changed(self, model: str) -> None:
+        if model in self.controllers:
+            self.controllers[model].title.ready = self.prober.ready(model)  # the registry may be away for long
+            self.controllers[model].wake.set()
+
+    def _controller(self, model: str) -> ModelController:
+        try:
+            return self.controllers[model]
+        except KeyError:
+            if model in self.settings.models:
+                raise LedgerUnavailable("the model's records have not been read yet") from None
+            raise UnknownModel(model) from None
+
+    async def _probe_target(self, model: str, controller: ModelController, version: int | None) -> None:
+        """See whether the version that would get the title answers now: the last probe may not have been of it."""
+        if version is None:
+            return
+        url = self.settings.models[model].endpoint_of(version)
+        if url is None:
+            raise Refused(f"cannot roll back: there is no endpoint for version {version}")
+        answers = await self.prober.check(url, protocol(self.settings.models[model].protocol).ready_path)
+        controller.probed(version, ready=answers)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._soon.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._soon.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("a message of the data plane could not be carried out", exc_info=error)

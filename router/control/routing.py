@@ -1,0 +1,34 @@
+"""From who serves (the judge's view) to routes (the proxy's): a pure function."""
+
+from __future__ import annotations
+
+from comparator.title import Serving
+from router.link.messages import Backend, ModelRoutes
+from router.settings import ModelSettings
+
+
+def model_routes(name: str, settings: ModelSettings, serving: Serving) -> ModelRoutes:
+    """The routes of one model.
+
+    A version without an endpoint gets no traffic: as the champion it means 503, as the other none at all.
+    """
+    other = _backend(settings, serving.other)
+    return ModelRoutes(
+        name=name,
+        protocol=settings.protocol,
+        champion=_backend(settings, serving.champion),
+        other=other,
+        other_role=int(serving.other_role),
+        mode=int(serving.mode) if other is not None else 0,
+        rollout_id=serving.rollout_id if other is not None else 0,
+        share=serving.share if other is not None else 0,
+        mirror=serving.mirror if other is not None else 0,
+        previous=_backend(settings, serving.previous),
+        assign_by=settings.assign_by or "",
+        request_id=settings.request_id or "",
+    )
+
+
+def _backend(settings: ModelSettings, version: int | None) -> Backend | None:
+    endpoint = settings.endpoint_of(version) if version is not None else None
+    return Backend(version, endpoint) if version is not None and endpoint is not None else None

@@ -1,0 +1,103 @@
+"""What is going on, as plain data: for `titleshot status`, the status page and scripts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from comparator.events import Role
+from comparator.guardrail import Estimate
+from comparator.rollout import COMPARED, Rollout
+from comparator.title import Title
+from router.control.controller import ModelController
+from router.control.follow import Follower
+from router.control.probe import Prober
+
+
+def plane_status(
+    controllers: Mapping[str, ModelController], followers: Mapping[str, Follower], prober: Prober
+) -> dict[str, Any]:
+    """All models."""
+    return {
+        "at": time.time(),
+        "models": {
+            name: model_status(controller, followers[name], prober.ready(name))
+            for name, controller in controllers.items()
+        },
+    }
+
+
+def model_status(controller: ModelController, follower: Follower, ready: frozenset[int]) -> dict[str, Any]:
+    """One model: aliases, traffic, rollout, evidence, what was counted per role, and the registry's state."""
+    title = controller.title
+    serving, aliases, rollout = title.serving, title.aliases, title.rollout
+    roles = {Role.CHAMPION: serving.champion, serving.other_role: serving.other}
+    return {
+        "champion": serving.champion,
+        "challenger": aliases.challenger if aliases else None,
+        "previous": aliases.previous if aliases else None,
+        "awaited": title.awaited,
+        "pending": {"expected": title.pending.expected, "to": title.pending.to} if title.pending else None,
+        "ready": sorted(ready),
+        "traffic": {"mode": serving.mode.name.lower(), "share": serving.share, "mirror": serving.mirror},
+        "roles": {
+            role.name.lower(): _version(title, version) for role, version in roles.items() if version is not None
+        },
+        "rollout": _rollout(rollout, title.policy.digest, controller.last_tick) if rollout else None,
+        "labels": {
+            "matched": title.pairing.matched,
+            "predictions_waiting": title.pairing.predictions_waiting,
+            "labels_waiting": title.pairing.labels_waiting,
+            "duplicates": title.pairing.duplicates,
+            "conflicts": title.pairing.conflicts,
+            "expired": title.pairing.expired,
+        },
+        "observations_lost": controller.lost_rows,
+        "registry": {"read_at": follower.read_at, "error": follower.error},
+        "policy_digest": title.policy.digest,
+    }
+
+
+def _version(title: Title, version: int) -> dict[str, Any]:
+    score = title.scoreboard.score(version)
+    return {
+        "version": version,
+        "answers": score.answers,
+        "failed": score.failed,
+        "labelled": dict(score.labelled),
+        "precision": _estimate(score.precision),
+        "p50_seconds": score.p50,
+        "p99_seconds": score.p99,
+    }
+
+
+def _estimate(estimate: Estimate | None) -> dict[str, Any] | None:
+    if estimate is None:
+        return None
+    return {"value": estimate.value, "lower": estimate.lower, "upper": estimate.upper, "count": estimate.count}
+
+
+def _rollout(rollout: Rollout, policy_digest: str, at: float) -> dict[str, Any]:
+    step = rollout.current_step
+    return {
+        "id": str(rollout.rollout_id),  # more digits than a double holds
+        "version": rollout.version,
+        "reference": rollout.reference,
+        "phase": rollout.phase.value,
+        "active": rollout.active,
+        "paused": rollout.paused,
+        "hold_reason": rollout.hold_reason,
+        "step": rollout.step,
+        "steps": [
+            {"kind": each.kind.value, "percent": each.percent, "min_seconds": each.min_seconds}
+            for each in rollout.policy.steps
+        ],
+        "step_began_at": rollout.step_began_at if step is not None else None,
+        "policy_digest": rollout.policy.digest,
+        "policy_pending": rollout.active and rollout.policy.digest != policy_digest,
+        "evidence": rollout.report(at).as_data() if rollout.phase in COMPARED and at else None,
+        "last_decision": None
+        if rollout.last is None
+        else {"kind": rollout.last.kind.value, "at": rollout.last.at, "reason": rollout.last.reason},
+    }

@@ -1,0 +1,179 @@
+"""What waits for the ledger, what does not, and that a decision is in force only once it is recorded."""
+
+import asyncio
+
+import pytest
+
+from comparator.events import AliasesRead, Command, CommandKind, Decision, DecisionKind, Observations
+from comparator.policy import Gate, Guardrail, Metric, Policy, Step, StepKind
+from comparator.rollout import Phase
+from comparator.title import Title
+from router.control.controller import APPLY_FIRST, ModelController
+from router.control.journal import Journal
+from router.control.ledger import LedgerUnavailable
+from router.control.spool import Spool
+
+POLICY = Policy(
+    steps=(Step(StepKind.SHADOW, 100), Step(StepKind.PROMOTE)),
+    guardrails=(Guardrail(Metric.ERROR_RATE, 0.01),),
+    gate=Gate.OFF,
+)
+
+
+class MemoryLedger:
+    """The ledger's interface as far as a journal uses it."""
+
+    def __init__(self):
+        self.facts: list = []
+        self.policies: dict[str, str] = {}
+        self.away = False
+
+    async def append(self, model, facts, term=None):
+        if self.away:
+            raise LedgerUnavailable("away")
+        self.facts += facts
+        return len(self.facts)
+
+    async def save_policy(self, digest, canonical):
+        if self.away:
+            raise LedgerUnavailable("away")
+        self.policies[digest] = canonical
+
+    async def decisions(self, model, limit=None):
+        if self.away:
+            raise LedgerUnavailable("away")
+        return [fact for fact in self.facts if isinstance(fact, Decision)][::-1][:limit]
+
+
+class Rig:
+    def __init__(self, folder):
+        self.ledger = MemoryLedger()
+        self.up: list[bool] = []
+        self.spool = Spool(folder / "spool.jsonl")
+        self.title = Title(POLICY)
+        self.log: list[tuple[str, bool]] = []  # (kind, whether it was recorded when it came into force)
+        journal = Journal(self.ledger, self.spool, 1, self.up.append)
+        self.published: list = []
+        self.controller = ModelController(
+            "m", self.title, journal, lambda: self.published.append(self.title.serving), self._on_decision
+        )
+
+    def _on_decision(self, model, decision):
+        self.log.append((decision.kind.value, decision in self.ledger.facts))
+
+    def read(self, champion=1, challenger=None, previous=None, at=1000.0):
+        ready = frozenset(filter(None, (champion, challenger, previous)))
+        return AliasesRead(at, champion, challenger, previous, ready=ready)
+
+    async def started(self):
+        await self.controller.aliases(self.read())
+        await self.controller.aliases(self.read(challenger=2, at=1001.0))
+        assert self.title.rollout.phase is Phase.SHADOW
+        return self
+
+
+@pytest.fixture
+def rig(tmp_path):
+    return Rig(tmp_path)
+
+
+def test_a_start_is_recorded_before_it_is_in_force_and_names_a_kept_policy(rig):
+    asyncio.run(rig.started())
+    assert rig.log == [("start", True)]
+    assert Policy.from_canonical(rig.ledger.policies[POLICY.digest]) == POLICY
+    assert rig.published[-1].mirror == 100
+
+
+def test_a_start_waits_for_the_ledger_and_comes_again(rig):
+    async def story():
+        await rig.controller.aliases(rig.read())
+        rig.ledger.away = True
+        await rig.controller.aliases(rig.read(challenger=2, at=1001.0))
+        assert rig.title.rollout is None
+        rig.ledger.away = False
+        await rig.controller.aliases(rig.read(challenger=2, at=1002.0))
+
+    asyncio.run(story())
+    assert rig.log == [("start", True)]
+
+
+def test_a_rollback_is_in_force_before_it_is_recorded_and_survives_a_ledger_that_is_away(rig):
+    async def story():
+        await rig.started()
+        rig.ledger.away = True
+        decision = await rig.controller.command(Command(1002.0, CommandKind.ROLL_BACK, "ann", "looks wrong"))
+        assert rig.published[-1].other is None
+        assert [kept.decision for kept in rig.spool.read()] == [decision]
+        assert rig.up[-1] is False
+        rig.ledger.away = False
+        effect = rig.title.effect
+        await rig.controller.settled(effect, 1003.0, "told")
+        return decision
+
+    decision = asyncio.run(story())
+    assert rig.log[-2:] == [("roll_back", False), ("moved", False)]
+    kinds = [fact.kind for fact in rig.ledger.facts if isinstance(fact, Decision)]
+    assert kinds == [DecisionKind.START, DecisionKind.ROLL_BACK, DecisionKind.MOVED]  # the spooled one in its place
+    assert decision in rig.ledger.facts
+    assert rig.spool.read() == []
+    assert rig.title.rollout.phase is Phase.ROLLED_BACK
+
+
+def test_a_promotion_by_hand_needs_its_record_first(rig):
+    async def story():
+        await rig.started()
+        rig.ledger.away = True
+        with pytest.raises(LedgerUnavailable):
+            await rig.controller.command(Command(1002.0, CommandKind.PROMOTE, "ann"))
+        assert rig.title.rollout.phase is Phase.SHADOW
+        assert rig.title.effect is None
+
+    asyncio.run(story())
+
+
+def test_traffic_that_is_not_recorded_is_no_evidence(rig):
+    import numpy as np
+
+    from comparator.events import OBSERVATION
+
+    async def story():
+        await rig.started()
+        rig.ledger.away = True
+        columns = np.zeros(3, dtype=OBSERVATION)
+        columns["version"], columns["at"] = 1, 1002.0
+        with pytest.raises(LedgerUnavailable):
+            await rig.controller.observations(columns)
+        assert rig.title.scoreboard.versions == []
+        rig.ledger.away = False
+        await rig.controller.observations(columns)
+        assert rig.title.scoreboard.score(1).answers == 3
+
+    asyncio.run(story())
+    assert isinstance(rig.ledger.facts[-1], Observations)
+
+
+def test_an_effect_that_was_overtaken_confirms_nothing(rig):
+    async def story():
+        await rig.started()
+        await rig.controller.command(Command(1002.0, CommandKind.PROMOTE, "ann"))
+        overtaken = rig.title.effect
+        await rig.controller.command(Command(1003.0, CommandKind.ROLL_BACK, "ben"))
+        await rig.controller.settled(overtaken, 1004.0, "told")
+        assert rig.title.rollout.phase is Phase.ROLLING_BACK
+        assert rig.title.effect.move.to == 1
+
+    asyncio.run(story())
+
+
+def test_what_takes_traffic_away_never_waits():
+    assert {DecisionKind.ROLL_BACK, DecisionKind.ABORT, DecisionKind.SUPERSEDE, DecisionKind.PAUSE} <= APPLY_FIRST
+    assert not {DecisionKind.START, DecisionKind.ADVANCE, DecisionKind.PROMOTE, DecisionKind.RESUME} & APPLY_FIRST
+
+
+def test_a_spool_cut_short_by_a_crash_keeps_what_came_before(tmp_path):
+    spool = Spool(tmp_path / "spool.jsonl")
+    kept = Decision(DecisionKind.ROLL_BACK, 1.0, 0, 7, "why", evidence={"e": float("inf")})
+    spool.append("m", kept)
+    with (tmp_path / "spool.jsonl").open("ab") as file:
+        file.write(b'{"model": "m", "deci')
+    assert [each.decision for each in spool.read()] == [kept]

@@ -1,0 +1,138 @@
+"""What a new control process makes of what the one before left behind: ledger, spool, routes file."""
+
+import asyncio
+from types import SimpleNamespace
+
+import pytest
+
+from comparator.events import Decision, DecisionKind, VersionFacts
+from comparator.policy import Gate, Guardrail, Metric, Policy, Step, StepKind
+from comparator.rollout import Phase, Rollout
+from router.compose import _model, _settings
+from router.control.journal import Journal
+from router.control.ledger import Ledger, LedgerUnavailable
+from router.control.metrics import Metrics
+from router.control.probe import Prober
+from router.control.publish import Publisher
+from router.control.spool import Spool
+from router.link.messages import Backend, ModelRoutes, Routes, routes_to_file
+from router.settings import load_settings
+
+POLICY = Policy(
+    steps=(Step(StepKind.CANARY, 20), Step(StepKind.PROMOTE)),
+    guardrails=(Guardrail(Metric.ERROR_RATE, 0.01),),
+    gate=Gate.OFF,
+)
+
+
+class Left:
+    """A state directory, and what is needed to come back from it."""
+
+    def __init__(self, folder, ledger, term):
+        self.folder, self.ledger = folder, ledger
+        path = folder / "titleshot.yaml"
+        path.write_text(
+            f"registry: sqlite:///{folder / 'mlflow.db'}\nmodels:\n  m:\n    protocol: mlflow\n"
+            "    endpoints: {1: 'http://127.0.0.1:9', 2: 'http://127.0.0.1:9'}\n"
+        )
+        self.spool = Spool(folder / "spool.jsonl")
+        self.journal = Journal(ledger, self.spool, term, lambda _up: None)
+        self.plane = SimpleNamespace(
+            settings=load_settings(path),
+            ledger=ledger,
+            prober=Prober(),
+            metrics=Metrics(),
+            publish=lambda: None,
+            decided=lambda _model, _decision: None,
+        )
+
+    def routes(self, champion):
+        routes = Routes(3, "before", (ModelRoutes("m", "mlflow", Backend(champion, "http://127.0.0.1:9")),))
+        (self.folder / "routes.json").write_bytes(routes_to_file(routes))
+
+    async def back(self):
+        publisher = Publisher(self.folder / "routes.json", "new", SimpleNamespace(publish=lambda _routes: None))
+        controller, _ = await _model(self.plane, "m", self.journal, None, publisher)
+        return controller.title
+
+
+@pytest.fixture
+def story(tmp_path):
+    def run(work):
+        async def inner():
+            ledger = await Ledger.open(f"sqlite:///{tmp_path / 'ledger.db'}")
+            try:
+                await work(Left(tmp_path, ledger, await ledger.acquire("me", 60.0)))
+            finally:
+                await ledger.close()
+
+        asyncio.run(inner())
+
+    return run
+
+
+async def started(left):
+    rollout = Rollout(7, POLICY, VersionFacts(2), 1)
+    start = rollout.start(1000.0, "named")
+    rollout.apply(start)
+    await left.ledger.save_policy(POLICY.digest, POLICY.canonical())
+    await left.journal.record("m", [start])
+    return rollout
+
+
+def test_a_rollback_that_only_the_spool_knows_is_still_in_force(story):
+    async def work(left):
+        rollout = await started(left)
+        left.spool.append("m", rollout.roll_back(1001.0, "harm", trigger="error_rate"))
+        title = await left.back()
+        assert title.rollout.phase is Phase.ROLLING_BACK
+        assert title.serving.share == 0
+        assert title.effect.clear_challenger == 2
+
+    story(work)
+
+
+def test_a_model_does_not_come_back_without_what_the_spool_knows(story, monkeypatch):
+    async def work(left):
+        rollout = await started(left)
+        left.spool.append("m", rollout.roll_back(1001.0, "harm"))
+
+        async def full(*_args):
+            raise LedgerUnavailable("disk full")  # reading would do
+
+        monkeypatch.setattr(left.ledger, "append", full)
+        with pytest.raises(LedgerUnavailable):
+            await left.back()
+
+    story(work)
+
+
+def test_who_served_goes_on_when_nothing_was_ever_decided(story):
+    async def work(left):
+        assert (await left.back()).champion is None
+        left.routes(champion=2)
+        assert (await left.back()).champion == 2
+        left.routes(champion=5)  # no endpoint any more
+        assert (await left.back()).champion is None
+
+    story(work)
+
+
+def test_what_was_decided_weighs_more_than_the_routes_file(story):
+    async def work(left):
+        left.routes(champion=2)
+        moved = Decision(DecisionKind.FOREIGN_MOVE, 1.0, 0, 1, "by hand", move=None)
+        await started(left)
+        await left.journal.record("m", [moved])
+        assert (await left.back()).champion == 1
+
+    story(work)
+
+
+def test_good_settings_are_in_force_although_they_cannot_be_kept(story):
+    async def work(left):
+        settings, good = _settings(left.folder / "titleshot.yaml", left.folder / "missing" / "settings.json")
+        assert good
+        assert list(settings.models) == ["m"]
+
+    story(work)
