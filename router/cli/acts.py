@@ -1,0 +1,160 @@
+"""What a person can do about a rollout: rollback, promote, sign-off, pause, resume, abort, start."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import click
+
+from router.cli.admin import Admin, admin_command
+from router.cli.exits import UnreachableError
+from router.cli.output import json_option, plain, print_json
+
+POLL_SECONDS = 0.1
+MOVING = frozenset({"promoting", "rolling_back"})
+
+_model = click.argument("model")
+_reason = click.option("--reason", default="", metavar="TEXT", help="Why; kept with the decision.")
+_wait = click.option(
+    "--wait",
+    "wait_seconds",
+    type=click.FloatRange(min=0),
+    default=60.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Wait so long for the registry to confirm; 0: do not wait.",
+)
+
+
+@click.command()
+@_model
+@click.option("--to", type=click.IntRange(min=1), metavar="VERSION", help="The version to go back to.")
+@_reason
+@_wait
+@json_option
+@admin_command
+def rollback(admin: Admin, model: str, to: int | None, reason: str, wait_seconds: float, *, as_json: bool) -> None:
+    """Roll MODEL back: a rollout on trial, or @champion to @previous (or to --to VERSION).
+
+    Traffic goes back at once; the registry follows, and the seconds until it confirmed are printed.
+    """
+    _moving_act(admin, model, "rollback", reason, to, wait_seconds, as_json=as_json)
+
+
+@click.command()
+@_model
+@_reason
+@_wait
+@json_option
+@admin_command
+def promote(admin: Admin, model: str, reason: str, wait_seconds: float, *, as_json: bool) -> None:
+    """Make the challenger of MODEL champion now, without waiting for the evidence."""
+    _moving_act(admin, model, "promote", reason, None, wait_seconds, as_json=as_json)
+
+
+@click.command(name="sign-off")
+@_model
+@_reason
+@_wait
+@json_option
+@admin_command
+def sign_off(admin: Admin, model: str, reason: str, wait_seconds: float, *, as_json: bool) -> None:
+    """Sign off the rollout of MODEL that waits for it; the challenger becomes champion."""
+    _moving_act(admin, model, "sign-off", reason, None, wait_seconds, as_json=as_json)
+
+
+@click.command()
+@_model
+@_reason
+@json_option
+@admin_command
+def pause(admin: Admin, model: str, reason: str, *, as_json: bool) -> None:
+    """Keep the rollout of MODEL where it is; its guardrails still roll back."""
+    _act(admin, model, "pause", reason, None, as_json=as_json)
+
+
+@click.command()
+@_model
+@_reason
+@json_option
+@admin_command
+def resume(admin: Admin, model: str, reason: str, *, as_json: bool) -> None:
+    """Let the paused rollout of MODEL go on."""
+    _act(admin, model, "resume", reason, None, as_json=as_json)
+
+
+@click.command()
+@_model
+@_reason
+@json_option
+@admin_command
+def abort(admin: Admin, model: str, reason: str, *, as_json: bool) -> None:
+    """End the rollout of MODEL: all traffic to the champion. It says nothing against the version."""
+    _act(admin, model, "abort", reason, None, as_json=as_json)
+
+
+@click.command()
+@_model
+@click.option("--version", "to", type=click.IntRange(min=1), required=True, metavar="VERSION", help="The version.")
+@click.option("--retry", is_flag=True, help="Say that it had its shot before and gets another one.")
+@_reason
+@json_option
+@admin_command
+def start(admin: Admin, model: str, to: int, reason: str, *, retry: bool, as_json: bool) -> None:
+    """Give a version of MODEL another shot that had one under the present policy.
+
+    A first shot needs no command: set the alias @challenger in the registry.
+    """
+    if not retry:
+        raise click.UsageError(
+            "a first shot starts by setting @challenger in the registry; "
+            "--retry says that a version which had its shot gets another one"
+        )
+    _act(admin, model, "start", reason, to, as_json=as_json)
+
+
+def _act(admin: Admin, model: str, act: str, reason: str, to: int | None, *, as_json: bool) -> None:
+    answer = admin.act(model, act, reason, to)
+    if as_json:
+        print_json(answer)
+    else:
+        click.echo(_told(model, answer))
+
+
+def _moving_act(
+    admin: Admin, model: str, act: str, reason: str, to: int | None, wait_seconds: float, *, as_json: bool
+) -> None:
+    """An act that ends with a word of the registry's: wait for it."""
+    began = time.monotonic()
+    answer = admin.act(model, act, reason, to)
+    if not as_json:
+        click.echo(_told(model, answer))
+    confirmed = wait_seconds > 0 and _confirmed(admin, model, began + wait_seconds)
+    took = time.monotonic() - began
+    if as_json:
+        print_json({**answer, "confirmed": confirmed, "seconds": round(took, 3)})
+    elif confirmed:
+        click.echo(f"{model}: the registry confirmed; {took:.2f} s after the command")
+    if wait_seconds > 0 and not confirmed:
+        raise UnreachableError(
+            f"the decision is in force, but the registry has not confirmed it within {wait_seconds:g} s; "
+            f"`titleshot status {model}` shows when it does"
+        )
+
+
+def _confirmed(admin: Admin, model: str, until: float) -> bool:
+    while True:
+        state = admin.model(model)
+        phase = (state.get("rollout") or {}).get("phase")
+        if state.get("pending") is None and phase not in MOVING:
+            return True
+        if time.monotonic() >= until:
+            return False
+        time.sleep(POLL_SECONDS)
+
+
+def _told(model: str, answer: dict[str, Any]) -> str:
+    kind = plain(answer.get("kind", "done")).replace("_", " ")
+    version = answer.get("version")
+    return f"{model}: {kind}{f', version {plain(version)}' if version else ''}: {plain(answer.get('reason', ''))}"

@@ -1,0 +1,35 @@
+"""`titleshot`: the table of commands."""
+
+from __future__ import annotations
+
+import click
+
+from router.cli.lazy import Lazy, LazyGroup
+
+COMMANDS = {
+    "demo": Lazy("router.demo.command:demo", "See it work: a promotion and a rollback on real traffic, embedded."),
+    "serve": Lazy("router.cli.serve:serve", "Route traffic as a settings file says."),
+    "status": Lazy("router.cli.status:status", "Who serves, what is on trial, and on what evidence."),
+    "history": Lazy("router.cli.history:history", "The decisions about a model, the newest first."),
+    "labels": Lazy("router.cli.labels:labels", "Send a file of labels (CSV or NDJSON)."),
+    "rollback": Lazy("router.cli.acts:rollback", "Roll back: routes at once, then the registry."),
+    "promote": Lazy("router.cli.acts:promote", "Make the challenger champion now."),
+    "sign-off": Lazy("router.cli.acts:sign_off", "Sign off a rollout that waits for it."),
+    "pause": Lazy("router.cli.acts:pause", "Keep a rollout where it is."),
+    "resume": Lazy("router.cli.acts:resume", "Let a paused rollout go on."),
+    "abort": Lazy("router.cli.acts:abort", "End a rollout: all traffic to the champion."),
+    "start": Lazy("router.cli.acts:start", "Give a version another shot."),
+    "config": Lazy("router.cli.config:config", "Check settings files; print their JSON Schema."),
+    "token": Lazy("router.cli.new_token:token", "Make a token for the admin port."),
+}
+
+
+@click.group(
+    cls=LazyGroup,
+    lazy=COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit codes: 0 done, 1 refused or invalid, 2 usage, 3 not reachable, 4 not allowed.",
+)
+@click.version_option(package_name="titleshot")
+def main() -> None:
+    """A challenger model gets its title shot: real traffic, live comparison, promotion or rollback by evidence."""

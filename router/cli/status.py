@@ -1,0 +1,161 @@
+"""`titleshot status`: who serves, what is on trial, and on what evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import click
+from rich.table import Table
+from rich.text import Text
+
+from router.cli.admin import Admin, admin_command
+from router.cli.output import age, console, json_option, moment, plain, print_json, seconds, version
+
+
+@click.command()
+@click.argument("model", required=False)
+@json_option
+@admin_command
+def status(admin: Admin, model: str | None, *, as_json: bool) -> None:
+    """Who serves, what is on trial, and on what evidence: of all models, or of MODEL in detail."""
+    if model is not None:
+        state = admin.model(model)
+        if as_json:
+            print_json(state)
+        else:
+            _print_model(model, state)
+        return
+    everything = admin.status()
+    if as_json:
+        print_json(everything)
+    else:
+        console().print(_overview(everything.get("models", {}), everything.get("at")))
+
+
+def _table(*headings: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in headings:
+        table.add_column(heading, overflow="fold")
+    return table
+
+
+def _overview(models: Mapping[str, Any], now: object) -> Table:
+    table = _table("model", "champion", "challenger", "previous", "traffic", "rollout", "registry")
+    for name, state in models.items():
+        registry = state.get("registry") or {}
+        cells = (
+            name,
+            version(state.get("champion")),
+            version(state.get("challenger")),
+            version(state.get("previous")),
+            _traffic(state.get("traffic") or {}),
+            _rollout(state.get("rollout")),
+            registry.get("error") or f"read {age(registry.get('read_at'), now)}",
+        )
+        table.add_row(*(Text(plain(cell)) for cell in cells))
+    return table
+
+
+def _print_model(name: str, state: Mapping[str, Any]) -> None:
+    out = console()
+    registry, rollout = state.get("registry") or {}, state.get("rollout")
+    facts = {
+        "model": name,
+        "champion": version(state.get("champion")),
+        "challenger": version(state.get("challenger")),
+        "previous": version(state.get("previous")),
+        "ready": ", ".join(version(each) for each in state.get("ready", [])) or "-",
+        "traffic": _traffic(state.get("traffic") or {}),
+        "rollout": _rollout(rollout),
+        "labels": ", ".join(f"{count} {what.replace('_', ' ')}" for what, count in (state.get("labels") or {}).items())
+        or "-",
+        "registry": registry.get("error") or f"read {moment(registry.get('read_at'))}",
+    }
+    if state.get("awaited") is not None:
+        facts["awaited"] = f"@champion names {version(state['awaited'])}, whose endpoint is not ready"
+    if state.get("pending"):
+        facts["pending"] = (
+            f"@champion {version(state['pending'].get('expected'))} -> {version(state['pending'].get('to'))}"
+        )
+    if rollout and rollout.get("hold_reason"):
+        facts["held"] = rollout["hold_reason"]
+    if rollout and rollout.get("policy_pending"):
+        facts["policy"] = "a changed policy waits for the next rollout"
+    if rollout and rollout.get("last_decision"):
+        last = rollout["last_decision"]
+        facts["last decision"] = f"{moment(last.get('at'))} {last.get('kind')}: {last.get('reason')}"
+    for label, value in facts.items():
+        out.print(Text(f"{label + ':':<15}{plain(value)}"), soft_wrap=True)
+    roles = state.get("roles") or {}
+    if roles:
+        out.print()
+        out.print(_roles(roles))
+    evidence = (rollout or {}).get("evidence")
+    if evidence:
+        out.print()
+        for line in _evidence(evidence):
+            out.print(Text(line), soft_wrap=True)
+
+
+def _roles(roles: Mapping[str, Any]) -> Table:
+    table = _table("role", "version", "answers", "failed", "p50", "p99", "precision")
+    for role, seen in roles.items():
+        cells = (
+            role,
+            version(seen.get("version")),
+            seen.get("answers", "-"),
+            seen.get("failed", "-"),
+            seconds(seen.get("p50_seconds")),
+            seconds(seen.get("p99_seconds")),
+            _estimate(seen.get("precision")),
+        )
+        table.add_row(*(Text(plain(cell)) for cell in cells))
+    return table
+
+
+def _estimate(estimate: object) -> str:
+    if not isinstance(estimate, Mapping) or not isinstance(estimate.get("value"), (int, float)):
+        return "-"
+    bounds = (estimate.get("lower"), estimate.get("upper"))
+    interval = " [" + ", ".join("-" if each is None else f"{each:.3f}" for each in bounds) + "]"
+    return f"{estimate['value']:.3f}{interval} of {estimate.get('count', '-')}"
+
+
+def _traffic(traffic: Mapping[str, Any]) -> str:
+    match traffic.get("mode"):
+        case "canary":
+            return f"canary, {traffic.get('share')} %"
+        case "shadow" | "watch":
+            return f"{traffic['mode']}, {traffic.get('mirror')} % mirrored"
+        case _:
+            return "champion alone"
+
+
+def _rollout(rollout: Mapping[str, Any] | None) -> str:
+    if not rollout:
+        return "none"
+    steps, at = rollout.get("steps") or [], rollout.get("step")
+    where = f", step {at + 1} of {len(steps)}" if rollout.get("active") and isinstance(at, int) and at >= 0 else ""
+    paused = ", paused" if rollout.get("paused") else ""
+    phase = str(rollout.get("phase", "")).replace("_", " ")
+    return f"{version(rollout.get('version'))}: {phase}{where}{paused}"
+
+
+def _evidence(evidence: Mapping[str, Any]) -> list[str]:
+    """The report on the evidence in its own words: the whole, then one line per guardrail."""
+    lines = [_verdict("evidence", evidence)]
+    guardrails = evidence.get("guardrails")
+    each = (
+        guardrails.items()
+        if isinstance(guardrails, Mapping)
+        else [(rail.get("name", "?"), rail) for rail in guardrails if isinstance(rail, Mapping)]
+        if isinstance(guardrails, list)
+        else []
+    )
+    return lines + [_verdict(f"  {name}", rail) for name, rail in each if isinstance(rail, Mapping)]
+
+
+def _verdict(name: str, report: Mapping[str, Any]) -> str:
+    said = [str(report[key]) for key in ("verdict", "reason") if report.get(key)]
+    return plain(f"{name + ':':<15}{': '.join(said) or '-'}")
