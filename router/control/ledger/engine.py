@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
@@ -13,6 +16,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from router.control.ledger.errors import LedgerUnavailable
 
 _READS = "titleshot_reads"
+_WAL_RETRY_SECONDS = 0.01
 
 
 def connect(url: str, busy_seconds: float) -> Engine:
@@ -43,7 +47,7 @@ def connect(url: str, busy_seconds: float) -> Engine:
     except (NoSuchModuleError, ImportError, TypeError) as error:
         raise LedgerUnavailable(f"{shown(parsed)}: no driver for this database: {error}") from error
     if sqlite:
-        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "connect", partial(_prepare_sqlite, busy_seconds))
         event.listen(engine, "begin", _begin_sqlite)
     return engine
 
@@ -53,14 +57,26 @@ def shown(url: URL) -> str:
     return url.render_as_string(hide_password=True)
 
 
-def _prepare_sqlite(connection: Any, _record: object) -> None:  # noqa: ANN401 - whatever the driver gives
+def _prepare_sqlite(busy_seconds: float, connection: sqlite3.Connection, _record: object) -> None:
     connection.isolation_level = None  # we say BEGIN ourselves
-    cursor = connection.cursor()
     # WAL: readers and the writer do not wait for one another. FULL: every commit is on disk when it returns, so that an
     # acknowledged label survives a power cut too; in batches that costs one fsync a flush.
-    cursor.execute("PRAGMA journal_mode=WAL")
-    cursor.execute("PRAGMA synchronous=FULL")
-    cursor.close()
+    _to_wal(connection, busy_seconds)
+    connection.execute("PRAGMA synchronous=FULL")
+
+
+def _to_wal(connection: sqlite3.Connection, busy_seconds: float) -> None:
+    """Switch to WAL. Of several connections that switch a new database at once SQLite fails some without waiting."""
+    deadline = time.monotonic() + busy_seconds
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() >= deadline:
+                raise
+            time.sleep(_WAL_RETRY_SECONDS)  # in the ledger's own thread
+        else:
+            return
 
 
 def _begin_sqlite(connection: Connection) -> None:
