@@ -177,7 +177,7 @@ def latency(
 
 
 def precision(policy: Policy, rail: Guardrail, test: PrecisionTest, offline: float | None, now: Moment) -> Finding:
-    """Precision, and the offline promise. What was proven once stands."""
+    """Precision, and the offline promise. What was proven once stands while the present estimate agrees with it."""
     theirs, ours = (ratio_estimate(test.true[i], test.positives[i], policy.alpha) for i in (0, 1))
     harm = test.harm
     found = Finding(

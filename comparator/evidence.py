@@ -1,8 +1,8 @@
 """The evidence of one rollout: every guardrail's tests, combined into a report.
 
 Evidence of harm runs through the whole rollout, over all modes; evidence of no harm on errors and latency is taken
-anew in each mode, that on precision stands once it is proven. All of it depends on data time and the order of the
-facts, never on how they were cut into batches.
+anew in each mode, that on precision stands once it is proven, while the present estimate agrees. All of it depends on
+data time and the order of the facts, never on how they were cut into batches.
 
 Combination: the mean of the guardrails' e-values is an e-value under any dependence (Vovk and Wang 2021). A guardrail
 counts only while the harm estimated since its leading restart is at least half its margin, so that a trivial difference

@@ -41,7 +41,6 @@ APPLY_FIRST = frozenset(
         DecisionKind.SUPERSEDE,
         DecisionKind.PAUSE,
         DecisionKind.FOREIGN_MOVE,  # has happened: the router follows the registry
-        DecisionKind.MOVED,  # has happened, too
     }
 )
 """Decisions that the ledger cannot hold up."""
@@ -177,21 +176,22 @@ class ModelController:
 
     async def _apply(self, decision: Decision) -> None:
         """Bring a decision into force and into the ledger, in the order that its kind asks for."""
-        if decision.kind in APPLY_FIRST and decision.kind is not DecisionKind.MOVED:
+        if decision.kind in APPLY_FIRST:
             self._in_force(decision)
             async with self._order:
                 await self._journal.record_or_spool(self.name, decision)
-            return
-        async with self._order:
-            if decision.kind is DecisionKind.MOVED:  # begins a watch: what was recorded before is no evidence of it
+        elif decision.kind is DecisionKind.MOVED:
+            # Has happened, too, but begins a watch: traffic that was recorded before is no evidence of it.
+            async with self._order:
                 self._in_force(decision)
                 await self._journal.record_or_spool(self.name, decision)
-                return
-            if decision.kind in (DecisionKind.HOLD, DecisionKind.START):
-                policy = self.title.policies[decision.policy_digest]
-                await self._journal.save_policy(policy.digest, policy.canonical())
-            await self._journal.record(self.name, [decision])
-            self._in_force(decision)
+        else:
+            async with self._order:
+                if decision.kind in (DecisionKind.HOLD, DecisionKind.START):
+                    policy = self.title.policies[decision.policy_digest]
+                    await self._journal.save_policy(policy.digest, policy.canonical())
+                await self._journal.record(self.name, [decision])
+                self._in_force(decision)
 
     def _in_force(self, decision: Decision) -> None:
         self.title.receive(decision)

@@ -54,7 +54,6 @@ class UpstreamConnection(asyncio.Protocol):
     __slots__ = (
         "_endpoint",
         "_expects_no_body",
-        "_message_over",
         "_nominated",
         "_parser",
         "_poll",
@@ -94,7 +93,6 @@ class UpstreamConnection(asyncio.Protocol):
     def _reset(self) -> None:
         """Ready for the next answer."""
         self._expects_no_body = False
-        self._message_over = False
         self._nominated: frozenset[bytes] = frozenset()
         self.answered = False  # any byte of the answer came
         self.status = 0
