@@ -187,3 +187,22 @@ def state(title: Title) -> Mapping[str, object]:
         "scores": [title.scoreboard.score(version) for version in title.scoreboard.versions],
         "labels": (title.pairing.matched, title.pairing.labels_waiting, title.pairing.duplicates),
     }
+
+
+def kinds(decisions):
+    return [decision.kind for decision in decisions]
+
+
+def on_trial(rules=None, phase=Phase.SHADOW):
+    """A desk whose rollout of version 2 has come to this phase."""
+    desk = Desk(rules)
+    desk.read(challenger=2)
+    for _ in range(6):
+        if desk.phase is phase:
+            return desk
+        desk.answers()
+        desk.tick()
+        if desk.phase is Phase.PROMOTING and phase is not Phase.PROMOTING:
+            desk.confirm()
+    assert desk.phase is phase
+    return desk

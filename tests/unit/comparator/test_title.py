@@ -1,7 +1,7 @@
 import dataclasses
 
 import pytest
-from desk import CANARY, PROMOTE, SHADOW, SIGNED, WATCH, Desk, policy, state
+from desk import CANARY, PROMOTE, SHADOW, SIGNED, WATCH, Desk, kinds, on_trial, policy, state
 
 from comparator.events import AliasMove, CommandKind, DecisionKind, Mode, Role, VersionFacts
 from comparator.policy import Gate, Step, StepKind
@@ -22,25 +22,6 @@ def restart_agrees(monkeypatch):
         fresh = desk.restarted()
         assert state(fresh) == state(desk.title)
         assert fresh.champion in (None, desk.title.champion)
-
-
-def kinds(decisions):
-    return [decision.kind for decision in decisions]
-
-
-def on_trial(rules=None, phase=Phase.SHADOW):
-    """A desk whose rollout of version 2 has come to this phase."""
-    desk = Desk(rules)
-    desk.read(challenger=2)
-    for _ in range(6):
-        if desk.phase is phase:
-            return desk
-        desk.answers()
-        desk.tick()
-        if desk.phase is Phase.PROMOTING and phase is not Phase.PROMOTING:
-            desk.confirm()
-    assert desk.phase is phase
-    return desk
 
 
 def promoted():

@@ -1,32 +1,13 @@
 """Where a title must not go, and what must not come back: unready targets, and versions whose shot is over."""
 
 import pytest
-from desk import CANARY, PROMOTE, SHADOW, SIGNED, WATCH, Desk, policy, state
+from desk import CANARY, PROMOTE, SHADOW, SIGNED, WATCH, kinds, on_trial, policy, state
 
 from comparator.events import AliasMove, CommandKind, DecisionKind
 from comparator.rollout import Phase
 from comparator.title import Refused, Serving
 
 C, K = CommandKind, DecisionKind
-
-
-def kinds(decisions):
-    return [decision.kind for decision in decisions]
-
-
-def on_trial(rules=None, phase=Phase.SHADOW):
-    """A desk whose rollout of version 2 has come to this phase."""
-    desk = Desk(rules)
-    desk.read(challenger=2)
-    for _ in range(6):
-        if desk.phase is phase:
-            return desk
-        desk.answers()
-        desk.tick()
-        if desk.phase is Phase.PROMOTING and phase is not Phase.PROMOTING:
-            desk.confirm()
-    assert desk.phase is phase
-    return desk
 
 
 def test_harm_in_the_watch_waits_for_a_reference_that_answers():

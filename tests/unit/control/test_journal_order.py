@@ -6,7 +6,7 @@ import pytest
 
 from comparator.events import Decision, DecisionKind
 from router.control.journal import Journal
-from router.control.ledger import Ledger, LedgerUnavailable
+from router.control.ledger import LedgerUnavailable
 from router.control.spool import Spool
 
 
@@ -75,20 +75,9 @@ class Rig:
 
 
 @pytest.fixture
-def story(tmp_path):
+def story(tmp_path, with_ledger):
     """Runs a coroutine function with a rig on a real ledger."""
-
-    def run(work):
-        async def inner():
-            ledger = await Ledger.open(f"sqlite:///{tmp_path / 'ledger.db'}")
-            try:
-                await work(Rig(tmp_path, ledger, await ledger.acquire("me", 60.0)))
-            finally:
-                await ledger.close()
-
-        asyncio.run(inner())
-
-    return run
+    return lambda work: with_ledger(lambda ledger, term: work(Rig(tmp_path, ledger, term)))
 
 
 def test_two_models_that_record_at_once_drain_the_spool_once(story):

@@ -1,6 +1,5 @@
 """What a new control process makes of what the one before left behind: ledger, spool, routes file."""
 
-import asyncio
 from types import SimpleNamespace
 
 import pytest
@@ -10,7 +9,7 @@ from comparator.policy import Gate, Guardrail, Metric, Policy, Step, StepKind
 from comparator.rollout import Phase, Rollout
 from router.compose import _model, _settings
 from router.control.journal import Journal
-from router.control.ledger import Ledger, LedgerUnavailable
+from router.control.ledger import LedgerUnavailable
 from router.control.metrics import Metrics
 from router.control.probe import Prober
 from router.control.publish import Publisher
@@ -57,18 +56,9 @@ class Left:
 
 
 @pytest.fixture
-def story(tmp_path):
-    def run(work):
-        async def inner():
-            ledger = await Ledger.open(f"sqlite:///{tmp_path / 'ledger.db'}")
-            try:
-                await work(Left(tmp_path, ledger, await ledger.acquire("me", 60.0)))
-            finally:
-                await ledger.close()
-
-        asyncio.run(inner())
-
-    return run
+def story(tmp_path, with_ledger):
+    """Runs a coroutine function with what was left on a real ledger."""
+    return lambda work: with_ledger(lambda ledger, term: work(Left(tmp_path, ledger, term)))
 
 
 async def started(left):
