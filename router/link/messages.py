@@ -12,9 +12,12 @@ import msgspec
 
 EXCHANGE_ROW = struct.Struct("<dQQQIIffIHBBBBBx")
 """One exchange with a model server: at, rollout_id, request_hi, request_lo, version, body_length, first_byte, latency,
-flags (reserved, 0), status, role, mode, attempted_both, outcome, body_state. `body_length` bytes of the answer's body
+flags (SHED, COPY_FIRST), status, role, mode, attempted_both, outcome, body_state. `body_length` bytes of the answer's body
 follow in `Exchanges.bodies`, in the order of the rows. Codes are those of comparator.events (Role, Mode, Outcome).
 """
+
+SHED = 1  # flag of a champion's row: it was to be mirrored, but the copy was shed
+COPY_FIRST = 2  # flag of both rows of a pair: the copy was sent before the client's request
 
 BODY_WHOLE = 0  # the whole body is there
 BODY_UNREAD = 1  # longer than `extract_bytes`, or an encoding we do not read: not kept
@@ -64,6 +67,8 @@ class ModelRoutes(msgspec.Struct, frozen=True):
     share: int = 0  # percent of the clients answered by `other`
     mirror: int = 0  # percent of the traffic copied to `other`
     previous: Backend | None = None  # kept warm for a rollback
+    mirror_credentials: bool = False  # copies carry Authorization, Cookie and API keys
+    mirror_random_order: bool = False  # by its id, every other request's copy is sent first
     assign_by: str = ""  # "" : the request's own id; "header:NAME"
     request_id: str = ""  # "" : made here; "header:NAME": the client's own
 

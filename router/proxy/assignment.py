@@ -12,12 +12,31 @@ SPACE = 1 << 32
 
 _ASSIGN = b"titleshot.assign"  # BLAKE2b's personalisation: at most 16 bytes
 _MIRROR = b"titleshot.mirror"
+_EVERYBODY = b"\xff" * 5
+"""Above every position."""
 
 
-def position(key: bytes, rollout_id: int, domain: bytes = _ASSIGN) -> int:
-    """Where a key stands in 0..2^32: BLAKE2b-32 of the key, salted with the rollout's id (RFC 7693)."""
-    digest = hashlib.blake2b(key, digest_size=4, salt=rollout_id.to_bytes(8, "big"), person=domain).digest()
-    return int.from_bytes(digest, "big")
+class Draw:
+    """Whether a key stands below a share: BLAKE2b-32 of the key (RFC 7693), salted with the rollout's id.
+
+    Args:
+        rollout_id: the salt.
+        percent: the share of the keys.
+        domain: draws of different domains are independent.
+    """
+
+    __slots__ = ("_below", "_salted")
+
+    def __init__(self, rollout_id: int, percent: int, domain: bytes) -> None:
+        self._salted = hashlib.blake2b(digest_size=4, salt=rollout_id.to_bytes(8, "big"), person=domain)
+        below = SPACE * max(percent, 0) // 100
+        self._below = below.to_bytes(4, "big") if below < SPACE else _EVERYBODY
+
+    def has(self, key: bytes) -> bool:
+        """Whether this key is in the share."""
+        digest = self._salted.copy()
+        digest.update(key)
+        return digest.digest() < self._below
 
 
 class Assignment:
@@ -29,23 +48,10 @@ class Assignment:
         mirror: percent of the keys whose requests are copied to `other`.
     """
 
-    __slots__ = ("_mirror", "_mirror_below", "_rollout_id", "_share", "_share_below")
+    __slots__ = ("mirrored", "to_other")
 
     def __init__(self, rollout_id: int, share: int, mirror: int) -> None:
-        self._rollout_id = rollout_id
-        self._share = share
-        self._mirror = mirror
-        self._share_below = SPACE * share // 100
-        self._mirror_below = SPACE * mirror // 100
-
-    def to_other(self, key: bytes) -> bool:
+        self.to_other = Draw(rollout_id, share, _ASSIGN).has
         """Whether `other` answers this key's requests."""
-        if self._share <= 0:
-            return False
-        return self._share >= 100 or position(key, self._rollout_id) < self._share_below
-
-    def mirrored(self, key: bytes) -> bool:
+        self.mirrored = Draw(rollout_id, mirror, _MIRROR).has
         """Whether a copy of this key's requests goes to `other`."""
-        if self._mirror >= 100:
-            return True
-        return self._mirror > 0 and position(key, self._rollout_id, _MIRROR) < self._mirror_below

@@ -31,8 +31,5 @@ FAILED: Final = frozenset({SERVER_ERROR, TIMEOUT, CONNECT, BROKEN})
 NO_EVIDENCE: Final = frozenset({CANCELLED, LOST_RACE})
 
 
-def outcome_of(status: int) -> int:
-    """The outcome of an answer that came whole."""
-    if status < 400:
-        return OK
-    return CLIENT_ERROR if status < 500 else SERVER_ERROR
+OUTCOME_OF: Final = (OK,) * 400 + (CLIENT_ERROR,) * 100 + (SERVER_ERROR,) * 100
+"""The outcome of an answer that came whole, by its status."""

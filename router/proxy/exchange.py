@@ -8,17 +8,18 @@ from __future__ import annotations
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from router.link.messages import BODY_NONE, BODY_UNREAD, BODY_WHOLE
+from router.link.messages import BODY_NONE, BODY_UNREAD, BODY_WHOLE, COPY_FIRST, SHED
 from router.proxy import codes, mirror, refusal
-from router.proxy.answer import Framing, answer_head, framing_of, informational
+from router.proxy.answer import AnswerHead, Framing, answer_head, framing_of
 from router.proxy.breaker import Admission
 from router.proxy.identity import client_key
 from router.proxy.refusal import Refusal
-from router.proxy.request import Request, head
+from router.proxy.request import CHUNKED_LINE, Request, without_secrets
 from router.proxy.writing import LAST_CHUNK, chunk, write
 
 if TYPE_CHECKING:
     from router.proxy.plane import DataPlane
+    from router.proxy.pool import Endpoint
     from router.proxy.routes import Served, Target
     from router.proxy.server import ClientConnection
     from router.proxy.upstream import UpstreamConnection
@@ -28,6 +29,9 @@ MOST_UNSENT_BYTES = 64 * 1024
 
 QUEUE_SECONDS = 1.0
 """A request waits so much longer than a connect may take for one of the connections that are in use."""
+
+ALL = 100
+"""Percent."""
 
 UPSTREAM = "upstream"
 UNCONNECTED = "unconnected"
@@ -64,6 +68,7 @@ class ServedExchange:
         "_started",
         "_unsent",
         "_unsent_bytes",
+        "flags",
         "forwarded",
         "path",
         "request",
@@ -74,6 +79,8 @@ class ServedExchange:
     )
 
     target: Target
+    path: bytes
+    forwarded: bytes
     _served: Served
 
     def __init__(self, plane: DataPlane, client: ClientConnection, request: Request) -> None:
@@ -85,6 +92,7 @@ class ServedExchange:
         self._connection: UpstreamConnection | None = None
         self._role = codes.CHAMPION
         self._mode = codes.MODE_NONE
+        self.flags = 0
         self._attempted_both = False
         self._probe = False
         self._recorded = False
@@ -102,8 +110,6 @@ class ServedExchange:
         self._copied = 0
         self._body: list[bytes] = []
         self._body_size = 0
-        self.path = b""
-        self.forwarded = b""
 
     # ---- called by the client's connection
 
@@ -133,8 +139,21 @@ class ServedExchange:
         self.forwarded = self._client.forwarded.of(request)
         if request.expects_continue and not request.complete and not request.http10:
             self._client.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        if request.complete and not request.chunked:  # as most are: it goes on as it is
+            now = self._complete_at = self._started
+            body = self._unsent = request.chunks
+            request.chunks = []
+            copy = self._copy is not None
+            if copy and target.random_order and self.request_lo & 1:
+                self.flags |= COPY_FIRST
+                self._offer(body, now)
+                copy = False
+            self._served.endpoint.acquire(self, now)
+            if copy:
+                self._offer(body, now)
+            return
         self._take_chunks()
-        self._served.endpoint.acquire(self)
+        self._served.endpoint.acquire(self, self._started)
         if request.complete and not self._over:
             self._request_complete()
 
@@ -188,16 +207,23 @@ class ServedExchange:
     # ---- assignment
 
     def _assign(self, target: Target) -> None:
-        source = self.request.field(target.assign_by) if target.assign_by else b""
-        key = source or (self.request_hi << 64 | self.request_lo).to_bytes(16, "big")
         if target.splits:
-            if target.assignment.to_other(key):
+            if target.assignment.to_other(self._key(target)):
                 self._challenge(target)
-        elif target.mirrors and target.assignment.mirrored(key):
+        elif target.mirrors == ALL or (target.mirrors and target.assignment.mirrored(self._key(target))):
             if self.request.length > self._plane.limits.mirror_body_bytes:
-                self._plane.shed(target.name, mirror.TOO_LARGE)
+                self._shed(mirror.TOO_LARGE)
             else:
                 self._copy = []
+
+    def _key(self, target: Target) -> bytes:
+        """What the assignment sticks to."""
+        source = self.request.field(target.assign_by) if target.assign_by else b""
+        return source or (self.request_hi << 64 | self.request_lo).to_bytes(16, "big")
+
+    def _shed(self, reason: str) -> None:
+        self.flags |= SHED
+        self._plane.shed(self.target.name, reason)
 
     def _challenge(self, target: Target) -> None:
         """To the challenger, unless the breaker has taken it out: then the champion answers, outside the evidence."""
@@ -223,7 +249,7 @@ class ServedExchange:
             self._copied += sum(map(len, chunks))
             if self._copied > self._plane.limits.mirror_body_bytes:
                 self._copy = None
-                self._plane.shed(self.target.name, mirror.TOO_LARGE)
+                self._shed(mirror.TOO_LARGE)
             else:
                 self._copy += chunks
         if request.chunked:
@@ -246,8 +272,29 @@ class ServedExchange:
     def _request_complete(self) -> None:
         self._complete_at = now = monotonic()
         if self._copy is not None:
-            body, self._copy = self._copy, None
-            self._attempted_both = mirror.offer(self._plane, self, body, now)
+            self._offer(self._copy, now)
+
+    def _offer(self, body: list[bytes], now: float) -> None:
+        self._copy = None
+        shed = mirror.offer(self._plane, self, body, now)
+        if shed is None:
+            self._attempted_both = True
+        elif shed:
+            self._shed(shed)
+
+    # ---- the request's head, as a model server gets it
+
+    def start_line(self, endpoint: Endpoint) -> list[bytes]:
+        """The request line and the Host field."""
+        return [self.request.method, b" ", endpoint.base, self.path, endpoint.head_line]
+
+    def passed_on(self, *, with_secrets: bool) -> list[bytes]:
+        """All other fields but those of framing, to the end of the head."""
+        request, request_id = self.request, self.request_id
+        lines = request.lines if with_secrets or request.secrets is None else without_secrets(request)
+        if request.has_request_id:
+            return [*lines, self.forwarded, b"x-titleshot-id: ", request_id, b"\r\n\r\n"]
+        return [*lines, self.forwarded, b"x-titleshot-id: ", request_id, b"\r\nx-request-id: ", request_id, b"\r\n\r\n"]
 
     # ---- Taker: called by the model server's connection, or its pool
 
@@ -257,12 +304,15 @@ class ServedExchange:
         request = self.request
         if request.method == b"HEAD":
             connection.expect_no_body()
-        parts = head(request, self._served.endpoint, self.path, self.forwarded, self.request_id)
+        parts = self.start_line(self._served.endpoint)
+        if request.chunked:
+            parts.append(CHUNKED_LINE)
+        parts += self.passed_on(with_secrets=True)
         parts += self._unsent
-        self._unsent = []
         if request.chunked and request.complete:
             self._end_sent = True
             parts.append(LAST_CHUNK)
+        self._unsent = []
         write(connection.transport, parts)
         if not request.complete:
             self._client.unhold(UNCONNECTED)
@@ -271,28 +321,33 @@ class ServedExchange:
         """There is no connection to be had: no byte left us, so a refused one is tried once more."""
         if not self._retried and why is refusal.CONNECT_FAILED:
             self._retried = True
-            self._served.endpoint.acquire(self)
+            self._served.endpoint.acquire(self, monotonic())
             return
         self._fail(why, codes.CONNECT)
 
     def received(self, connection: UpstreamConnection) -> None:
         """Pass on what came."""
+        now = monotonic()
         out: list[bytes]
         if self._head_sent:
             out = []
         else:
-            if connection.informational and not self.request.http10:
-                write(self._client.transport, [informational(connection)])
-            if not connection.head_done:
+            if connection.informational:
+                self._pass_informational(connection)
+            head = connection.head
+            if head is None:
                 return
-            self._first_byte = monotonic() - self._started
+            self._first_byte = now - self._started
             self._head_sent = True
-            out = self._answer_head(connection)
+            out = self._answer_head(head)
         pieces = connection.pieces
         if pieces:
             connection.pieces = []
             if self._recorded:
-                self._keep_body(pieces)
+                for piece in pieces:
+                    self._body_size += len(piece)
+                    if self._body_size <= self._plane.limits.extract_bytes:
+                        self._body.append(piece)
             out += map(chunk, pieces) if self._chunked_answer else pieces
         complete = connection.complete
         if complete and self._chunked_answer:
@@ -300,7 +355,8 @@ class ServedExchange:
         if out:
             write(self._client.transport, out)
         if complete:
-            self._finish(codes.outcome_of(connection.status), monotonic())
+            assert connection.head is not None
+            self._finish(codes.OUTCOME_OF[connection.head.status], now)
 
     def broken(self, connection: UpstreamConnection) -> None:
         """The model server's connection ended before the answer did."""
@@ -320,23 +376,24 @@ class ServedExchange:
 
     # ---- the answer, on its way
 
-    def _answer_head(self, connection: UpstreamConnection) -> list[bytes]:
+    def _pass_informational(self, connection: UpstreamConnection) -> None:
+        heads, connection.informational = connection.informational, []
+        if not self.request.http10:
+            write(self._client.transport, heads)
+
+    def _answer_head(self, head: AnswerHead) -> list[bytes]:
         request = self.request
         if not request.complete or self._plane.retiring:
             self._keep = False  # the rest of the body may come, or not: no next request can be found behind it
-        framing = framing_of(connection, request)
-        if framing is Framing.CHUNKED:
-            self._chunked_answer = True
-        elif framing is Framing.UNTIL_CLOSE:
-            self._keep = False
-        return answer_head(connection, request, self.request_id, framing, keep=self._keep)
-
-    def _keep_body(self, pieces: list[bytes]) -> None:
-        limit = self._plane.limits.extract_bytes
-        for piece in pieces:
-            self._body_size += len(piece)
-            if self._body_size <= limit:
-                self._body.append(piece)
+        framing = framing_of(head, request)
+        if framing is not Framing.LENGTH:
+            if framing is Framing.CHUNKED:
+                self._chunked_answer = True
+            elif framing is Framing.UNTIL_CLOSE:
+                self._keep = False
+        elif self._keep and not request.http10:
+            return [head.text, b"x-titleshot-id: ", self.request_id, b"\r\n\r\n"]
+        return answer_head(head, request, self.request_id, framing, keep=self._keep)
 
     # ---- the end
 
@@ -360,40 +417,39 @@ class ServedExchange:
         if connection is None:
             self._served.endpoint.cancel(self)
         else:
-            if connection.head_done:
-                status, state = connection.status, BODY_UNREAD
-            if (
-                outcome == codes.OK
-                and self._recorded
-                and not connection.coded
-                and self._body_size <= self._plane.limits.extract_bytes
-            ):
-                body, state = b"".join(self._body), BODY_WHOLE
+            head = connection.head
+            if head is not None:
+                status, state = head.status, BODY_UNREAD
+                if (
+                    outcome == codes.OK
+                    and self._recorded
+                    and not head.coded
+                    and self._body_size <= self._plane.limits.extract_bytes
+                ):
+                    body, state = b"".join(self._body), BODY_WHOLE
             if self._client.paused and not connection.transport.is_closing():
                 connection.transport.resume_reading()
-            connection.done(reusable=outcome <= codes.SERVER_ERROR and self.request.complete)
+            connection.done(now, reusable=outcome <= codes.SERVER_ERROR and self.request.complete)
         if self._recorded:
-            self._record(outcome, now, status, body, state)
-        self._client.exchange_over(keep=self._keep and self.request.complete)
-
-    def _record(self, outcome: int, now: float, status: int, body: bytes, state: int) -> None:
-        plane, target = self._plane, self.target
-        if self._mode:
-            plane.judge(target, outcome, now, is_challenger=self._role != codes.CHAMPION, probe=self._probe)
-        plane.recorder.record(
-            target.name,
-            now + plane.epoch,
-            target.rollout_id,
-            self.request_hi,
-            self.request_lo,
-            self._served.version,
-            body,
-            self._first_byte,
-            now - self._started,
-            status,
-            self._role,
-            self._mode,
-            self._attempted_both,
-            outcome,
-            state,
-        )
+            plane, target, role = self._plane, self.target, self._role
+            if self._mode:
+                plane.judge(target, outcome, now, is_challenger=role != codes.CHAMPION, probe=self._probe)
+            plane.recorder.record(
+                target.name,
+                now + plane.epoch,
+                target.rollout_id,
+                self.request_hi,
+                self.request_lo,
+                self._served.version,
+                body,
+                self._first_byte,
+                now - self._started,
+                self.flags,
+                status,
+                role,
+                self._mode,
+                self._attempted_both,
+                outcome,
+                state,
+            )
+        self._client.exchange_over(now, keep=self._keep and self.request.complete)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from http import HTTPStatus
 from typing import Final
 
@@ -57,6 +58,8 @@ _RESPONSE: dict[bytes, int] = {
     b"upgrade": DROP,
     b"x-titleshot-id": DROP,
 }
+
+HOST_VALUE: Final = re.compile(rb"[A-Za-z0-9._~!$&'()*+,;=%:\[\]-]*")
 
 FRAMING: Final = frozenset({b"content-length", b"transfer-encoding", b"host"})
 """Never removed because a Connection field names them: how a message is framed is ours to say."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from router.link.messages import BODY_NONE, BODY_UNREAD, BODY_WHOLE, ModelRoutes
 from router.proxy import codes
 from router.proxy.breaker import Admission, Breaker
-from router.proxy.request import shadow_head
+from router.proxy.request import SHADOW_LINE
 from router.proxy.writing import write
 
 if TYPE_CHECKING:
@@ -48,35 +48,34 @@ class Shadows:
         return Shadows(routes)
 
 
-def offer(plane: DataPlane, served: ServedExchange, body: list[bytes], now: float) -> bool:
-    """Send the copy of a request whose body is there, or shed it.
+def offer(plane: DataPlane, served: ServedExchange, body: list[bytes], now: float) -> str | None:
+    """Send the copy of a request whose body is there.
 
     Returns:
-        Whether it was sent: only then were both versions asked.
+        None: it was sent; only then were both versions asked. Else the reason it was shed, empty where mirroring has
+        just been switched off.
     """
     target, request = served.target, served.request
     shadows, other = target.shadows, target.other
     if other is None or not shadows.mirroring:
-        return False
-    limits = plane.limits
-    if shadows.open >= limits.mirror_slots or other.endpoint.busy:
-        plane.shed(target.name, FULL)
-        return False
+        return ""
+    if shadows.open >= plane.limits.mirror_slots or other.endpoint.busy:
+        return FULL
     admission, change = shadows.breaker.admit(now)
     if change is not None:
         plane.breaker_changed(target, change)
     if admission is Admission.REFUSE:
-        plane.shed(target.name, BREAKER_OPEN)
-        return False
-    message = shadow_head(
-        request, other.endpoint, served.path, served.forwarded, served.request_id, sum(map(len, body))
-    )
+        return BREAKER_OPEN
+    message = [*served.start_line(other.endpoint), SHADOW_LINE]
+    if request.chunked:
+        message.append(b"content-length: %d\r\n" % sum(map(len, body)))
+    message += served.passed_on(with_secrets=target.mirrors_credentials)
     message += body
     shadow = ShadowExchange(plane, served, message, now, probe=admission is Admission.PROBE)
     shadows.open += 1
     plane.shadows.add(shadow)
-    other.endpoint.acquire(shadow)
-    return True
+    other.endpoint.acquire(shadow, now)
+    return None
 
 
 class ShadowExchange:
@@ -87,6 +86,7 @@ class ShadowExchange:
         "_connection",
         "_deadline",
         "_first_byte",
+        "_flags",
         "_kept",
         "_message",
         "_over",
@@ -108,6 +108,7 @@ class ShadowExchange:
         self._request_lo = served.request_lo
         self._message = message
         self._probe = probe
+        self._flags = served.flags
         self._started = now
         self._deadline = now + plane.limits.mirror_seconds
         self._first_byte = float("nan")
@@ -132,7 +133,7 @@ class ShadowExchange:
     def received(self, connection: UpstreamConnection) -> None:
         """Take what came; more than `extract_bytes` of a body is read, not kept."""
         now = monotonic()
-        if self._first_byte != self._first_byte and connection.head_done:
+        if self._first_byte != self._first_byte and connection.head is not None:
             self._first_byte = now - self._started
         for piece in connection.pieces:
             self._size += len(piece)
@@ -140,10 +141,10 @@ class ShadowExchange:
                 self._body.append(piece)
         connection.pieces.clear()
         if connection.complete:
-            self._finish(codes.outcome_of(connection.status), now)
+            self._finish(_outcome(connection), now)
         elif self._size > self._plane.limits.max_body_bytes:
             self._kept = False
-            self._finish(codes.outcome_of(connection.status), now)
+            self._finish(_outcome(connection), now)
 
     def broken(self, connection: UpstreamConnection) -> None:
         """No whole answer."""
@@ -177,11 +178,12 @@ class ShadowExchange:
         if connection is None:
             other.endpoint.cancel(self)
         else:
-            if connection.head_done:
-                status, state = connection.status, BODY_UNREAD
-            if outcome == codes.OK and self._kept and not connection.coded and self._size <= plane.limits.extract_bytes:
-                body, state = b"".join(self._body), BODY_WHOLE
-            connection.done(reusable=outcome <= codes.SERVER_ERROR)
+            head = connection.head
+            if head is not None:
+                status, state = head.status, BODY_UNREAD
+                if outcome == codes.OK and self._kept and not head.coded and self._size <= plane.limits.extract_bytes:
+                    body, state = b"".join(self._body), BODY_WHOLE
+            connection.done(now, reusable=outcome <= codes.SERVER_ERROR)
         plane.judge(target, outcome, now, is_challenger=True, probe=self._probe)
         plane.recorder.record(
             target.name,
@@ -193,6 +195,7 @@ class ShadowExchange:
             body,
             self._first_byte,
             now - self._started,
+            self._flags,
             status,
             target.other_role,
             target.mode,
@@ -200,3 +203,9 @@ class ShadowExchange:
             outcome,
             state,
         )
+
+
+def _outcome(connection: UpstreamConnection) -> int:
+    """Of an answer whose head is there."""
+    assert connection.head is not None
+    return codes.OUTCOME_OF[connection.head.status]

@@ -6,14 +6,13 @@ transfer codings, sizes, upgrades) is refused here. A refusal takes its place in
 
 from __future__ import annotations
 
-import re
 from collections import deque
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 import httptools
 
-from router.proxy import fields, refusal
+from router.proxy import fields, heads, refusal
 from router.proxy.fields import PASS, REQUEST_FIELDS
 from router.proxy.refusal import Refusal
 from router.proxy.request import KEEP_ALIVE, Request, take_field
@@ -21,7 +20,6 @@ from router.proxy.request import KEEP_ALIVE, Request, take_field
 if TYPE_CHECKING:
     from router.proxy.plane import DataPlane
 
-_HOST = re.compile(rb"[A-Za-z0-9._~!$&'()*+,;=%:\[\]-]*")
 _USUAL: Final = frozenset(
     (b"keep-alive", b"close", b"upgrade", b"te", b"trailer", b"transfer-encoding", b"http2-settings")
 )
@@ -58,6 +56,7 @@ class RequestQueue:
         "_head_began",
         "_head_bytes",
         "_last_came",
+        "_left",
         "_parser",
         "_parsing",
         "_plane",
@@ -72,6 +71,7 @@ class RequestQueue:
         self._plane = plane
         self._parsing: Request | None = None  # its end has not come yet
         self._queue: deque[Request] = deque()  # heads that have come, not begun
+        self._left = 0  # of a body that is not the parser's
         self._head_bytes = 0  # of a head that goes on in the next read
         self._head_began = 0.0
         self._good_host = b""
@@ -82,8 +82,67 @@ class RequestQueue:
 
     def parse(self, data: bytes) -> None:
         """Gather what came."""
-        if self._last_came or self._broken:
-            return
+        if self._left:
+            data = self._take_body(data)
+        while data and self._parsing is None and not (self._last_came or self._broken):
+            taken = self._take_usual(data)
+            if not taken:
+                break
+            if taken >= len(data):
+                return
+            data = data[taken:]
+        if data and not (self._last_came or self._broken):
+            self._feed_checked(data)
+
+    # ---- a request whose head is of the usual form
+
+    def _take_usual(self, data: bytes) -> int:
+        """Take a request without the parser, and the part of its body that is there; how many bytes that is.
+
+        0: the parser must see it.
+        """
+        end = data.find(heads.END)
+        limits = self._plane.limits
+        if not 0 < end < limits.max_header_bytes:
+            return 0
+        request = heads.usual_request(data, end, limits)
+        if request is None:
+            return 0
+        self._queue.append(request)
+        begin = end + 4
+        length = request.length
+        if length <= 0:
+            request.complete = True
+            return begin
+        body = data[begin : begin + length]
+        here = len(body)
+        if here:
+            request.chunks.append(body)
+            request.received = here
+        if here == length:
+            request.complete = True
+        else:
+            self._parsing = request
+            self._left = length - here
+        return begin + here
+
+    def _take_body(self, data: bytes) -> bytes:
+        """Take what `data` holds of the body; what follows it."""
+        request, left = self._parsing, self._left
+        assert request is not None
+        body = data if len(data) <= left else data[:left]
+        request.chunks.append(body)
+        request.received += len(body)
+        self._left = left - len(body)
+        if not self._left:
+            request.complete = True
+            self._parsing = None
+        return data[left:]
+
+    # ---- every other one
+
+    def _feed_checked(self, data: bytes) -> None:
+        """Feed the parser, within the limit of a head."""
         parsing = self._parsing
         if self._head_bytes or (
             len(data) > self._plane.limits.max_header_bytes and (parsing is None or not parsing.head_done)
@@ -203,7 +262,7 @@ class RequestQueue:
             if not request.http10:
                 raise refusal.BAD_HOST
         elif host != self._good_host:
-            if _HOST.fullmatch(host) is None:
+            if fields.HOST_VALUE.fullmatch(host) is None:
                 raise refusal.BAD_HOST
             self._good_host = host
         if len(request.lines) > limits.max_header_count:

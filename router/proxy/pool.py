@@ -79,13 +79,14 @@ class Endpoint:
         """Whether another exchange would have to wait for one to end."""
         return not self._idle and self.total >= self.limits.upstream_connections
 
-    def acquire(self, taker: Taker) -> None:
+    def acquire(self, taker: Taker, now: float) -> None:
         """Give the taker a connection: `taker.connected` is called, at once or later, or `taker.unconnected`."""
         idle = self._idle
         while idle:
             connection = idle.pop()
-            if connection.usable():
-                connection.take(taker)
+            if connection.usable(now):
+                connection.taker = taker
+                taker.connected(connection)
                 return
             connection.close()
         self._waiting.append(taker)
@@ -96,14 +97,15 @@ class Endpoint:
         if taker in self._waiting:
             self._waiting.remove(taker)
 
-    def release(self, connection: UpstreamConnection) -> None:
+    def release(self, connection: UpstreamConnection, now: float) -> None:
         """A connection is free again, and may be used for another exchange."""
         if self._waiting:
-            connection.take(self._waiting.popleft())
+            taker = connection.taker = self._waiting.popleft()
+            taker.connected(connection)
         elif self.retired:
             connection.close()
         else:
-            connection.idle_since = time.monotonic()
+            connection.idle_since = now
             self._idle.append(connection)
 
     def gone(self, connection: UpstreamConnection) -> None:
@@ -148,7 +150,7 @@ class Endpoint:
             pass
         else:
             self._connecting -= 1
-            self.release(connection)
+            self.release(connection, time.monotonic())
             return
         self._connecting -= 1
         if self._waiting:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Final
 
 from router.proxy import fields, refusal
-from router.proxy.pool import Endpoint
 from router.proxy.refusal import Refusal
 
 KEEP_ALIVE: Final = [b"keep-alive"]
 _KEEP_ALIVE_SPELLINGS: Final = (b"keep-alive", b"Keep-Alive")
 """What a Connection field usually says; this very list, so that it costs nothing more."""
 
-SHADOW_LINE = b"x-titleshot-shadow: 1\r\n"
+SHADOW_LINE: Final = b"x-titleshot-shadow: 1\r\n"
+CHUNKED_LINE: Final = b"transfer-encoding: chunked\r\n"
 
 
 class Request:
@@ -153,43 +153,7 @@ class ForwardedLines:
         return b"x-forwarded-for: %b%b\r\n%b%b" % (before, self._peer, proto, named)
 
 
-def head(request: Request, endpoint: Endpoint, path: bytes, forwarded: bytes, request_id: bytes) -> list[bytes]:
-    """The request's head as the model server gets it, in parts."""
-    identified = b"\r\n\r\n" if request.has_request_id else b"\r\nx-request-id: %b\r\n\r\n" % request_id
-    return [
-        request.method,
-        b" ",
-        endpoint.base,
-        path,
-        endpoint.head_line,
-        *request.lines,
-        forwarded,
-        b"transfer-encoding: chunked\r\nx-titleshot-id: " if request.chunked else b"x-titleshot-id: ",
-        request_id,
-        identified,
-    ]
-
-
-def shadow_head(
-    request: Request, endpoint: Endpoint, path: bytes, forwarded: bytes, request_id: bytes, length: int
-) -> list[bytes]:
-    """The head of the copy: marked as a shadow, without credentials, with the length of the body that is there."""
-    lines = request.lines
-    if request.secrets is not None:
-        lines = [line for line in lines if line not in request.secrets]
-    framing = b"content-length: %d\r\n" % length if request.chunked else b""
-    identified = b"\r\n\r\n" if request.has_request_id else b"\r\nx-request-id: %b\r\n\r\n" % request_id
-    return [
-        request.method,
-        b" ",
-        endpoint.base,
-        path,
-        endpoint.head_line,
-        *lines,
-        forwarded,
-        framing,
-        SHADOW_LINE,
-        b"x-titleshot-id: ",
-        request_id,
-        identified,
-    ]
+def without_secrets(request: Request) -> list[bytes]:
+    """The lines that pass, less the credentials."""
+    secrets = request.secrets
+    return request.lines if secrets is None else [line for line in request.lines if line not in secrets]

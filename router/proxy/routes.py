@@ -43,11 +43,13 @@ class Target:
         "assignment",
         "champion",
         "mirrors",
+        "mirrors_credentials",
         "mode",
         "name",
         "other",
         "other_role",
         "protocol",
+        "random_order",
         "request_id",
         "rollout_id",
         "shadows",
@@ -64,7 +66,9 @@ class Target:
         self.rollout_id = routes.rollout_id
         self.assignment = Assignment(routes.rollout_id, routes.share, routes.mirror)
         self.splits = self.mode == codes.MODE_CANARY and routes.share > 0
-        self.mirrors = self.mode in (codes.MODE_SHADOW, codes.MODE_WATCH) and routes.mirror > 0
+        self.mirrors = routes.mirror if self.mode in (codes.MODE_SHADOW, codes.MODE_WATCH) else 0  # percent
+        self.mirrors_credentials = routes.mirror_credentials
+        self.random_order = routes.mirror_random_order
         self.assign_by = _header(routes.assign_by)
         self.request_id = _header(routes.request_id)
         self.shadows = shadows

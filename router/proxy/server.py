@@ -80,6 +80,12 @@ class ClientConnection(RequestQueue, asyncio.Protocol):
         if self._draining_until:
             return
         self.parse(data)
+        if self._exchange is None and len(self._queue) == 1 and not self.paused:
+            self._advancing = True  # an exchange may end within its start, and must not start the next one
+            self._start(self._queue.popleft())
+            self._advancing = False
+            if not self._queue:
+                return
         self._advance()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - an interface
@@ -134,15 +140,15 @@ class ClientConnection(RequestQueue, asyncio.Protocol):
                 raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
             self.transport.abort()
 
-    def exchange_over(self, *, keep: bool) -> None:
+    def exchange_over(self, now: float, *, keep: bool) -> None:
         """The exchange has ended; `keep`: another request may follow."""
         self._exchange = None
         if not keep or self._plane.retiring:
             self.close()
             return
-        self._idle_since = monotonic()
+        self._idle_since = now
         if self._parsing is not None:
-            self._head_began = self._idle_since
+            self._head_began = now
         if self._queue:
             self._advance()
 
@@ -210,7 +216,7 @@ class ClientConnection(RequestQueue, asyncio.Protocol):
         except Refusal as why:
             keep = request.keep_alive and request.complete and why is not request.refusal
             self.refuse(why, exchange.request_id, close=not keep, head_only=request.method == b"HEAD")
-            self.exchange_over(keep=keep)
+            self.exchange_over(monotonic(), keep=keep)
 
     def _refuse_and_close(self, why: Refusal) -> None:
         """Refuse outside of any exchange."""

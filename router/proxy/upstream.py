@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import select
-import time
 from typing import TYPE_CHECKING, Protocol, cast
 
 import httptools
 
-from router.proxy import fields
-from router.proxy.fields import PASS, RESPONSE_FIELDS
+from router.proxy import heads
+from router.proxy.answer import AnswerHead, NotHttp
 from router.proxy.refusal import Refusal
 
 if TYPE_CHECKING:
@@ -44,37 +43,29 @@ class Taker(Protocol):
         """The model server reads more slowly than we write, or has caught up."""
 
 
-class NotHttp(Exception):
-    """What the model server sent is not an answer that we pass on."""
-
-
 class UpstreamConnection(asyncio.Protocol):
     """One kept connection to a model server, and the answer that is coming over it."""
 
     __slots__ = (
+        "_coming",
         "_endpoint",
         "_expects_no_body",
-        "_nominated",
+        "_interim",
+        "_left",
         "_parser",
         "_poll",
         "_stale_parser",
-        "_taker",
         "answered",
-        "chunked",
-        "coded",
         "complete",
-        "head_done",
+        "head",
         "idle_since",
         "informational",
         "keep",
-        "length",
         "limits",
-        "lines",
         "pieces",
         "reused",
-        "status",
+        "taker",
         "transport",
-        "until_close",
     )
 
     transport: asyncio.Transport
@@ -82,60 +73,53 @@ class UpstreamConnection(asyncio.Protocol):
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
-        self._taker: Taker | None = None
+        self.taker: Taker | None = None
+        """Whose exchange is under way; the pool gives the connection away."""
         self._poll: select.poll | None = None
         self._stale_parser = False
+        self._coming = AnswerHead()  # gathered by the parser's callbacks
+        self._expects_no_body = False
+        self._left = 0  # of the body, where the head was of the usual form
         self.limits = endpoint.limits
         self.idle_since = 0.0
         self.reused = False
+        self.keep = False  # it may be used again after this answer
+        self.informational: list[bytes] = []  # informational answers; the taker takes them away
         self._reset()
 
     def _reset(self) -> None:
         """Ready for the next answer."""
-        self._expects_no_body = False
-        self._nominated: frozenset[bytes] = frozenset()
         self.answered = False  # any byte of the answer came
-        self.status = 0
-        self.lines: list[bytes] = []
-        self.length = -1  # as its Content-Length says; -1: it says nothing
-        self.chunked = False
-        self.coded = False  # has a content coding
-        self.keep = False
-        self.until_close = False
-        self.head_done = False
+        self.head: AnswerHead | None = None
+        self._interim = 0  # informational answers before it
         self.complete = False
         self.pieces: list[bytes] = []  # of the body; the taker takes them away
-        self.informational: list[tuple[int, list[bytes]]] = []
 
     # ---- used by takers and the pool
-
-    def take(self, taker: Taker) -> None:
-        """Begin an exchange."""
-        self._taker = taker
-        taker.connected(self)
 
     def expect_no_body(self) -> None:
         """The request is a HEAD: its answer has no body, whatever its headers say (RFC 9110, section 9.3.2)."""
         self._expects_no_body = True
 
-    def done(self, *, reusable: bool) -> None:
+    def done(self, now: float, *, reusable: bool) -> None:
         """The exchange has ended. `reusable`: the request was sent whole and its answer taken whole."""
-        self._taker = None
+        self.taker = None
         if not (reusable and self.keep and self.complete) or self.transport.is_closing():
             self.close()
             return
         if self._stale_parser:
             self._parser = httptools.HttpResponseParser(self)
             self._stale_parser = False
+            self._expects_no_body = False
         self.reused = True
         self._reset()
-        self._endpoint.release(self)
+        self._endpoint.release(self, now)
 
-    def usable(self) -> bool:
+    def usable(self, now: float) -> bool:
         """Whether this idle connection is alive: nothing, not even its end, may have arrived on it."""
         if self.transport.is_closing():
             return False
-        if time.monotonic() - self.idle_since < CERTAIN_SECONDS:
+        if now - self.idle_since < CERTAIN_SECONDS:
             return True
         if self._poll is None:
             self._poll = select.poll()
@@ -144,7 +128,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def close(self) -> None:
         """Hang up; the answer, if one is coming, is not wanted."""
-        self._taker = None
+        self.taker = None
         self.transport.abort()
 
     # ---- asyncio.Protocol
@@ -157,27 +141,30 @@ class UpstreamConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Parse what came and let the taker take it."""
-        taker = self._taker
+        taker = self.taker
         if taker is None:  # nobody asked: reaches nobody
             self.close()
             return
-        self.answered = True
-        try:
-            self._parser.feed_data(data)
-        except Exception:  # noqa: BLE001 - whatever it is, what came is not what we pass on
-            self.keep = False
-            if not self.complete:
-                taker.broken(self)
-                self.close()
-                return
+        if self._left:
+            self._take_body(data)
+        elif self.answered or not self._take_usual(data):
+            self.answered = True
+            try:
+                self._parser.feed_data(data)
+            except Exception:  # noqa: BLE001 - whatever it is, what came is not what we pass on
+                self.keep = False
+                if not self.complete:
+                    taker.broken(self)
+                    self.close()
+                    return
         taker.received(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection has ended; where the answer was to last until then, it is complete."""
         self._endpoint.gone(self)
-        taker, self._taker = self._taker, None
+        taker, self.taker = self.taker, None
         if taker is not None:
-            if exc is None and self.until_close and self.head_done:
+            if exc is None and self.head is not None and self.head.until_close:
                 self.complete = True
                 taker.received(self)
             else:
@@ -186,13 +173,44 @@ class UpstreamConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """The model server is slow to read."""
-        if self._taker is not None:
-            self._taker.flow(paused=True)
+        if self.taker is not None:
+            self.taker.flow(paused=True)
 
     def resume_writing(self) -> None:
         """It has caught up."""
-        if self._taker is not None:
-            self._taker.flow(paused=False)
+        if self.taker is not None:
+            self.taker.flow(paused=False)
+
+    # ---- an answer of the usual form
+
+    def _take_usual(self, data: bytes) -> bool:
+        """Take an answer's first bytes without the parser; False: the parser must see them."""
+        end = data.find(heads.END)
+        if end < 0 or self._expects_no_body:
+            return False
+        head = heads.usual_answer(data[:end])
+        if head is None:
+            return False
+        body = data[end + 4 :]
+        left = head.length - len(body)
+        if left < 0:
+            return False
+        self.answered = True
+        self.head = head
+        self.keep = True
+        if body:
+            self.pieces.append(body)
+        self._left = left
+        self.complete = not left
+        return True
+
+    def _take_body(self, data: bytes) -> None:
+        if len(data) > self._left:  # more than was announced: it reaches nobody
+            data = data[: self._left]
+            self.keep = False
+        self.pieces.append(data)
+        self._left -= len(data)
+        self.complete = not self._left
 
     # ---- the parser's callbacks: they only gather
 
@@ -200,47 +218,32 @@ class UpstreamConnection(asyncio.Protocol):
         """A message begins; after a complete answer there must be none."""
         if self.complete:
             raise NotHttp
+        self._coming = AnswerHead()
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """One header field, or a trailer, which is dropped."""
-        if self.head_done:
-            return
-        action = RESPONSE_FIELDS[name]
-        if action == PASS:
-            self.lines.append(b"%b: %b\r\n" % (name, value))
-        elif action == fields.LENGTH:
-            self.length = int(value)
-            self.lines.append(b"content-length: %b\r\n" % value)
-        elif action == fields.TRANSFER_ENCODING:
-            if self.chunked or value.strip().lower() != b"chunked":
-                raise NotHttp
-            self.chunked = True
-        elif action == fields.CONNECTION:
-            self._nominated |= frozenset(fields.tokens(value))
-        elif action == fields.CONTENT_ENCODING:
-            self.coded = value.strip().lower() != b"identity"
-            self.lines.append(b"%b: %b\r\n" % (name, value))
+        if self.head is None:
+            self._coming.take(name, value)
 
     def on_headers_complete(self) -> None:
         """The head is there."""
-        status = self.status = self._parser.get_status_code()
-        if len(self.lines) > 2 * self.limits.max_header_count:
+        status, head = self._parser.get_status_code(), self._coming
+        if len(head.lines) > 2 * self.limits.max_header_count:
             raise NotHttp
-        if self._nominated:
-            self.lines = fields.without(self.lines, self._nominated)
         if status < 200:
-            if status < 100 or status == 101 or len(self.informational) >= MOST_INFORMATIONAL:
+            self._interim += 1
+            if status < 100 or status == 101 or self._interim > MOST_INFORMATIONAL:
                 raise NotHttp
+            head.finish(status, keep=False)
             return
         if status > 599:
             raise NotHttp
-        self.head_done = True
         self.keep = self._parser.should_keep_alive()
+        head.finish(status, keep=self.keep)
+        self.head = head
         if self._expects_no_body:
             self._stale_parser = True  # it waits for a body that will not come
             self.complete = True
-        elif not self.chunked and self.length < 0 and status not in (204, 304):
-            self.until_close = True
 
     def on_body(self, body: bytes) -> None:
         """A piece of the body."""
@@ -250,10 +253,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         """The end of an answer, or of an informational one before it."""
-        if self.status < 200:
-            self.informational.append((self.status, self.lines))
-            self._nominated = frozenset()
-            self.lines = []
-            self.length, self.chunked, self.coded = -1, False, False
-            return
-        self.complete = True
+        if self.head is not None:
+            self.complete = True
+        elif self._coming.status != 100:  # 100 is between us and the model server
+            self.informational.append(self._coming.text + b"\r\n")

@@ -19,7 +19,7 @@ def write(transport: Transport, parts: list[bytes]) -> None:
     """Write a message, or the next part of one; nothing on a connection that is closing: its end is on its way."""
     if transport.is_closing():
         return
-    if len(parts[-1]) > SEPARATE_BYTES or (len(parts) > 1 and len(parts[-2]) > SEPARATE_BYTES):
+    if len(parts[-1]) > SEPARATE_BYTES:
         transport.writelines(parts)
     else:
         transport.write(b"".join(parts))

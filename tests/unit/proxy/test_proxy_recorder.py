@@ -39,7 +39,7 @@ class Kept:
 
 
 def record(recorder: Recorder, low: int, body: bytes = b"", model: str = "m") -> None:
-    recorder.record(model, 1.5, 9, 1, low, 3, body, 0.25, 0.5, 200, 1, 2, True, 0, BODY_WHOLE)
+    recorder.record(model, 1.5, 9, 1, low, 3, body, 0.25, 0.5, 2, 200, 1, 2, True, 0, BODY_WHOLE)
 
 
 def test_a_row_is_what_the_link_says_it_is():
@@ -47,7 +47,7 @@ def test_a_row_is_what_the_link_says_it_is():
     record(recorder, 7, b"body")
     recorder.flush(link)
     (message,) = link.messages
-    assert EXCHANGE_ROW.unpack(message.rows) == (1.5, 9, 1, 7, 3, 4, 0.25, 0.5, 0, 200, 1, 2, 1, 0, BODY_WHOLE)
+    assert EXCHANGE_ROW.unpack(message.rows) == (1.5, 9, 1, 7, 3, 4, 0.25, 0.5, 2, 200, 1, 2, 1, 0, BODY_WHOLE)
     assert message.bodies == b"body"
 
 
