@@ -107,11 +107,6 @@ def name_of(line: bytes) -> bytes:
     return line[: line.index(b":")].lower()
 
 
-def value_of(line: bytes) -> bytes:
-    """The field value of a header line."""
-    return line[line.index(b":") + 1 :].strip(b" \t\r\n")
-
-
 def without(lines: list[bytes], names: frozenset[bytes]) -> list[bytes]:
     """The lines whose field a Connection field does not name."""
     banned = names - FRAMING

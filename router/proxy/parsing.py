@@ -103,7 +103,7 @@ class RequestQueue:
         """
         end = data.find(heads.END)
         limits = self._plane.limits
-        if not 0 < end < limits.max_header_bytes:
+        if not 0 < end <= limits.max_header_bytes - len(heads.END):
             return 0
         request = heads.usual_request(data, end, limits)
         if request is None:

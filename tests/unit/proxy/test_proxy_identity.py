@@ -58,7 +58,7 @@ def test_the_codes_are_the_judges():
     from comparator.events import NO_EVIDENCE
 
     assert codes.NO_EVIDENCE == NO_EVIDENCE
-    assert [codes.outcome_of(status) for status in (200, 302, 404, 500)] == [
+    assert [codes.OUTCOME_OF[status] for status in (200, 302, 404, 500)] == [
         Outcome.OK,
         Outcome.OK,
         Outcome.CLIENT_ERROR,

@@ -1,0 +1,112 @@
+"""What goes to the challenger, in which order, and what the rows say of it."""
+
+import pytest
+from memory_transport import MemoryTransport
+
+from router.link.messages import COPY_FIRST, EXCHANGE_ROW, SHED, Backend, Limits, ModelRoutes, Routes
+from router.proxy import codes
+from router.proxy.plane import DataPlane
+from router.proxy.server import ClientConnection
+from router.proxy.upstream import UpstreamConnection
+
+ANSWER = b'HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n{"predictions": [1]}'
+FLAGS, ROLE, BOTH = 8, 10, 12
+
+
+class Desk:
+    """A data plane with one client and one kept connection to each model server, all in memory."""
+
+    def __init__(self, limits: Limits | None = None, **routes) -> None:
+        self.journal: list[tuple[str, bytes]] = []
+        self.plane = DataPlane(lambda _change: None)
+        model = ModelRoutes(
+            "m",
+            "mlflow",
+            Backend(1, "http://champion:1"),
+            Backend(2, "http://challenger:1"),
+            **({"mode": codes.MODE_SHADOW, "mirror": 100, "rollout_id": 7} | routes),
+        )
+        self.plane.apply(Routes(1, "g", (model,), limits or Limits()))
+        self.target = self.plane.table.target("m")
+        self.servers = {
+            "champion": self._connected("champion", self.target.champion.endpoint),
+            "challenger": self._connected("challenger", self.target.other.endpoint),
+        }
+        self.client = ClientConnection(self.plane)
+        self.client.connection_made(MemoryTransport(self.journal, "client"))
+
+    def _connected(self, name, endpoint):
+        connection = UpstreamConnection(endpoint)
+        connection.connection_made(MemoryTransport(self.journal, name))
+        endpoint.release(connection, float("inf"))  # taken as alive
+        return connection
+
+    def ask(self, fields: str = "", body: bytes = b"{}") -> list[tuple[str, bytes]]:
+        """One request, answered by whoever was asked; what was written meanwhile."""
+        before = len(self.journal)
+        head = f"POST /invocations HTTP/1.1\r\nHost: m\r\n{fields}Content-Length: {len(body)}\r\n\r\n"
+        self.client.data_received(head.encode() + body)
+        for name, _ in self.journal[before:]:
+            if name in self.servers:
+                self.servers[name].data_received(ANSWER)
+                self.servers[name].idle_since = float("inf")
+        return self.journal[before:]
+
+    def rows(self) -> list[tuple]:
+        messages = []
+
+        class Kept:
+            ready = True
+
+            def send(self, message) -> bool:
+                messages.append(message)
+                return True
+
+        self.plane.recorder.flush(Kept())
+        return [row for message in messages for row in EXCHANGE_ROW.iter_unpack(message.rows)]
+
+
+@pytest.mark.parametrize(("random_order", "orders"), [(False, {"champion"}), (True, {"champion", "challenger"})])
+def test_the_champion_is_asked_first_unless_the_order_is_drawn(random_order, orders):
+    desk = Desk(mirror_random_order=random_order)
+    first = [desk.ask()[0][0] for _ in range(64)]
+    assert set(first) == orders
+    rows = desk.rows()
+    assert len(rows) == 128
+    for role in (codes.CHAMPION, codes.CHALLENGER):
+        flags = [row[FLAGS] for row in rows if row[ROLE] == role]
+        assert flags == [COPY_FIRST if name == "challenger" else 0 for name in first]
+    assert all(row[BOTH] for row in rows)
+
+
+def test_the_order_is_part_of_what_the_id_decides():
+    """A client's own id gives the same order again: a repeated request is not asked twice in a lucky order."""
+    desk = Desk(mirror_random_order=True, request_id="header:x-request-id")
+    for number in range(16):
+        one, two = (desk.ask(f"x-request-id: {number}\r\n")[0][0] for _ in range(2))
+        assert one == two
+
+
+def test_credentials_do_not_go_with_the_copy():
+    secrets = ["Authorization: Bearer x", "Cookie: a=b", "X-Api-Key: k", "Proxy-Authorization: Basic y"]
+    told = {name: data for name, data in Desk().ask("".join(f"{line}\r\n" for line in secrets)) if name != "client"}
+    for line in secrets:
+        assert line.encode() in told["champion"]
+        assert line.split(":")[0].encode() not in told["challenger"]
+    assert b"x-titleshot-shadow: 1\r\n" in told["challenger"]
+    assert b"x-titleshot-shadow" not in told["champion"]
+
+
+def test_credentials_go_with_the_copy_where_the_settings_say_so():
+    written = Desk(mirror_credentials=True).ask("Authorization: Bearer x\r\n")
+    told = {name: data for name, data in written if name != "client"}
+    assert b"Authorization: Bearer x\r\n" in told["challenger"]
+
+
+def test_a_shed_copy_is_told_by_the_champions_row():
+    desk = Desk(Limits(mirror_body_bytes=10))
+    desk.ask(body=b"x" * 11)
+    desk.ask(body=b"x" * 10)
+    flags = [(row[ROLE], row[FLAGS], bool(row[BOTH])) for row in desk.rows()]
+    assert flags[0] == (codes.CHAMPION, SHED, False)
+    assert sorted(flags[1:]) == [(codes.CHAMPION, 0, True), (codes.CHALLENGER, 0, True)]
