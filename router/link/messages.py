@@ -50,6 +50,8 @@ class Limits(msgspec.Struct, frozen=True):
     upstream_connections: int = 128  # per endpoint
     mirror_slots: int = 64  # shadow exchanges in flight, per model
     mirror_body_bytes: int = 1024 * 1024  # a larger request is not mirrored
+    mirror_bytes: int = 16 * 1024 * 1024  # bodies of shadow exchanges in flight, per model
+    breaker_wait_seconds: float = 15.0  # between cutting a failing challenger off and probing it
     extract_bytes: int = 64 * 1024
     record_rows: int = 100_000  # kept while control is away, then dropped and counted
 

@@ -1,7 +1,7 @@
 """Takes a failing challenger out within seconds; a pure state machine (shared procedure: ten of the last twenty).
 
 Open when at least TRIP_FAILED of the challenger's last SPAN answers failed while the champion failed at most
-CHAMPION_RATIO of its own over the same span. WAIT_SECONDS later one request probes (half-open): still failing, the
+CHAMPION_RATIO of its own over the same span. After a wait one request probes (half-open): still failing, the
 breaker stays open and is tripped, which the judge takes as a reason to roll back; else it closes.
 """
 
@@ -14,7 +14,6 @@ from enum import Enum
 SPAN = 20
 TRIP_FAILED = 10
 CHAMPION_RATIO = 0.1
-WAIT_SECONDS = 15.0
 
 
 class State(str, Enum):
@@ -44,11 +43,16 @@ class Change:
 
 
 class Breaker:
-    """The breaker between one model's traffic and its challenger, for one rollout. Times are monotonic seconds."""
+    """The breaker between one model's traffic and its challenger, for one rollout. Times are monotonic seconds.
 
-    __slots__ = ("_champion_failed", "_champion_seen", "_failed", "_last", "_opened_at", "_seen", "state")
+    Args:
+        wait_seconds: from open to half-open.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_champion_failed", "_champion_seen", "_failed", "_last", "_opened_at", "_seen", "_wait", "state")
+
+    def __init__(self, wait_seconds: float) -> None:
+        self._wait = wait_seconds
         self.state = State.CLOSED
         self._last: deque[tuple[bool, int, int]] = deque(maxlen=SPAN)  # failed; the champion's totals then
         self._champion_seen = 0
@@ -61,7 +65,7 @@ class Breaker:
         """Whether a request may go to the challenger now."""
         if self.state is State.CLOSED:
             return Admission.ADMIT, None
-        if self.state is State.OPEN and now - self._opened_at >= WAIT_SECONDS:
+        if self.state is State.OPEN and now - self._opened_at >= self._wait:
             return Admission.PROBE, self._change(State.HALF_OPEN)
         return Admission.REFUSE, None
 
@@ -92,7 +96,7 @@ class Breaker:
         if self.state is not State.HALF_OPEN:
             return None
         if failed is None:
-            self._opened_at = now - WAIT_SECONDS
+            self._opened_at = now - self._wait
             return self._change(State.OPEN)
         if failed:
             self._opened_at = now

@@ -5,7 +5,7 @@ from __future__ import annotations
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from router.link.messages import BODY_NONE, BODY_UNREAD, BODY_WHOLE, ModelRoutes
+from router.link.messages import BODY_NONE, BODY_UNREAD, BODY_WHOLE, Limits, ModelRoutes
 from router.proxy import codes
 from router.proxy.breaker import Admission, Breaker
 from router.proxy.request import SHADOW_LINE
@@ -29,23 +29,24 @@ REASONS = (FULL, BREAKER_OPEN, TOO_LARGE, DEADLINE)
 class Shadows:
     """The slots and the breaker of one model's rollout; they outlive snapshots of the routes."""
 
-    __slots__ = ("_subject", "breaker", "mirroring", "open")
+    __slots__ = ("_subject", "breaker", "bytes", "mirroring", "open")
 
-    def __init__(self, routes: ModelRoutes) -> None:
+    def __init__(self, routes: ModelRoutes, limits: Limits) -> None:
         self._subject = (routes.rollout_id, routes.other)
-        self.breaker = Breaker()
+        self.breaker = Breaker(limits.breaker_wait_seconds)
         self.open = 0
+        self.bytes = 0  # of the bodies of those that are open
         self.mirroring = routes.mirror > 0
 
     @staticmethod
-    def following(before: Shadows | None, routes: ModelRoutes) -> Shadows:
+    def following(before: Shadows | None, routes: ModelRoutes, limits: Limits) -> Shadows:
         """Those of the snapshot before where the same version is on the same trial, else new ones."""
         if before is not None:
             if before._subject == (routes.rollout_id, routes.other):  # noqa: SLF001 - of the same class
                 before.mirroring = routes.mirror > 0
                 return before
             before.mirroring = False
-        return Shadows(routes)
+        return Shadows(routes, limits)
 
 
 def offer(plane: DataPlane, served: ServedExchange, body: list[bytes], now: float) -> str | None:
@@ -59,7 +60,8 @@ def offer(plane: DataPlane, served: ServedExchange, body: list[bytes], now: floa
     shadows, other = target.shadows, target.other
     if other is None or not shadows.mirroring:
         return ""
-    if shadows.open >= plane.limits.mirror_slots or other.endpoint.busy:
+    limits, size = plane.limits, request.received
+    if shadows.open >= limits.mirror_slots or shadows.bytes + size > limits.mirror_bytes or other.endpoint.busy:
         return FULL
     admission, change = shadows.breaker.admit(now)
     if change is not None:
@@ -68,11 +70,12 @@ def offer(plane: DataPlane, served: ServedExchange, body: list[bytes], now: floa
         return BREAKER_OPEN
     message = [*served.start_line(other.endpoint), SHADOW_LINE]
     if request.chunked:
-        message.append(b"content-length: %d\r\n" % sum(map(len, body)))
+        message.append(b"content-length: %d\r\n" % size)
     message += served.passed_on(with_secrets=target.mirrors_credentials)
     message += body
     shadow = ShadowExchange(plane, served, message, now, probe=admission is Admission.PROBE)
     shadows.open += 1
+    shadows.bytes += size
     plane.shadows.add(shadow)
     other.endpoint.acquire(shadow, now)
     return None
@@ -94,6 +97,7 @@ class ShadowExchange:
         "_probe",
         "_request_hi",
         "_request_lo",
+        "_sent",
         "_size",
         "_started",
         "_target",
@@ -107,6 +111,7 @@ class ShadowExchange:
         self._request_hi = served.request_hi
         self._request_lo = served.request_lo
         self._message = message
+        self._sent = served.request.received
         self._probe = probe
         self._flags = served.flags
         self._started = now
@@ -174,6 +179,7 @@ class ShadowExchange:
         assert other is not None
         plane.shadows.discard(self)
         target.shadows.open -= 1
+        target.shadows.bytes -= self._sent
         status, body, state = 0, b"", BODY_NONE
         if connection is None:
             other.endpoint.cancel(self)

@@ -101,7 +101,7 @@ class Table:
         self._targets: dict[bytes, Target] = {}
         for model in routes.models:
             before = former.target(model.name) if former is not None else None
-            shadows = Shadows.following(before.shadows if before is not None else None, model)
+            shadows = Shadows.following(before.shadows if before is not None else None, model, routes.limits)
             try:
                 self._targets[model.name.encode()] = Target(model, endpoints, shadows)
             except ValueError as error:  # its protocol; the other models are served

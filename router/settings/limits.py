@@ -46,6 +46,12 @@ class LimitsSettings(Block):
         description="Most mirrored copies in flight, per model and worker; more are dropped.",
     )
     mirror_body: Size = _size(_DEFAULT.mirror_body_bytes, "A request with a larger body is not mirrored.")
+    mirror_bytes: Size = _size(
+        _DEFAULT.mirror_bytes, "Most bytes of mirrored bodies in flight, per model and worker; more copies are dropped."
+    )
+    breaker_wait: Duration = _duration(
+        _DEFAULT.breaker_wait_seconds, "From cutting a failing challenger off to the request that probes it."
+    )
     extract: Size = _size(_DEFAULT.extract_bytes, "An answer with a larger body is not read for predictions.")
     record_rows: Count = Field(
         default=_DEFAULT.record_rows,
@@ -69,6 +75,8 @@ class LimitsSettings(Block):
             upstream_connections=self.upstream_connections,
             mirror_slots=self.mirror_slots,
             mirror_body_bytes=self.mirror_body,
+            mirror_bytes=self.mirror_bytes,
+            breaker_wait_seconds=self.breaker_wait,
             extract_bytes=self.extract,
             record_rows=self.record_rows,
         )

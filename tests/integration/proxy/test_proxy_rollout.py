@@ -7,7 +7,7 @@ import pytest
 from proxy_wire import ANSWER, answer, model, post, until
 
 from comparator.events import Mode, Outcome, Role
-from router.link.messages import BODY_WHOLE, Backend, BreakerChanged, Limits, ModelRoutes
+from router.link.messages import BODY_WHOLE, SHED, Backend, BreakerChanged, Limits, ModelRoutes
 
 SHADOW = {"mode": int(Mode.SHADOW), "mirror": 100, "rollout_id": 77}
 
@@ -152,6 +152,41 @@ def test_copies_beyond_the_slots_are_shed_and_counted(world):
     world.wait_counters(
         lambda counters: counters.shadow_dropped["m"] == {"full": 5, "breaker_open": 0, "too_large": 0, "deadline": 3}
     )
+
+
+def test_copies_beyond_the_bytes_in_flight_are_shed_and_counted(world):
+    champion, challenger = world.server(), world.server(hang)
+    world.limits = Limits(mirror_bytes=100_000, mirror_seconds=0.6)
+    world.start(model(champion, challenger, **SHADOW))
+    client = world.client()
+    for _ in range(4):
+        assert client.ask(b"x" * 40_000).status == 200
+    rows = world.control.wait_rows(6)
+    assert [row["flags"] & SHED for row in rows if row["role"] == Role.CHAMPION] == [0, 0, SHED, SHED]
+    assert client.ask(b"x" * 40_000).status == 200  # those that were cut off at their deadline hold no bytes
+    assert sum(row["both"] for row in world.control.wait_rows(8)) == 6
+    world.wait_counters(lambda counters: counters.shadow_dropped["m"]["full"] == 2)
+
+
+def test_after_a_while_one_request_probes_a_failing_challenger(world):
+    champion, challenger = world.server(), world.server(failing)
+    world.limits = Limits(breaker_wait_seconds=0.2)
+    world.start(model(champion, challenger, **canary(100)))
+    client = world.client()
+
+    def states() -> list[tuple[str, bool]]:
+        return [(change.state, change.tripped) for change in world.control.of(BreakerChanged)]
+
+    def ask_until(wanted: list[tuple[str, bool]]) -> list[int]:
+        statuses = []
+        until(lambda: statuses.append(client.ask().status) or states()[-len(wanted) :] == wanted)
+        return statuses
+
+    assert ask_until([("open", False)]).count(500) == 10
+    failed = ask_until([("half_open", False), ("open", True)])
+    assert failed.count(500) == 1  # the probe is the only one that still reaches it
+    challenger.behave = lambda wire, request: wire.raw.sendall(answer())
+    assert 500 not in ask_until([("half_open", False), ("closed", False)])
 
 
 def test_a_request_too_large_is_not_mirrored(world):

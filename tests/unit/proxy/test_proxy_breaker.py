@@ -4,12 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.proxy.breaker import WAIT_SECONDS, Admission, Breaker, State
+from router.proxy.breaker import Admission, Breaker, State
+
+WAIT_SECONDS = 15.0
 
 
 def run(*, failures: str, champion: str = "", now: float = 0.0) -> tuple[Breaker, list]:
     """One answer of each side in turn: x failed, . good."""
-    breaker, changes = Breaker(), []
+    breaker, changes = Breaker(WAIT_SECONDS), []
     for index, letter in enumerate(failures):
         if index < len(champion):
             breaker.champion(failed=champion[index] == "x")
@@ -91,7 +93,7 @@ def test_late_answers_do_not_move_an_open_breaker():
 
 @given(st.lists(st.sampled_from(["ok", "fail", "champion", "champion fails", "admit"])))
 def test_whatever_happens_at_most_one_probe_is_under_way(events):
-    breaker, now, probing = Breaker(), 0.0, False
+    breaker, now, probing = Breaker(WAIT_SECONDS), 0.0, False
     for event in events:
         now += 2.0
         if event == "admit":

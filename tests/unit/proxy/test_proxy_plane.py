@@ -4,8 +4,10 @@ import pytest
 
 from comparator.events import Mode, Outcome
 from router.link.messages import Backend, BreakerChanged, ModelRoutes, Routes
-from router.proxy.breaker import WAIT_SECONDS, Admission
+from router.proxy.breaker import Admission
 from router.proxy.plane import DataPlane
+
+WAIT_SECONDS = 15.0
 
 
 def plane(mode: Mode) -> tuple[DataPlane, list[BreakerChanged]]:
