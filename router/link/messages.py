@@ -12,8 +12,8 @@ import msgspec
 
 EXCHANGE_ROW = struct.Struct("<dQQQIIffIHBBBBBx")
 """One exchange with a model server: at, rollout_id, request_hi, request_lo, version, body_length, first_byte, latency,
-flags (SHED, COPY_FIRST), status, role, mode, attempted_both, outcome, body_state. `body_length` bytes of the answer's body
-follow in `Exchanges.bodies`, in the order of the rows. Codes are those of comparator.events (Role, Mode, Outcome).
+flags (SHED, COPY_FIRST), status, role, mode, attempted_both, outcome, body_state. `body_length` bytes of the answer's
+body follow in `Exchanges.bodies`, in the order of the rows. Codes are those of comparator.events (Role, Mode, Outcome).
 """
 
 SHED = 1  # flag of a champion's row: it was to be mirrored, but the copy was shed

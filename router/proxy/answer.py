@@ -22,7 +22,7 @@ class NotHttp(Exception):
 class AnswerHead:
     """Status and fields of one answer, hop-by-hop fields left out. Once finished it is shared, and never changed."""
 
-    __slots__ = ("chunked", "coded", "keep", "length", "lines", "nominated", "status", "text", "until_close")
+    __slots__ = ("chunked", "coded", "framed", "keep", "length", "lines", "nominated", "status", "text", "until_close")
 
     def __init__(self) -> None:
         self.status = 0
@@ -31,6 +31,7 @@ class AnswerHead:
         self.length = -1  # as its Content-Length says; -1: it says nothing
         self.chunked = False
         self.coded = False  # has a content coding
+        self.framed = False  # it has a body, and its length is known
         self.keep = False  # the connection may be used again after this answer
         self.until_close = False  # its body lasts until the connection ends
         self.nominated: frozenset[bytes] = frozenset()  # what Connection fields name
@@ -68,6 +69,7 @@ class AnswerHead:
         if status == 204:
             self.lines = [line for line in self.lines if name_of(line) != b"content-length"]
         self.until_close = not self.chunked and self.length < 0 and status not in BODILESS
+        self.framed = self.length >= 0 and status not in BODILESS
         self.text = b"".join((STATUS_LINES[status], *self.lines))
 
 

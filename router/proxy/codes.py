@@ -25,10 +25,9 @@ GARBAGE: Final = 6
 CANCELLED: Final = 7
 LOST_RACE: Final = 8
 
-FAILED: Final = frozenset({SERVER_ERROR, TIMEOUT, CONNECT, BROKEN})
-"""Outcomes that the breaker counts against a version; GARBAGE is only known to the control process."""
-
-NO_EVIDENCE: Final = frozenset({CANCELLED, LOST_RACE})
+FAILED: Final[tuple[bool | None, ...]] = (False, False, True, True, True, True, True, None, None)
+"""By outcome: whether the breaker counts it against a version (GARBAGE is only known to the control process); None: it
+says nothing about the version."""
 
 
 OUTCOME_OF: Final = (OK,) * 400 + (CLIENT_ERROR,) * 100 + (SERVER_ERROR,) * 100

@@ -51,7 +51,6 @@ class ServedExchange:
         "_client",
         "_complete_at",
         "_connection",
-        "_copied",
         "_copy",
         "_end_sent",
         "_first_byte",
@@ -67,7 +66,6 @@ class ServedExchange:
         "_served",
         "_started",
         "_unsent",
-        "_unsent_bytes",
         "flags",
         "forwarded",
         "path",
@@ -105,9 +103,7 @@ class ServedExchange:
         self._complete_at = 0.0
         self._first_byte = _NAN
         self._unsent: list[bytes] = []
-        self._unsent_bytes = 0
         self._copy: list[bytes] | None = None
-        self._copied = 0
         self._body: list[bytes] = []
         self._body_size = 0
 
@@ -167,7 +163,7 @@ class ServedExchange:
             self._take_chunks()
             if self._connection is not None:
                 self._send_body(self._connection)
-            elif self._unsent_bytes > MOST_UNSENT_BYTES:
+            elif sum(map(len, self._unsent)) > MOST_UNSENT_BYTES:
                 self._client.hold(UNCONNECTED)
         if request.complete and not self._complete_at:
             if self._connection is not None:
@@ -219,7 +215,7 @@ class ServedExchange:
     def _key(self, target: Target) -> bytes:
         """What the assignment sticks to."""
         source = self.request.field(target.assign_by) if target.assign_by else b""
-        return source or (self.request_hi << 64 | self.request_lo).to_bytes(16, "big")
+        return source or self.request_id
 
     def _shed(self, reason: str) -> None:
         self.flags |= SHED
@@ -246,16 +242,13 @@ class ServedExchange:
             return
         request.chunks = []
         if self._copy is not None:
-            self._copied += sum(map(len, chunks))
-            if self._copied > self._plane.limits.mirror_body_bytes:
+            if request.received > self._plane.limits.mirror_body_bytes:
                 self._copy = None
                 self._shed(mirror.TOO_LARGE)
             else:
                 self._copy += chunks
         if request.chunked:
             chunks = [chunk(piece) for piece in chunks]
-        if self._connection is None:
-            self._unsent_bytes += sum(map(len, chunks))
         if self._unsent:
             self._unsent += chunks
         else:
@@ -385,14 +378,13 @@ class ServedExchange:
         request = self.request
         if not request.complete or self._plane.retiring:
             self._keep = False  # the rest of the body may come, or not: no next request can be found behind it
-        framing = framing_of(head, request)
-        if framing is not Framing.LENGTH:
-            if framing is Framing.CHUNKED:
-                self._chunked_answer = True
-            elif framing is Framing.UNTIL_CLOSE:
-                self._keep = False
-        elif self._keep and not request.http10:
+        if head.framed and self._keep and not request.http10 and request.method != b"HEAD":  # as most are
             return [head.text, b"x-titleshot-id: ", self.request_id, b"\r\n\r\n"]
+        framing = framing_of(head, request)
+        if framing is Framing.CHUNKED:
+            self._chunked_answer = True
+        elif framing is Framing.UNTIL_CLOSE:
+            self._keep = False
         return answer_head(head, request, self.request_id, framing, keep=self._keep)
 
     # ---- the end

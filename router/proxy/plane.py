@@ -81,11 +81,10 @@ class DataPlane:
     def judge(self, target: Target, outcome: int, now: float, *, is_challenger: bool, probe: bool) -> None:
         """Tell the breaker of an outcome."""
         breaker = target.shadows.breaker
-        silent = outcome in codes.NO_EVIDENCE
-        failed = outcome in codes.FAILED
+        failed = codes.FAILED[outcome]
         if probe:
-            change = breaker.probed(now, failed=None if silent else failed)
-        elif silent:
+            change = breaker.probed(now, failed=failed)
+        elif failed is None:
             return
         elif is_challenger:
             change = breaker.challenger(now, failed=failed)

@@ -5,7 +5,7 @@ import uuid
 from hypothesis import given
 from hypothesis import strategies as st
 
-from comparator.events import Mode, Outcome, Role, request_key
+from comparator.events import NO_EVIDENCE, Mode, Outcome, Role, request_key
 from router.proxy import codes
 from router.proxy.identity import Identities, client_key
 
@@ -55,9 +55,8 @@ def test_the_codes_are_the_judges():
         assert getattr(codes, f"MODE_{mode.name}") == mode
     for outcome in Outcome:
         assert getattr(codes, outcome.name) == outcome
-    from comparator.events import NO_EVIDENCE
-
-    assert codes.NO_EVIDENCE == NO_EVIDENCE
+    assert {outcome for outcome in Outcome if codes.FAILED[outcome] is None} == NO_EVIDENCE
+    assert codes.FAILED[Outcome.CLIENT_ERROR] is False  # a client can cause it
     assert [codes.OUTCOME_OF[status] for status in (200, 302, 404, 500)] == [
         Outcome.OK,
         Outcome.OK,
