@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 LOCK := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --quiet
 
-.PHONY: demo test test-unit check fmt lock clean
+.PHONY: demo test test-unit check bench fmt lock clean
 
 demo: $(VENV)/.demo
 	$(BIN)/titleshot demo $(ARGS)
@@ -21,6 +21,10 @@ check: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# Beside the peers in requirements/bench.txt: gcc, nginx and haproxy, as far as they are installed.
+bench: $(VENV)/.bench
+	$(BIN)/python bench/peers.py --write $(ARGS)
+
 fmt: $(VENV)/.dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -29,6 +33,7 @@ fmt: $(VENV)/.dev
 lock:
 	$(LOCK) --extra demo -o requirements/demo.txt
 	$(LOCK) --extra demo --extra dev -o requirements/dev.txt
+	$(LOCK) --extra bench --constraint requirements/dev.txt -o requirements/bench.txt
 
 $(BIN)/python:
 	@command -v $(PYTHON) >/dev/null || { echo "make: $(PYTHON) is missing: apt-get install python3" >&2; exit 1; }
@@ -45,6 +50,10 @@ $(VENV)/.dev: $(BIN)/python requirements/dev.txt pyproject.toml
 	$(BIN)/pip install --disable-pip-version-check --quiet --require-hashes -r requirements/dev.txt
 	$(BIN)/pip install --disable-pip-version-check --quiet --no-deps -e .
 	@touch $@ $(VENV)/.demo
+
+$(VENV)/.bench: $(VENV)/.dev requirements/bench.txt
+	$(BIN)/pip install --disable-pip-version-check --quiet --require-hashes -r requirements/bench.txt
+	@touch $@
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 END: Final = b"\r\n\r\n"
 
 _MOST_KNOWN: Final = 4096
+_MOST_VALUES: Final = 64
 _LONGEST_KNOWN: Final = 512
 """Bytes; longer lines are read anew each time."""
 
@@ -41,6 +42,7 @@ Field = tuple[int, bytes, bytes, bytes, int]
 
 _targets: dict[bytes, tuple[bytes, bytes]] = {}
 _request_fields: dict[bytes, Field] = {}
+_values: dict[bytes, int] = {}  # of each field name: how many were learnt
 _answers: dict[bytes, AnswerHead] = {}
 
 
@@ -131,9 +133,12 @@ def _learn_field(line: bytes) -> Field | None:
     else:
         field = action, b"", name, value, -1
     if len(line) <= _LONGEST_KNOWN and action != fields.SECRET:  # no credential stays here
-        if len(_request_fields) >= _MOST_KNOWN:
+        values = _values[name] = _values.get(name, 0) + 1
+        if values <= _MOST_VALUES:  # ids of users and traces are new each time: keeping them helps nobody
+            _request_fields[line] = field
+        if len(_values) > _MOST_KNOWN:
+            _values.clear()
             _request_fields.clear()
-        _request_fields[line] = field
     return field
 
 

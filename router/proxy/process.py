@@ -22,8 +22,11 @@ from router.proxy.server import ClientConnection
 
 log = logging.getLogger(__name__)
 
+FLUSH_SECONDS = 0.02
+"""Recorded rows are sent so often."""
+
 SWEEP_SECONDS = 0.08
-"""Deadlines are enforced, and recorded rows sent, so often."""
+"""Deadlines are enforced so often."""
 
 COUNTERS_SECONDS = 1.0
 LONGEST_DRAIN_SECONDS = 30.0
@@ -77,6 +80,7 @@ class ProxyProcess:
             shadow.abandon()
         sweeper.cancel()
         self._report()
+        self._plane.recorder.flush_all(self._link)
         await self._link.close(seconds=2.0)
         link.cancel()
         for task in (sweeper, link):
@@ -99,20 +103,21 @@ class ProxyProcess:
 
     async def _sweep_forever(self) -> None:
         """The one timer: deadlines, rows up, counters."""
-        counters_due = 0.0
+        sweep_due = counters_due = 0.0
         while True:
-            await asyncio.sleep(SWEEP_SECONDS)
+            await asyncio.sleep(FLUSH_SECONDS)
             now = monotonic()
-            self._plane.sweep(now)
+            self._plane.recorder.flush(self._link)
+            if now >= sweep_due:
+                sweep_due = now + SWEEP_SECONDS
+                self._plane.sweep(now)
             if now >= counters_due:
                 counters_due = now + COUNTERS_SECONDS
                 self._plane.keep_time()
                 self._report()
-            else:
-                self._plane.recorder.flush(self._link)
 
     def _report(self) -> None:
-        """Send all that waits to be sent, and the counters."""
+        """Send what waits to be sent, and the counters."""
         self._send_breakers()
         self._plane.recorder.flush(self._link)
         self._link.send(self._plane.counters())
