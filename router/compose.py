@@ -48,6 +48,7 @@ def serve(settings_path: Path) -> int:
         settings_path=settings_path.resolve(),
         host=settings.listen.host,
         port=settings.listen.port,
+        tls=settings.listen_tls,
         workers=settings.workers,
         state=settings.state,
         drain_seconds=settings.limits.total_seconds + 1,
@@ -63,11 +64,15 @@ def serve(settings_path: Path) -> int:
         return 1
 
 
-def _proxy(fd: str, worker: str, generation: str, link_path: str, routes_file: str) -> None:
+def _proxy(fd: str, worker: str, generation: str, link_path: str, routes_file: str, tls: str) -> None:
+    import msgspec
+
+    from router.link.endpoint import ListenTls
     from router.proxy.process import run_proxy
 
     _log_to_stderr(f"proxy {worker}")
-    run_proxy(int(fd), int(worker), generation, link_path, routes_file)
+    listen_tls = msgspec.json.decode(tls, type=ListenTls | None)
+    run_proxy(int(fd), int(worker), generation, link_path, routes_file, listen_tls)
 
 
 def _control(settings_path: str, state: str, generation: str, lifeline: str) -> None:

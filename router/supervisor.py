@@ -16,6 +16,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
+from router.link.endpoint import ListenTls
 from router.link.server import check_path
 
 log = logging.getLogger(__name__)
@@ -39,6 +42,7 @@ class Plan:
     Args:
         settings_path: handed to the control process.
         host, port: of the data port.
+        tls: of the data port; None: it speaks plain HTTP.
         workers: proxy processes.
         state: the state directory.
         drain_seconds: how long open requests may take when stopping.
@@ -47,6 +51,7 @@ class Plan:
     settings_path: Path
     host: str
     port: int
+    tls: ListenTls | None
     workers: int
     state: Path
     drain_seconds: float
@@ -138,7 +143,10 @@ class Supervisor:
 
     def _proxy(self, worker: int, fd: int) -> list[str]:
         state = self._plan.state
-        return ["proxy", str(fd), str(worker), self._generation, str(state / "link.sock"), str(state / "routes.json")]
+        # TLS is told at the start, not by the routes: this port must never speak plain HTTP while they are awaited.
+        tls = msgspec.json.encode(self._plan.tls).decode()
+        link, routes = str(state / "link.sock"), str(state / "routes.json")
+        return ["proxy", str(fd), str(worker), self._generation, link, routes, tls]
 
     async def _keep(self, name: str, command: Sequence[str], fds: tuple[int, ...]) -> None:
         """Start one process again and again until stopping."""

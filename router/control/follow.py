@@ -130,6 +130,7 @@ class Follower:
             self._controller.name,
             {version: url for version, url in targets.items() if url is not None},
             protocol(self.settings.protocol).ready_path,
+            self.settings.tls,
         )
 
     def _failed(self, error: Exception) -> None:

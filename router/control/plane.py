@@ -166,7 +166,7 @@ class ControlPlane:
 
     async def adopt(self, settings: Settings) -> None:
         """New good settings: what can change while running does; the rest is named."""
-        for name in ("listen", "admin", "ledger", "registry", "workers", "state"):
+        for name in ("listen", "listen_tls", "admin", "ledger", "registry", "workers", "state"):
             if getattr(settings, name) != getattr(self.settings, name):
                 log.warning("settings: %s changed; it takes effect at the next start", name)
         async with self._membership:
@@ -251,10 +251,11 @@ class ControlPlane:
         """See whether the version that would get the title answers now: the last probe may not have been of it."""
         if version is None:
             return
-        url = self.settings.models[model].endpoint_of(version)
+        settings = self.settings.models[model]
+        url = settings.endpoint_of(version)
         if url is None:
             raise Refused(f"cannot roll back: there is no endpoint for version {version}")
-        answers = await self.prober.check(url, protocol(self.settings.models[model].protocol).ready_path)
+        answers = await self.prober.check(url, protocol(settings.protocol).ready_path, settings.tls)
         controller.probed(version, ready=answers)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Final
 
 import httpx
 
+from router.link.endpoint import Renewed, Tls, client_context, place_of
+
+NO_TLS: Final = Tls()
 READY_PATH: Final = "/ping"
 """Of MLflow's scoring server; other protocols name theirs."""
 
@@ -20,13 +24,33 @@ FAILURES: Final = 2
 _MOST_AT_ONCE: Final = 16
 
 
-class _Target:
-    __slots__ = ("due", "failures", "model", "probing", "ready", "url", "version")
+@dataclass(frozen=True, slots=True)
+class _Server:
+    """A server's readiness URL, and how it is reached."""
 
-    def __init__(self, model: str, version: int, url: str) -> None:
+    url: str
+    socket: str
+    tls: Tls
+
+    @staticmethod
+    def at(base: str, ready_path: str, tls: Tls) -> _Server:
+        place = place_of(base)
+        if place.socket:
+            return _Server(f"http://{place.authority}{ready_path}", place.socket, NO_TLS)
+        return _Server(base.rstrip("/") + ready_path, "", tls if place.scheme == "https" else NO_TLS)
+
+    @property
+    def secure(self) -> bool:
+        return self.url.startswith("https:")
+
+
+class _Target:
+    __slots__ = ("due", "failures", "model", "probing", "ready", "server", "version")
+
+    def __init__(self, model: str, version: int, server: _Server) -> None:
         self.model = model
         self.version = version
-        self.url = url
+        self.server = server
         self.ready = False
         self.failures = 0
         self.due = 0.0  # of the loop's clock
@@ -57,14 +81,11 @@ class Prober:
         self._wake = asyncio.Event()
         self._slots = asyncio.Semaphore(_MOST_AT_ONCE)
         self._probes: set[asyncio.Task[None]] = set()
-        self._client = httpx.AsyncClient(
-            trust_env=False,
-            follow_redirects=False,
-            limits=httpx.Limits(max_keepalive_connections=0),
-            timeout=deadline_seconds,
-        )
+        self._trust: dict[Tls, Renewed] = {}
 
-    def set_targets(self, model: str, targets: Mapping[int, str], ready_path: str = READY_PATH) -> None:
+    def set_targets(
+        self, model: str, targets: Mapping[int, str], ready_path: str = READY_PATH, tls: Tls = NO_TLS
+    ) -> None:
         """From now on these versions of the model, each with its server's base URL; the others are forgotten.
 
         A version whose URL changed is not ready until its new server has answered.
@@ -72,9 +93,9 @@ class Prober:
         before = self._targets.get(model, {})
         now: dict[int, _Target] = {}
         for version, base in targets.items():
-            url = _url(base, ready_path)
+            server = _Server.at(base, ready_path, tls)
             known = before.get(version)
-            now[version] = known if known is not None and known.url == url else _Target(model, version, url)
+            now[version] = known if known is not None and known.server == server else _Target(model, version, server)
         if now.keys() == before.keys() and all(now[version] is before[version] for version in now):
             return
         was_ready = self.ready(model)
@@ -90,9 +111,9 @@ class Prober:
         """The versions whose server answered its last probe (or missed no more than one)."""
         return frozenset(version for version, target in self._targets.get(model, {}).items() if target.ready)
 
-    async def check(self, base: str, ready_path: str = READY_PATH) -> bool:
-        """Probe one server now, target or not, while `run` runs."""
-        return await self._answers(_url(base, ready_path))
+    async def check(self, base: str, ready_path: str = READY_PATH, tls: Tls = NO_TLS) -> bool:
+        """Probe one server now, target or not, while `run` runs. Raises ValueError: `base` is no address."""
+        return await self._answers(_Server.at(base, ready_path, tls))
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -109,7 +130,6 @@ class Prober:
             for task in self._probes:
                 task.cancel()
             await asyncio.gather(*self._probes, return_exceptions=True)
-            await self._client.aclose()
 
     def _start_due(self, now: float) -> float | None:
         """Start the probes that are due; seconds until the next one is, None: when one ends or targets change."""
@@ -129,7 +149,7 @@ class Prober:
 
     async def _probe(self, target: _Target) -> None:
         async with self._slots:
-            answered = await self._answers(target.url)
+            answered = await self._answers(target.server)
         target.failures = 0 if answered else target.failures + 1
         ready = answered or (target.ready and target.failures < FAILURES)
         changed = ready is not target.ready
@@ -142,17 +162,31 @@ class Prober:
         if changed and self._targets.get(target.model, {}).get(target.version) is target:
             self._changed(target.model)
 
-    async def _answers(self, url: str) -> bool:
+    async def _answers(self, server: _Server) -> bool:
+        named = {"sni_hostname": server.tls.server_name} if server.tls.server_name else {}
         try:
-            async with asyncio.timeout(self._deadline_seconds), self._client.stream("GET", url) as answer:
+            async with (
+                asyncio.timeout(self._deadline_seconds),
+                httpx.AsyncClient(
+                    transport=self._transport(server), trust_env=False, timeout=self._deadline_seconds
+                ) as client,
+                client.stream("GET", server.url, extensions=named) as answer,
+            ):
                 return answer.status_code == 200
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, OSError):
             return False
 
+    def _transport(self, server: _Server) -> httpx.AsyncHTTPTransport:
+        """How this server is reached. Raises OSError: a file of its `tls` cannot be read."""
+        if not server.secure:
+            return httpx.AsyncHTTPTransport(uds=server.socket or None, verify=False)
+        tls = server.tls
+        trust = self._trust.get(tls)
+        if trust is None:
+            trust = self._trust[tls] = Renewed(lambda: client_context(tls), (tls.ca, tls.certificate, tls.key))
+        trust.renew()
+        return httpx.AsyncHTTPTransport(verify=trust.context)
+
     def _changed(self, model: str) -> None:
         if self.on_change is not None:
             self.on_change(model)
-
-
-def _url(base: str, ready_path: str) -> str:
-    return base.rstrip("/") + ready_path

@@ -24,6 +24,8 @@ def model_routes(name: str, settings: ModelSettings, serving: Serving) -> ModelR
         share=serving.share if other is not None else 0,
         mirror=serving.mirror if other is not None else 0,
         previous=_backend(settings, serving.previous),
+        mirror_credentials=settings.mirror_credentials,
+        mirror_random_order=settings.mirror_order == "random",
         assign_by=settings.assign_by or "",
         request_id=settings.request_id or "",
     )
@@ -31,4 +33,4 @@ def model_routes(name: str, settings: ModelSettings, serving: Serving) -> ModelR
 
 def _backend(settings: ModelSettings, version: int | None) -> Backend | None:
     endpoint = settings.endpoint_of(version) if version is not None else None
-    return Backend(version, endpoint) if version is not None and endpoint is not None else None
+    return Backend(version, endpoint, settings.tls) if version is not None and endpoint is not None else None

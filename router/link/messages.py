@@ -10,6 +10,8 @@ import struct
 
 import msgspec
 
+from router.link.endpoint import Tls
+
 EXCHANGE_ROW = struct.Struct("<dQQQIIffIHBBBBBx")
 """One exchange with a model server: at, rollout_id, request_hi, request_lo, version, body_length, first_byte, latency,
 flags (SHED, COPY_FIRST), status, role, mode, attempted_both, outcome, body_state. `body_length` bytes of the answer's
@@ -30,7 +32,8 @@ class Backend(msgspec.Struct, frozen=True):
     """One version's model server."""
 
     version: int
-    endpoint: str  # http://host:port[/base]
+    endpoint: str  # as router.link.endpoint.place_of reads it
+    tls: Tls = Tls()
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -38,11 +41,13 @@ class Limits(msgspec.Struct, frozen=True):
 
     connect_seconds: float = 1.0
     first_byte_seconds: float = 30.0
-    total_seconds: float = 60.0
+    answer_idle_seconds: float = 30.0  # between two pieces of an answer
+    total_seconds: float = 300.0  # a streamed answer may take so long
     mirror_seconds: float = 10.0
     idle_seconds: float = 4.0  # of a kept connection to a model server; shorter than the servers' own
     client_idle_seconds: float = 75.0
     client_header_seconds: float = 10.0
+    client_body_seconds: float = 30.0  # between two pieces of a request's body
     max_header_bytes: int = 32 * 1024
     max_header_count: int = 128
     max_body_bytes: int = 64 * 1024 * 1024

@@ -57,6 +57,7 @@ class ServedExchange:
         "_head_sent",
         "_keep",
         "_mode",
+        "_moved",
         "_over",
         "_plane",
         "_probe",
@@ -86,7 +87,7 @@ class ServedExchange:
         self._client = client
         self.request = request
         self.request_hi, self.request_lo, self.request_id = plane.identities.fresh()
-        self._started = monotonic()
+        self._started = self._moved = monotonic()  # when the last piece came, either way
         self._connection: UpstreamConnection | None = None
         self._role = codes.CHAMPION
         self._mode = codes.MODE_NONE
@@ -160,6 +161,7 @@ class ServedExchange:
             self._fail(request.refusal, codes.CANCELLED)
             return
         if request.chunks:
+            self._moved = monotonic()
             self._take_chunks()
             if self._connection is not None:
                 self._send_body(self._connection)
@@ -186,18 +188,25 @@ class ServedExchange:
     def sweep(self, now: float) -> None:
         """Enforce the deadlines."""
         limits = self._plane.limits
-        waited = now - self._started
-        if waited >= limits.total_seconds:
-            if not self.request.complete:
+        waited, still = now - self._started, now - self._moved
+        if not self.request.complete:
+            # Held back by a model server that does not read, a client is not the slow one.
+            if self._client.holds(UPSTREAM):
+                if still >= limits.answer_idle_seconds:
+                    self._fail(refusal.UPSTREAM_TIMEOUT, codes.TIMEOUT)
+            elif still >= limits.client_body_seconds or waited >= limits.total_seconds:
                 self._fail(refusal.SLOW_REQUEST, codes.CANCELLED)
-            elif self._client.paused:  # it does not read its answer: not the version's fault
+        elif self._head_sent:
+            if still < limits.answer_idle_seconds and waited < limits.total_seconds:
+                return
+            if self._client.paused:  # it does not read its answer: not the version's fault
                 self._client.abort()
                 self._finish(codes.CANCELLED, now)
             else:
                 self._fail(refusal.UPSTREAM_TIMEOUT, codes.TIMEOUT)
         elif self._connection is None and waited >= limits.connect_seconds + QUEUE_SECONDS:
             self._fail(refusal.OVERLOADED, codes.TIMEOUT)  # a connect under way ends by itself, earlier
-        elif not self._head_sent and self._complete_at and now - self._complete_at >= limits.first_byte_seconds:
+        elif self._complete_at and now - self._complete_at >= limits.first_byte_seconds:
             self._fail(refusal.UPSTREAM_TIMEOUT, codes.TIMEOUT)
 
     # ---- assignment
@@ -320,7 +329,7 @@ class ServedExchange:
 
     def received(self, connection: UpstreamConnection) -> None:
         """Pass on what came."""
-        now = monotonic()
+        now = self._moved = monotonic()
         out: list[bytes]
         if self._head_sent:
             out = []

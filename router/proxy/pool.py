@@ -4,66 +4,58 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import ssl
 import time
 from collections import deque
-from urllib.parse import urlsplit
 
+from router.link.endpoint import Renewed, Tls, client_context, place_of
 from router.link.messages import Limits
 from router.proxy import refusal
 from router.proxy.upstream import Taker, UpstreamConnection
 
 log = logging.getLogger(__name__)
 
-PORTS = {"http": 80, "https": 443}
-
 
 class Endpoint:
     """One model server and the connections to it.
 
     Args:
-        url: http://host:port[/base]
+        url: as router.link.endpoint.place_of reads it.
         limits: bounds and deadlines.
+        tls: how it is trusted, where the URL says https.
 
     Raises:
         ValueError: the URL is not of that form.
+        OSError: a file of `tls` cannot be read.
     """
 
     __slots__ = (
         "_connecting",
         "_idle",
         "_tasks",
-        "_tls",
+        "_trust",
         "_waiting",
         "base",
         "head_line",
-        "host",
         "limits",
         "open",
-        "port",
+        "place",
         "retired",
+        "server_name",
         "url",
     )
 
-    def __init__(self, url: str, limits: Limits) -> None:
-        try:
-            parts = urlsplit(url)
-            port = parts.port
-        except ValueError:
-            raise _no_endpoint(url) from None
-        if parts.scheme not in PORTS or not parts.hostname or parts.query or parts.fragment or parts.username:
-            raise _no_endpoint(url)
-        if any(letter <= " " or letter > "~" for letter in url):
-            raise _no_endpoint(url)
+    def __init__(self, url: str, limits: Limits, tls: Tls = Tls()) -> None:  # noqa: B008 - immutable
+        place = self.place = place_of(url)
         self.url = url
         self.limits = limits
-        self.host = parts.hostname
-        self.port = port or PORTS[parts.scheme]
-        self.base = parts.path.rstrip("/").encode()
-        self.head_line = b" HTTP/1.1\r\nhost: %b\r\n" % parts.netloc.encode()
+        self.base = place.base.encode()
+        self.head_line = b" HTTP/1.1\r\nhost: %b\r\n" % place.authority.encode()
+        self.server_name = tls.server_name or place.host
         self.open = 0
         self.retired = False  # no route names it now: what comes back is closed
-        self._tls = ssl.create_default_context() if parts.scheme == "https" else None
+        self._trust: Renewed | None = None
+        if place.scheme == "https":
+            self._trust = Renewed(lambda: client_context(tls), (tls.ca, tls.certificate, tls.key))
         self._idle: list[UpstreamConnection] = []
         self._waiting: deque[Taker] = deque()
         self._connecting = 0
@@ -137,13 +129,7 @@ class Endpoint:
         failure = refusal.CONNECT_FAILED
         try:
             async with asyncio.timeout(self.limits.connect_seconds):
-                _, connection = await asyncio.get_running_loop().create_connection(
-                    lambda: UpstreamConnection(self),
-                    self.host,
-                    self.port,
-                    ssl=self._tls,
-                    server_hostname=self.host if self._tls else None,
-                )
+                connection = await self._connected()
         except TimeoutError:
             failure = refusal.CONNECT_TIMEOUT
         except OSError:
@@ -157,9 +143,26 @@ class Endpoint:
             self._waiting.popleft().unconnected(failure)
         self._open_for_waiting()
 
+    async def _connected(self) -> UpstreamConnection:
+        loop, place = asyncio.get_running_loop(), self.place
+        if place.socket:
+            _, connection = await loop.create_unix_connection(lambda: UpstreamConnection(self), place.socket)
+        elif self._trust is not None:
+            _, connection = await loop.create_connection(
+                lambda: UpstreamConnection(self),
+                place.host,
+                place.port,
+                ssl=self._trust.context,
+                server_hostname=self.server_name,
+            )
+        else:
+            _, connection = await loop.create_connection(lambda: UpstreamConnection(self), place.host, place.port)
+        return connection
 
-def _no_endpoint(url: str) -> ValueError:
-    return ValueError(f"expected an endpoint of the form http://host:port[/base], not {url!r}")
+    def renew(self) -> None:
+        """Trust what the files say now, where they have changed: for connections from now on."""
+        if self._trust is not None and self._trust.renew():
+            self.close()
 
 
 class Endpoints:
@@ -167,19 +170,25 @@ class Endpoints:
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
-        self._known: dict[str, Endpoint] = {}
+        self._known: dict[tuple[str, Tls], Endpoint] = {}
 
-    def at(self, url: str) -> Endpoint:
+    def at(self, url: str, tls: Tls = Tls()) -> Endpoint:  # noqa: B008 - immutable
         """The endpoint of this URL.
 
         Raises:
-            ValueError: the URL is not of the form http://host:port[/base].
+            ValueError: the URL has no form that place_of reads.
+            OSError: a file of `tls` cannot be read.
         """
-        endpoint = self._known.get(url)
+        endpoint = self._known.get((url, tls))
         if endpoint is None:
-            endpoint = self._known[url] = Endpoint(url, self.limits)
+            endpoint = self._known[url, tls] = Endpoint(url, self.limits, tls)
         endpoint.retired = False
         return endpoint
+
+    def renew(self) -> None:
+        """Trust what the files say now."""
+        for endpoint in self._known.values():
+            endpoint.renew()
 
     @property
     def connections(self) -> int:
@@ -194,12 +203,12 @@ class Endpoints:
 
     def keep_only(self, wanted: set[Endpoint]) -> None:
         """Forget what no route names any more."""
-        for url, endpoint in list(self._known.items()):
+        for key, endpoint in list(self._known.items()):
             if endpoint not in wanted:
                 endpoint.retired = True
                 endpoint.close()
                 if not endpoint.total:
-                    del self._known[url]
+                    del self._known[key]
 
     def sweep(self, now: float) -> None:
         """Close idle connections."""

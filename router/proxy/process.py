@@ -9,16 +9,18 @@ import logging
 import os
 import signal
 import socket
+import ssl
 from pathlib import Path
 from time import monotonic
 
 import uvloop
 
 from router.link.client import LinkClient
+from router.link.endpoint import ListenTls, Renewed, server_context
 from router.link.messages import BreakerChanged, Down, Hello, Retire, RoutesSet, SetRoutes, Up
 from router.proxy.plane import DataPlane
 from router.proxy.routes import read_routes
-from router.proxy.server import ClientConnection
+from router.proxy.server import DRAIN_SECONDS, ClientConnection
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +35,9 @@ LONGEST_DRAIN_SECONDS = 30.0
 BACKLOG = 1024
 
 
-def run_proxy(fd: int, worker: int, generation: str, link_path: str, routes_file: str) -> None:
+def run_proxy(
+    fd: int, worker: int, generation: str, link_path: str, routes_file: str, tls: ListenTls | None = None
+) -> None:
     """Serve until told to retire (over the link, or by SIGTERM or SIGINT); returns when what was open has ended.
 
     Args:
@@ -42,15 +46,26 @@ def run_proxy(fd: int, worker: int, generation: str, link_path: str, routes_file
         generation: of the supervisor that started it.
         link_path: of the Unix socket of the control process, which may not be there yet.
         routes_file: what control last wrote; may not be there yet.
+        tls: of the data port; None: it speaks plain HTTP.
+
+    Raises:
+        OSError: a file of `tls` cannot be read, or is not what it should be.
     """
-    uvloop.run(ProxyProcess(fd, Hello(worker, os.getpid(), generation), Path(link_path), Path(routes_file)).run())
+    hello = Hello(worker, os.getpid(), generation)
+    uvloop.run(ProxyProcess(fd, hello, Path(link_path), Path(routes_file), tls).run())
 
 
 class ProxyProcess:
     """One worker. Arguments as of `run_proxy`."""
 
-    def __init__(self, fd: int, hello: Hello, link_path: Path, routes_file: Path) -> None:
+    def __init__(self, fd: int, hello: Hello, link_path: Path, routes_file: Path, tls: ListenTls | None = None) -> None:
         self._fd = fd
+        self._listen_tls = tls
+        self._trust: Renewed | None = None
+        self._context: ssl.SSLContext | None = None
+        if tls is not None:
+            self._trust = Renewed(lambda: server_context(tls), (tls.certificate, tls.key, tls.client_ca))
+            self._context = self._trust.context
         self._plane = DataPlane(self._breaker_changed)
         self._link = LinkClient(link_path, hello, self._on_message, self._on_connected)
         self._unsent: list[BreakerChanged] = []
@@ -64,9 +79,7 @@ class ProxyProcess:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._retire.set)
-        server = await loop.create_server(
-            lambda: ClientConnection(self._plane), sock=socket.socket(fileno=self._fd), backlog=BACKLOG
-        )
+        server = await self._listen()
         link = loop.create_task(self._link.run(), name="link")
         sweeper = loop.create_task(self._sweep_forever(), name="sweep")
         link.add_done_callback(self._ended)
@@ -87,6 +100,29 @@ class ProxyProcess:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
         self._plane.endpoints.close()
+
+    async def _listen(self) -> asyncio.Server:
+        loop, listening = asyncio.get_running_loop(), socket.socket(fileno=self._fd)
+        if self._context is None:
+            return await loop.create_server(lambda: ClientConnection(self._plane), sock=listening, backlog=BACKLOG)
+        return await loop.create_server(
+            lambda: ClientConnection(self._plane),
+            sock=listening,
+            backlog=BACKLOG,
+            ssl=self._context,
+            ssl_handshake_timeout=self._plane.limits.client_header_seconds,
+            ssl_shutdown_timeout=DRAIN_SECONDS,
+        )
+
+    def _renew(self) -> None:
+        """New certificates, for connections from now on."""
+        self._plane.endpoints.renew()
+        tls, context = self._listen_tls, self._context
+        if tls is None or context is None or self._trust is None or not self._trust.renew():
+            return
+        context.load_cert_chain(tls.certificate, tls.key)  # the server keeps the context that it began with
+        if tls.client_ca:
+            context.load_verify_locations(tls.client_ca)
 
     async def _drain(self) -> None:
         """Let requests and copies that are open end, within a bound."""
@@ -114,6 +150,7 @@ class ProxyProcess:
             if now >= counters_due:
                 counters_due = now + COUNTERS_SECONDS
                 self._plane.keep_time()
+                self._renew()
                 self._report()
 
     def _report(self) -> None:

@@ -191,8 +191,8 @@ def _served(backend: Backend | None, endpoints: Endpoints) -> Served | None:
     if backend is None:
         return None
     try:
-        return Served(backend, endpoints.at(backend.endpoint))
-    except ValueError as error:
+        return Served(backend, endpoints.at(backend.endpoint, backend.tls))
+    except (ValueError, OSError) as error:
         log.error("version %d gets no traffic: %s", backend.version, error)  # noqa: TRY400 - the text says all
         return None
 

@@ -126,6 +126,10 @@ class ClientConnection(RequestQueue, asyncio.Protocol):
             if not self._holds and not self.transport.is_closing():
                 self.transport.resume_reading()
 
+    def holds(self, why: str) -> bool:
+        """Whether reading from the client is held for this reason."""
+        return why in self._holds
+
     def refuse(self, why: Refusal, request_id: bytes, *, close: bool, head_only: bool = False) -> None:
         """Answer by ourselves."""
         self._plane.count_refused(why.code)

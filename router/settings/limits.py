@@ -24,6 +24,10 @@ class LimitsSettings(Block):
 
     connect: Duration = _duration(_DEFAULT.connect_seconds, "To connect to a model server.")
     first_byte: Duration = _duration(_DEFAULT.first_byte_seconds, "Until the first byte of a model server's answer.")
+    answer_idle: Duration = _duration(
+        _DEFAULT.answer_idle_seconds,
+        "Between two pieces of an answer; a client that does not read it for so long is let go.",
+    )
     total: Duration = _duration(_DEFAULT.total_seconds, "Until the end of a model server's answer.")
     mirror: Duration = _duration(_DEFAULT.mirror_seconds, "Until the end of an answer to a mirrored copy.")
     idle: Duration = _duration(
@@ -32,6 +36,7 @@ class LimitsSettings(Block):
     )
     client_idle: Duration = _duration(_DEFAULT.client_idle_seconds, "A client's idle connection is kept so long.")
     client_header: Duration = _duration(_DEFAULT.client_header_seconds, "Until the end of a request's header.")
+    client_body: Duration = _duration(_DEFAULT.client_body_seconds, "Between two pieces of a request's body.")
     max_header: Size = _size(_DEFAULT.max_header_bytes, "Largest header of a request.")
     max_header_count: Count = Field(default=_DEFAULT.max_header_count, description="Most header fields of a request.")
     max_body: Size = _size(_DEFAULT.max_body_bytes, "Largest body of a request.")
@@ -63,11 +68,13 @@ class LimitsSettings(Block):
         return Limits(
             connect_seconds=self.connect,
             first_byte_seconds=self.first_byte,
+            answer_idle_seconds=self.answer_idle,
             total_seconds=self.total,
             mirror_seconds=self.mirror,
             idle_seconds=self.idle,
             client_idle_seconds=self.client_idle,
             client_header_seconds=self.client_header,
+            client_body_seconds=self.client_body,
             max_header_bytes=self.max_header,
             max_header_count=self.max_header_count,
             max_body_bytes=self.max_body,

@@ -17,6 +17,7 @@ from router.settings.document import Document, read_document
 from router.settings.policy import STEP_KINDS, PolicySettings
 from router.settings.problems import Mark, Path, Problem, SettingsError, did_you_mean
 from router.settings.settings import Settings
+from router.settings.tls import CHECK_FILES
 from router.settings.units import shown
 
 POLICY_KEYS = frozenset(PolicySettings.model_fields)
@@ -35,7 +36,8 @@ def load_settings(path: FilePath) -> Settings:
         for name, model in document.data["models"].items():
             if isinstance(model, dict) and isinstance(model.get("policy"), str):
                 _include_policy(document, ("models", name), model, path.parent, files)
-    return _validated(Settings, document, {"directory": path.parent.absolute(), "files": files, "data": document.data})
+    context = {"directory": path.parent.absolute(), "files": files, "data": document.data, CHECK_FILES: True}
+    return _validated(Settings, document, context)
 
 
 def load_policy(path: FilePath) -> Policy:

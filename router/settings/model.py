@@ -5,16 +5,17 @@ from __future__ import annotations
 import re
 import string
 from collections.abc import Mapping
-from typing import Annotated, Self
-from urllib.parse import urlsplit
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, WithJsonSchema, model_validator
 
 from comparator.policy import Policy, PolicyError, Step, StepKind
+from router.link.endpoint import Tls, place_of
 from router.protocols.select import NAMES as PROTOCOLS
-from router.settings.block import Block, Number, Percent, Text, wrong, wrong_at
+from router.settings.block import Block, Number, Percent, Switch, Text, wrong, wrong_at
 from router.settings.policy import PolicySettings
 from router.settings.problems import Path, did_you_mean
+from router.settings.tls import TlsSettings
 from router.settings.units import shown
 
 PLANNED_PROTOCOLS = ("open_inference", "kserve_v1", "openai", "json")
@@ -22,8 +23,6 @@ PLANNED_PROTOCOLS = ("open_inference", "kserve_v1", "openai", "json")
 MODEL_NAME_PATTERN = r"^(?!\.+$)[A-Za-z0-9._-]{1,64}$"
 _MODEL_NAME = re.compile(MODEL_NAME_PATTERN, re.ASCII)
 _HEADER = re.compile(r"header:([A-Za-z0-9!#$%&'*+.^_`|~-]{1,64})", re.ASCII)
-_HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,252})|[0-9a-fA-F:.]{2,45}", re.ASCII)
-_BASE_PATH = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=:@%/-]*", re.ASCII)
 _PLACEHOLDERS = ("name", "version")
 
 
@@ -53,22 +52,9 @@ def base_url(text: str) -> str:
     """The address of a model server, without a slash at its end.
 
     Raises:
-        ValueError: no http URL with a host; the message says what was expected.
+        ValueError: not one that place_of reads; the message says what was expected.
     """
-    expected = "expected http://host:port"
-    try:
-        parts = urlsplit(text)
-        port, host = parts.port, parts.hostname
-    except ValueError:
-        raise ValueError(f"{expected} with a port from 1 to 65535") from None
-    if parts.scheme == "https":
-        raise ValueError(f"{expected}; https to model servers: not yet")
-    if parts.scheme != "http" or not host or _HOST.fullmatch(host) is None or port == 0:
-        raise ValueError(expected)
-    if "@" in parts.netloc:
-        raise ValueError(f"{expected} without user and password")
-    if parts.query or parts.fragment or _BASE_PATH.fullmatch(parts.path) is None or "?" in text or "#" in text:
-        raise ValueError(f"{expected}, perhaps with a base path, and nothing after it")
+    place_of(text)
     return text.rstrip("/")
 
 
@@ -112,9 +98,11 @@ ModelName = Annotated[
     str, AfterValidator(_model_name), WithJsonSchema({"type": "string", "pattern": MODEL_NAME_PATTERN})
 ]
 Version = Annotated[int, BeforeValidator(_version), WithJsonSchema({"type": "string", "pattern": "^[1-9][0-9]{0,8}$"})]
-Url = Annotated[str, BeforeValidator(_url), WithJsonSchema({"type": "string", "pattern": "^http://"})]
+Url = Annotated[str, BeforeValidator(_url), WithJsonSchema({"type": "string", "pattern": "^(https?://|unix:///)"})]
 Template = Annotated[
-    str, BeforeValidator(_template), WithJsonSchema({"type": "string", "pattern": r"^http://.*\{version\}"})
+    str,
+    BeforeValidator(_template),
+    WithJsonSchema({"type": "string", "pattern": r"^(https?://|unix:///).*\{version\}"}),
 ]
 Header = Annotated[str, BeforeValidator(_header), WithJsonSchema({"type": "string", "pattern": f"^{_HEADER.pattern}$"})]
 ProtocolName = Annotated[str, BeforeValidator(_protocol), WithJsonSchema({"type": "string", "enum": list(PROTOCOLS)})]
@@ -165,6 +153,21 @@ class ModelSettings(PolicySettings):
         "as x-titleshot-id.",
         examples=["header:x-request-id"],
     )
+    tls_written: TlsSettings = Field(
+        default=TlsSettings(),
+        alias="tls",
+        description="How model servers with https:// endpoints are trusted, and what they are shown.",
+        json_schema_extra={"default": {}},
+    )
+    mirror_credentials: Switch = Field(
+        default=False,
+        description="Whether Authorization, Proxy-Authorization, Cookie and X-Api-Key go with a mirrored copy.",
+    )
+    mirror_order: Literal["champion_first", "random"] = Field(
+        default="champion_first",
+        description="Which of a mirrored pair is sent first. random: by the request's id, since who is asked second "
+        "finds warm caches; half of the requests are then sent some microseconds later. Every row records the order.",
+    )
     registered: Text | None = Field(
         default=None, alias="registered_model", description="Name in the registry. Default: the model's name here."
     )
@@ -196,6 +199,11 @@ class ModelSettings(PolicySettings):
         if self.split is None:
             return super().policy()
         return self.policy_with((self.split.step(),))
+
+    @property
+    def tls(self) -> Tls:
+        """How the model servers are trusted, as proxies and probes get it."""
+        return self.tls_written.tls()
 
     @property
     def registered_model(self) -> str:

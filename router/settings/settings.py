@@ -8,12 +8,14 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, PrivateAttr, ValidationInfo, WithJsonSchema, field_validator
 
+from router.link.endpoint import ListenTls
 from router.link.messages import Limits
 from router.settings.address import Address, is_loopback, parse_address
 from router.settings.block import Block, Count, Duration, Text, written, wrong, wrong_at
 from router.settings.limits import LimitsSettings
 from router.settings.model import ModelName, ModelSettings
 from router.settings.problems import Path as Where
+from router.settings.tls import ListenTlsSettings
 from router.settings.units import parse_duration, shown
 
 
@@ -58,6 +60,7 @@ class Settings(Block):
         description="File with the hashed tokens of the admin port, one a line, as `titleshot token` prints them; "
         "relative to this file. Needed where the admin port is reachable from other machines.",
     )
+    tls: ListenTlsSettings | None = Field(default=None, description="TLS on the data port. Default: plain HTTP.")
     admin: ListenAddress = written("127.0.0.1:9901", parse_address, "Admin port: API, /metrics, health.")
     admin_hosts: tuple[Text, ...] = Field(
         default=(),
@@ -137,6 +140,11 @@ class Settings(Block):
     def ledger(self) -> str:
         """The ledger's URL."""
         return self.ledger_url or f"sqlite:///{self.state / 'ledger.db'}"
+
+    @property
+    def listen_tls(self) -> ListenTls | None:
+        """TLS of the data port; None: it speaks plain HTTP."""
+        return self.tls.tls() if self.tls is not None else None
 
     @property
     def tokens_path(self) -> Path | None:

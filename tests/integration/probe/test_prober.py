@@ -3,12 +3,15 @@
 import asyncio
 import contextlib
 import socket
+import ssl
 
 import pytest
+from certificates import Authority
 from stub_model import StubModel
 from world import free_port
 
 from router.control.probe import Prober
+from router.link.endpoint import Tls
 
 BOUND_SECONDS = 30
 MODEL = "late"
@@ -169,6 +172,35 @@ def test_check_asks_a_server_that_is_no_target(servers):
         servers[0].ready = False
         assert not await prober.check(servers[0].url)
         assert not await prober.check(f"http://127.0.0.1:{free_port()}")
-        assert not await prober.check("http://[nonsense")
+        with pytest.raises(ValueError, match="expected http"):
+            await prober.check("http://[nonsense")
+
+    probing(scenario)
+
+
+def test_servers_with_tls_and_on_unix_sockets_are_probed_as_they_are_asked(tmp_path):
+    authority = Authority(tmp_path)
+    certificate, key = authority.issue("models.internal")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+
+    async def answer(reader, writer):
+        with contextlib.suppress(asyncio.IncompleteReadError):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
+            await writer.drain()
+        writer.close()
+
+    async def scenario(prober, until):
+        secure = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=context)
+        local = await asyncio.start_unix_server(answer, tmp_path / "model.sock")
+        async with secure, local:
+            url = f"https://127.0.0.1:{secure.sockets[0].getsockname()[1]}"
+            trust = Tls(ca=str(authority.file), server_name="models.internal")
+            prober.set_targets(MODEL, {1: url, 2: f"unix://{tmp_path}/model.sock"}, tls=trust)
+            await until(1, 2)
+            assert await prober.check(url, tls=Tls(ca=str(authority.file)))  # 127.0.0.1 is in it too
+            assert not await prober.check(url)
+            assert not await prober.check(url, tls=Tls(ca=str(authority.file), server_name="another"))
 
     probing(scenario)

@@ -3,6 +3,7 @@
 import re
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -11,6 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from router.link.endpoint import ListenTls, Tls
 from router.link.messages import (
     EXCHANGE_ROW,
     Backend,
@@ -134,8 +136,9 @@ class Wire:
 class Client(Wire):
     """One connection of a client."""
 
-    def __init__(self, port: int) -> None:
-        super().__init__(socket.create_connection(("127.0.0.1", port), timeout=WAIT))
+    def __init__(self, port: int, tls: ssl.SSLContext | None = None, server_name: str = "titleshot") -> None:
+        raw = socket.create_connection(("127.0.0.1", port), timeout=WAIT)
+        super().__init__(tls.wrap_socket(raw, server_hostname=server_name) if tls is not None else raw)
 
     def send(self, data: bytes) -> "Client":
         self.raw.sendall(data)
@@ -160,20 +163,31 @@ def answer(body: bytes = ANSWER, status: str = "200 OK", fields: str = "") -> by
 class ModelServer:
     """A model server whose behaviour a test writes: `behave(wire, request)` answers, or does not, on the raw socket."""
 
-    def __init__(self, behave: Callable[[Wire, Message], object] | None = None) -> None:
+    def __init__(
+        self,
+        behave: Callable[[Wire, Message], object] | None = None,
+        listener: socket.socket | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self.behave = behave or (lambda wire, request: wire.raw.sendall(answer()))
         self.on_connect: Callable[[Wire], object] | None = None
         self.requests: list[Message] = []
         self.connections = 0
         self.lost = threading.Event()
         self.release = threading.Event()
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listener.getsockname()[1]
+        self._listener = listener or socket.create_server(("127.0.0.1", 0))
+        self._tls = tls
+        at = self._listener.getsockname()
+        self.port = at[1] if isinstance(at, tuple) else 0
         self._open: list[socket.socket] = []
         threading.Thread(target=self._accept, daemon=True).start()
 
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        at = self._listener.getsockname()
+        if isinstance(at, str):
+            return f"unix://{at}"
+        host = f"[{at[0]}]" if ":" in at[0] else at[0]
+        return f"{'https' if self._tls else 'http'}://{host}:{at[1]}"
 
     def _accept(self) -> None:
         with suppress(OSError):
@@ -184,8 +198,11 @@ class ModelServer:
                 threading.Thread(target=self._serve, args=(raw,), daemon=True).start()
 
     def _serve(self, raw: socket.socket) -> None:
-        wire = Wire(raw)
         with suppress(OSError, EOFError):
+            if self._tls is not None:
+                raw = self._tls.wrap_socket(raw, server_side=True)
+                self._open.append(raw)
+            wire = Wire(raw)
             if self.on_connect is not None:
                 self.on_connect(wire)
             while True:
@@ -279,7 +296,7 @@ class Control:
 class Proxy:
     """A real proxy process on a free port."""
 
-    def __init__(self, folder: Path, routes: Routes | None) -> None:
+    def __init__(self, folder: Path, routes: Routes | None, tls: ListenTls | None = None) -> None:
         self.routes_file = folder / "routes.json"
         self.link = folder / "link.sock"
         if routes is not None:
@@ -287,8 +304,8 @@ class Proxy:
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=128)
         self.port = self.listener.getsockname()[1]
         call = (
-            "from router.proxy.process import run_proxy; "
-            f"run_proxy({self.listener.fileno()}, 0, 'g', {str(self.link)!r}, {str(self.routes_file)!r})"
+            "from router.link.endpoint import ListenTls; from router.proxy.process import run_proxy; "
+            f"run_proxy({self.listener.fileno()}, 0, 'g', {str(self.link)!r}, {str(self.routes_file)!r}, {tls!r})"
         )
         self.errors = (folder / "stderr").open("wb+")
         self.process = subprocess.Popen(
@@ -327,8 +344,8 @@ class World:
         self.limits = Limits()
         self.revision = 0
 
-    def server(self, behave: Callable[[Wire, Message], object] | None = None) -> ModelServer:
-        server = ModelServer(behave)
+    def server(self, behave: Callable[[Wire, Message], object] | None = None, **rest) -> ModelServer:
+        server = ModelServer(behave, **rest)
         self._closing.append(server.close)
         return server
 
@@ -336,17 +353,17 @@ class World:
         self.revision += 1
         return Routes(self.revision, "g", models, self.limits)
 
-    def start(self, *models: ModelRoutes, control: bool = True) -> Proxy:
+    def start(self, *models: ModelRoutes, control: bool = True, tls: ListenTls | None = None) -> Proxy:
         if control:
             self.control = Control(self._folder / "link.sock")
             self._closing.append(self.control.hang_up)
-        self.proxy = Proxy(self._folder, self.routes(*models) if models else None)
+        self.proxy = Proxy(self._folder, self.routes(*models) if models else None, tls)
         if control:
             until(lambda: self.control.of(Hello), "the proxy on the link")
         return self.proxy
 
-    def client(self) -> Client:
-        client = Client(self.proxy.port)
+    def client(self, tls: ssl.SSLContext | None = None) -> Client:
+        client = Client(self.proxy.port, tls)
         self._closing.append(client.close)
         return client
 
@@ -366,12 +383,15 @@ class World:
         self.proxy.close()
 
 
-def model(champion: ModelServer | None, other: ModelServer | None = None, name: str = "m", **rest) -> ModelRoutes:
+def model(
+    champion: ModelServer | None, other: ModelServer | None = None, name: str = "m", tls: Tls | None = None, **rest
+) -> ModelRoutes:
+    trust = tls or Tls()
     return ModelRoutes(
         name,
         "mlflow",
-        Backend(1, champion.url()) if champion else None,
-        Backend(2, other.url()) if other else None,
+        Backend(1, champion.url(), trust) if champion else None,
+        Backend(2, other.url(), trust) if other else None,
         **rest,
     )
 

@@ -15,6 +15,7 @@ from router.control.journal import Journal
 from router.control.metrics import Metrics
 from router.control.registry import Aliases, ForeignMove, RegistryUnavailable, UnknownVersion
 from router.control.spool import Spool
+from router.link.endpoint import Tls
 
 POLICY = Policy(
     steps=(Step(StepKind.SHADOW, 100), Step(StepKind.PROMOTE)),
@@ -72,7 +73,7 @@ class Prober:
     def __init__(self):
         self.targets = {}
 
-    def set_targets(self, model, targets, ready_path):
+    def set_targets(self, model, targets, ready_path, tls):
         self.targets = dict(targets)
 
     def ready(self, model):
@@ -85,7 +86,10 @@ class Rig:
         journal = Journal(Ledger(), Spool(folder / "spool.jsonl"), 1, lambda _up: None)
         self.controller = ModelController("m", self.title, journal, lambda: None, lambda _m, _d: None)
         settings = SimpleNamespace(
-            registered_model="m", protocol="mlflow", endpoint_of=lambda version: f"http://127.0.0.1:{9000 + version}"
+            registered_model="m",
+            protocol="mlflow",
+            tls=Tls(),
+            endpoint_of=lambda version: f"http://127.0.0.1:{9000 + version}",
         )
         self.follower = Follower(self.controller, settings, self.registry, self.prober, Metrics(), 0.001)
 

@@ -14,7 +14,7 @@ from router.supervisor import AlreadyRunning, Plan, Supervisor
 
 
 def plan(state: Path) -> Plan:
-    return Plan(state / "titleshot.yaml", "127.0.0.1", 0, 1, state, 1.0)
+    return Plan(state / "titleshot.yaml", "127.0.0.1", 0, None, 1, state, 1.0)
 
 
 def test_a_process_that_cannot_be_started_is_tried_again(tmp_path, monkeypatch):

@@ -85,7 +85,7 @@ def test_a_version_with_an_endpoint_that_is_none_gets_no_traffic():
 
 @pytest.mark.parametrize("url", ["http://a b", "http://", "ftp://a", "http://u:p@a", "http://a?q", "http://a\r\nx: y"])
 def test_what_is_no_endpoint(url):
-    with pytest.raises(ValueError, match="endpoint"):
+    with pytest.raises(ValueError, match="expected http"):
         Endpoint(url, Limits())
 
 
@@ -99,7 +99,7 @@ def test_what_is_no_endpoint(url):
 )
 def test_endpoints(url, host, port, line):
     endpoint = Endpoint(url, Limits())
-    assert (endpoint.host, endpoint.port, endpoint.head_line) == (host, port, line)
+    assert (endpoint.place.host, endpoint.place.port, endpoint.head_line) == (host, port, line)
 
 
 def test_the_routes_file(tmp_path):

@@ -79,9 +79,9 @@ def problems(tmp_path, text):
         ("judge: {min_answer: 5}", 13, "judge.min_answer: unknown key; did you mean 'min_answers'?"),
         ("protocol: openai", 15, "protocol: openai: not yet; this version speaks mlflow"),
         ("protocol: mflow", 15, "protocol: expected a protocol (mlflow), not 'mflow'; did you mean 'mlflow'?"),
-        ("endpoints: {1: ftp://m:1}", 20, "endpoints.1: expected http://host:port"),
-        ("endpoints: {1: https://m:1}", 20, "endpoints.1: expected http://host:port; https to model servers: not yet"),
-        ("endpoints: {1: http://u:p@m:1}", 20, "endpoints.1: expected http://host:port without user and password"),
+        ("endpoints: {1: ftp://m:1}", 20, "endpoints.1: expected http(s)://host:port or unix:///path.sock"),
+        ("endpoints: {1: 'unix://m.sock'}", 20, "endpoints.1: expected http(s)://host:port or unix:///path.sock, the path being absolute"),
+        ("endpoints: {1: http://u:p@m:1}", 20, "endpoints.1: expected http(s)://host:port or unix:///path.sock, without user and password"),
         ("endpoints: {one: http://m:1}", 17, "endpoints.one: expected a version number as the key, such as 1, not 'one'"),
         ("positive: late", 15, "positive: expected a number, not 'late'"),
         ("assign_by: x-user-id", 16, "assign_by: expected header:NAME, such as header:x-user-id, not 'x-user-id'"),
@@ -107,11 +107,17 @@ def test_errors_within_a_model(tmp_path, line, column, problem):
         ("http://m-v{version:08d}:1", "expected no placeholders but {name} and {version}, not {version}"),
         ("http://m-v{version!r}:1", "expected no placeholders but {name} and {version}, not {version}"),
         ("http://m-v{version:1", "expected each { with its }; only {name} and {version} may be used"),
-        ("//m-v{version}:1", "expected http://host:port"),
-        ("http:///v{version}", "expected http://host:port"),
-        ("http://m-v{version}:99999", "expected http://host:port with a port from 1 to 65535"),
-        ("http://m-v{version}:1/?a=b", "expected http://host:port, perhaps with a base path, and nothing after it"),
-        ("http://m-v{version}:1/a b", "expected http://host:port, perhaps with a base path, and nothing after it"),
+        ("//m-v{version}:1", "expected http(s)://host:port or unix:///path.sock"),
+        ("http:///v{version}", "expected http(s)://host:port or unix:///path.sock"),
+        ("http://m-v{version}:99999", "expected http(s)://host:port or unix:///path.sock, with a port from 1 to 65535"),
+        (
+            "http://m-v{version}:1/?a=b",
+            "expected http(s)://host:port or unix:///path.sock, perhaps with a base path, and nothing after it",
+        ),
+        (
+            "http://m-v{version}:1/a b",
+            "expected http(s)://host:port or unix:///path.sock, perhaps with a base path, and nothing after it",
+        ),
     ],
 )
 def test_endpoint_templates(tmp_path, endpoint, expected):
@@ -121,7 +127,9 @@ def test_endpoint_templates(tmp_path, endpoint, expected):
 
 def test_a_name_that_makes_no_url_with_the_template(tmp_path):
     text = "registry: r\nmodels:\n  _m:\n    endpoint: http://{name}-v{version}:1\n"
-    assert problems(tmp_path, text) == ["titleshot.yaml:4:15: models._m.endpoint: expected http://host:port"]
+    assert problems(tmp_path, text) == [
+        "titleshot.yaml:4:15: models._m.endpoint: expected http(s)://host:port or unix:///path.sock"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -158,9 +166,9 @@ def test_errors_at_the_top(tmp_path, line, column, problem):
     ("text", "expected"),
     [
         ("", ":1:1: expected a mapping with admin, admin_hosts, ledger, limits, listen, models, poll, registry, state, "
-         "tokens, workers"),
+         "tls, tokens, workers"),
         ("- a\n", ":1:1: expected a mapping with admin, admin_hosts, ledger, limits, listen, models, poll, registry, "
-         "state, tokens, workers"),
+         "state, tls, tokens, workers"),
         ("a: [1\nb: 2\n", ":2:2: expected YAML: while parsing a flow sequence, expected ',' or ']', but got ':'"),
         ("a: 1\n\tb: 2\n", ":2:1: expected YAML: while scanning for the next token, found character '\\t' that cannot "
          "start any token"),

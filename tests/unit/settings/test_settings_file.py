@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from comparator.policy import DEFAULT_GUARDRAILS, DEFAULT_STEPS, Gate, Metric, Policy, StepKind
+from router.link.endpoint import Tls
 from router.link.messages import Limits
 from router.settings import SettingsError, is_loopback, load_policy, load_settings
 
@@ -70,11 +71,13 @@ poll: 2s
 limits:
   connect: 500ms
   first_byte: 20s
+  answer_idle: 20s
   total: 30s
   mirror: 5s
   idle: 3s
   client_idle: 1m
   client_header: 5s
+  client_body: 5s
   max_header: 16KiB
   max_header_count: 64
   max_body: 8MiB
@@ -82,6 +85,8 @@ limits:
   upstream_connections: 10
   mirror_slots: 8
   mirror_body: 512KiB
+  mirror_bytes: 8MiB
+  breaker_wait: 5s
   extract: 32KiB
   record_rows: 1000
 models:
@@ -91,6 +96,9 @@ models:
     positive: 2
     assign_by: header:X-User-Id
     request_id: header:X-Request-Id
+    mirror_credentials: true
+    mirror_order: random
+    tls: {server_name: models.internal}
     registered_model: Late Arrival
     gate: off
     rollout:
@@ -127,6 +135,9 @@ models:
     )
     model = settings.models["late.arrival_2"]
     assert model.registered_model == "Late Arrival"
+    assert (model.mirror_credentials, model.mirror_order) == (True, "random")
+    assert model.tls == Tls(server_name="models.internal")
+    assert settings.listen_tls is None
     assert (model.endpoint_of(1), model.endpoint_of(2)) == ("http://127.0.0.1:5001", "http://[::1]:5002/base")
     assert model.endpoint_of(3) is None
     assert (model.assign_by, model.request_id, model.positive) == ("header:x-user-id", "header:x-request-id", 2.0)

@@ -45,6 +45,8 @@ def test_the_documentation_names_the_default_of_every_option():
         for name, field in block["properties"].items():
             if (default := field.get("default")) not in (None, {}, []):
                 written = f"{default:g}" if isinstance(default, float) else str(default)
+                if isinstance(default, bool):
+                    written = written.lower()
                 assert rows[name].strip().strip("`") == written, name
 
 
