@@ -27,7 +27,7 @@ _USUAL: Final = frozenset(
 
 
 class _Unframed:
-    """Parses the body after a head with an Upgrade that we do not speak: the parser proper takes it for a tunnel."""
+    """Parses chunks after a head with an Upgrade that we do not speak; the request is the last of its connection."""
 
     def __init__(self, connection: RequestQueue) -> None:
         self.on_body = connection.on_body
@@ -36,11 +36,11 @@ class _Unframed:
 
     def on_message_begin(self) -> None:
         if self._begun:
-            raise refusal.MALFORMED  # a next request in the same read: the answer goes out, then we close
+            raise refusal.MALFORMED  # a next request: it reaches nobody
         self._begun = True
 
     def on_message_complete(self) -> None:
-        self._connection.unframed_complete()
+        self._connection.on_message_complete()
 
 
 class RequestQueue:
@@ -159,15 +159,18 @@ class RequestQueue:
         if self._stale_parser:
             self._parser = httptools.HttpRequestParser(self)
             self._stale_parser = False
+        tunnel = -1
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
-            self._feed_after_upgrade(data, upgrade.args[0])
+            tunnel = upgrade.args[0]
         except httptools.HttpParserError as error:
             cause = error.__context__
             if cause is not None and not isinstance(cause, Refusal):
                 raise cause from None
             self._malformed(cause if isinstance(cause, Refusal) else refusal.MALFORMED)
+        if tunnel >= 0:
+            self._feed_after_upgrade(data, tunnel)
 
     def _feed_bounded(self, data: memoryview) -> None:
         """Feed no more of a head than the limit, give or take a read: the parser would take a head of any size."""
@@ -196,15 +199,23 @@ class RequestQueue:
                     return
 
     def _feed_after_upgrade(self, data: bytes | memoryview, offset: int) -> None:
-        """An Upgrade is ignored and the request served whole (RFC 9110, section 7.8); its body is parsed on its own."""
-        request = self._queue[-1] if self._queue else None
+        """An Upgrade is ignored and the request served whole (RFC 9110, section 7.8): llhttp takes it for a tunnel."""
+        request = self._parsing
+        self._tunnel = False
         if request is None or request.refusal is not None:
             return
-        parser = self._parser = httptools.HttpRequestParser(_Unframed(self))
-        framing = b"transfer-encoding: chunked" if request.chunked else b"content-length: %d" % max(request.length, 0)
-        self._tunnel = False
-        parser.feed_data(b"POST / HTTP/1.1\r\n%b\r\n\r\n" % framing)
-        self._feed(memoryview(data)[offset:])
+        rest = bytes(data[offset:])
+        if request.chunked:
+            self._parser = httptools.HttpRequestParser(_Unframed(self))
+            self._parser.feed_data(b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n")
+            self._feed(rest)
+            return
+        self._stale_parser = True
+        self._left = max(request.length, 0)
+        if not self._left:
+            self.on_message_complete()
+        if rest:
+            self.parse(rest)
 
     def _malformed(self, why: Refusal) -> None:
         """What came cannot be parsed: the request that it belongs to is refused in its turn, and nothing after it."""
@@ -237,6 +248,7 @@ class RequestQueue:
         assert request is not None
         if request.head_done:
             return
+        value = value.strip(b" \t")  # llhttp leaves what follows it; it is no part of the value
         action = REQUEST_FIELDS[name]
         if action == PASS:
             request.lines.append(b"%b: %b\r\n" % (name, value))
@@ -296,11 +308,6 @@ class RequestQueue:
         if not request.keep_alive:
             self._last_came = True
 
-    def unframed_complete(self) -> None:
-        """The end of a request with an Upgrade: what follows is parsed as usual again."""
-        self._stale_parser = True
-        self.on_message_complete()
-
     def _take_connection(self, request: Request, named: list[bytes]) -> None:
         if named is not KEEP_ALIVE and (other := frozenset(named) - _USUAL):
             request.lines = fields.without(request.lines, other)
@@ -308,3 +315,5 @@ class RequestQueue:
             if b"websocket" in request.upgrade.lower():
                 raise refusal.UPGRADE_REFUSED
             self._tunnel = self._parser.should_upgrade()
+            if self._tunnel and request.chunked:
+                request.keep_alive = False  # where its chunks end and a next request begins cannot be told in one read

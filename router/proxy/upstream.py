@@ -191,24 +191,19 @@ class UpstreamConnection(asyncio.Protocol):
         head = heads.usual_answer(data[:end])
         if head is None:
             return False
-        body = data[end + 4 :]
-        left = head.length - len(body)
-        if left < 0:
-            return False
         self.answered = True
         self.head = head
         self.keep = True
-        if body:
-            self.pieces.append(body)
-        self._left = left
-        self.complete = not left
+        self._left = head.length
+        self._take_body(data[end + 4 :])
         return True
 
     def _take_body(self, data: bytes) -> None:
         if len(data) > self._left:  # more than was announced: it reaches nobody
             data = data[: self._left]
             self.keep = False
-        self.pieces.append(data)
+        if data:
+            self.pieces.append(data)
         self._left -= len(data)
         self.complete = not self._left
 
@@ -223,7 +218,7 @@ class UpstreamConnection(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """One header field, or a trailer, which is dropped."""
         if self.head is None:
-            self._coming.take(name, value)
+            self._coming.take(name, value.strip(b" \t"))
 
     def on_headers_complete(self) -> None:
         """The head is there."""

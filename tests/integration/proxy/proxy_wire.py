@@ -177,13 +177,13 @@ class ModelServer:
         self.release = threading.Event()
         self._listener = listener or socket.create_server(("127.0.0.1", 0))
         self._tls = tls
-        at = self._listener.getsockname()
-        self.port = at[1] if isinstance(at, tuple) else 0
+        self._at = self._listener.getsockname()
+        self.port = self._at[1] if isinstance(self._at, tuple) else 0
         self._open: list[socket.socket] = []
         threading.Thread(target=self._accept, daemon=True).start()
 
     def url(self) -> str:
-        at = self._listener.getsockname()
+        at = self._at
         if isinstance(at, str):
             return f"unix://{at}"
         host = f"[{at[0]}]" if ":" in at[0] else at[0]

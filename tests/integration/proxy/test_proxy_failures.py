@@ -1,7 +1,9 @@
 """Whatever a model server or a client does: the right status, never half an answer taken for a whole one."""
 
 import math
+import random
 import socket
+from contextlib import suppress
 
 import pytest
 from proxy_wire import ANSWER, answer, model, post, until
@@ -214,6 +216,99 @@ def test_a_client_that_does_not_read_is_let_go_without_blame(world):
     world.start(model(server))
     world.client().send(post())
     assert world.control.wait_rows(1)[0]["outcome"] == Outcome.CANCELLED
+
+
+def test_an_upload_that_stalls_is_408_and_nobodys_fault(world):
+    server = world.server()
+    world.limits = Limits(client_body_seconds=0.3)
+    world.start(model(server))
+    client = world.client().send(b"POST /invocations HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\nhalf")
+    got = client.message()
+    assert (got.status, got["connection"]) == (408, "close")
+    assert world.control.wait_rows(1)[0]["outcome"] == Outcome.CANCELLED
+
+
+def test_an_upload_that_goes_on_slowly_is_served(world):
+    server = world.server()
+    world.limits = Limits(client_body_seconds=0.5)
+    world.start(model(server))
+    client = world.client().send(b"POST /invocations HTTP/1.1\r\nHost: a\r\nContent-Length: 8\r\n\r\n")
+    for _ in range(8):
+        assert not server.lost.wait(0.1)
+        client.send(b"x")
+    assert client.message().status == 200
+
+
+def test_a_model_server_that_does_not_take_the_body_is_504_and_its_fault(world):
+    server = world.server()
+    server.on_connect = lambda wire: server.release.wait(20)  # it never reads
+    world.limits = Limits(answer_idle_seconds=0.4, client_body_seconds=0.2)
+    world.start(model(server))
+    client = world.client()
+    client.raw.settimeout(0.2)
+    body = b"x" * 30_000_000
+    with suppress(TimeoutError):
+        client.send(b"POST /invocations HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+    client.raw.settimeout(10)
+    assert client.message().status == 504
+    assert world.control.wait_rows(1)[0]["outcome"] == Outcome.TIMEOUT
+
+
+def test_an_answer_that_stalls_is_broken_off(world):
+    server = world.server()
+
+    def behave(wire, _):
+        wire.raw.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")
+        server.release.wait(20)
+
+    server.behave = behave
+    world.limits = Limits(answer_idle_seconds=0.3)
+    world.start(model(server))
+    client = world.client().send(post())
+    client.head()
+    with pytest.raises((EOFError, ConnectionError)):
+        client.exactly(100)
+    assert world.control.wait_rows(1)[0]["outcome"] == Outcome.TIMEOUT
+
+
+def test_a_long_stream_that_goes_on_is_passed_whole(world):
+    server = world.server()
+
+    def behave(wire, _):
+        wire.raw.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        for _ in range(8):
+            wire.raw.sendall(b"4\r\ntick\r\n")
+            server.release.wait(0.1)
+        wire.raw.sendall(b"0\r\n\r\n")
+
+    server.behave = behave
+    world.limits = Limits(answer_idle_seconds=0.5)
+    world.start(model(server))
+    assert world.client().ask().body == b"tick" * 8
+
+
+def test_lost_keep_alive_races_are_rare_even_at_the_servers_own_limit(world):
+    """The server closes after 30 ms of idling; requests come a millisecond around that. All but the tightest races are
+    seen before a byte is sent, and none is sent again."""
+    server = world.server()
+    near = random.Random(3)
+
+    def behave(wire, _):
+        wire.raw.sendall(answer())
+        wire.raw.settimeout(0.03)
+
+    server.behave = behave
+    world.start(model(server))
+    client = world.client()
+    statuses = []
+    for _ in range(100):
+        statuses.append(client.ask().status)
+        assert not server.release.wait(0.03 + near.uniform(-0.001, 0.001))
+    assert statuses.count(200) + statuses.count(502) == 100
+    lost = statuses.count(502)
+    assert lost <= 25  # as many as none were seen would be about 50
+    assert len(server.requests) <= 100
+    world.wait_counters(lambda counters: counters.lost_races == lost)
 
 
 def test_beyond_the_cap_requests_wait_for_a_connection(world):

@@ -196,9 +196,14 @@ def test_an_upgrade_that_we_do_not_speak_is_served_whole(world):
         f"POST /invocations HTTP/1.1\r\nHost: a\r\n{fields}Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n".encode()
     )
     client.send(b"2\r\nde\r\n0\r\n\r\n")
-    assert client.message().status == 200
-    assert client.send(f"GET /ping HTTP/1.1\r\nHost: a\r\n{fields}\r\n".encode()).message().status == 200
-    assert [request.body for request in server.requests] == [b"whole body", b"next", b"abcde", b""]
+    got = client.message()
+    assert (got.status, got["connection"]) == (200, "close")  # chunks and an upgrade: the last of its connection
+    assert client.ended()
+    client = world.client()
+    pipelined = f"GET /ping HTTP/1.1\r\nHost: a\r\n{fields}\r\n".encode() + post(b"next too")
+    client.send(pipelined)
+    assert [client.message().status for _ in range(2)] == [200, 200]
+    assert [request.body for request in server.requests] == [b"whole body", b"next", b"abcde", b"", b"next too"]
     assert "upgrade" not in server.requests[0]
     assert "http2-settings" not in server.requests[0]
 
