@@ -268,15 +268,15 @@ class Traefik(Contender):
             }
         service = "models" if job.mode != "plain" else "champion"
         http = {"routers": {"models": {"rule": "PathPrefix(`/`)", "service": service}}, "services": services}
-        (self.folder / "traefik-http.json").write_text(json.dumps({"http": http}))
-        static = self.folder / "traefik.json"
+        (self.folder / "traefik-http.yml").write_text(json.dumps({"http": http}))
+        static = self.folder / "traefik.yml"
         static.write_text(
             json.dumps(
                 {
                     "global": {"checkNewVersion": False, "sendAnonymousUsage": False},
                     "log": {"level": "ERROR"},
                     "entryPoints": {"models": {"address": f"127.0.0.1:{self.port}"}},
-                    "providers": {"file": {"filename": str(self.folder / "traefik-http.json")}},
+                    "providers": {"file": {"filename": str(self.folder / "traefik-http.yml")}},
                 }
             )
         )

@@ -14,12 +14,11 @@ from router.proxy.answer import AnswerHead, Framing, answer_head, framing_of
 from router.proxy.breaker import Admission
 from router.proxy.identity import client_key
 from router.proxy.refusal import Refusal
-from router.proxy.request import CHUNKED_LINE, Request, without_secrets
+from router.proxy.request import CHUNKED_LINE, Request, passed_on, start_line
 from router.proxy.writing import LAST_CHUNK, chunk, write
 
 if TYPE_CHECKING:
     from router.proxy.plane import DataPlane
-    from router.proxy.pool import Endpoint
     from router.proxy.routes import Served, Target
     from router.proxy.server import ClientConnection
     from router.proxy.upstream import UpstreamConnection
@@ -284,20 +283,6 @@ class ServedExchange:
         elif shed:
             self._shed(shed)
 
-    # ---- the request's head, as a model server gets it
-
-    def start_line(self, endpoint: Endpoint) -> list[bytes]:
-        """The request line and the Host field."""
-        return [self.request.method, b" ", endpoint.base, self.path, endpoint.head_line]
-
-    def passed_on(self, *, with_secrets: bool) -> list[bytes]:
-        """All other fields but those of framing, to the end of the head."""
-        request, request_id = self.request, self.request_id
-        lines = request.lines if with_secrets or request.secrets is None else without_secrets(request)
-        if request.has_request_id:
-            return [*lines, self.forwarded, b"x-titleshot-id: ", request_id, b"\r\n\r\n"]
-        return [*lines, self.forwarded, b"x-titleshot-id: ", request_id, b"\r\nx-request-id: ", request_id, b"\r\n\r\n"]
-
     # ---- Taker: called by the model server's connection, or its pool
 
     def connected(self, connection: UpstreamConnection) -> None:
@@ -306,10 +291,10 @@ class ServedExchange:
         request = self.request
         if request.method == b"HEAD":
             connection.expect_no_body()
-        parts = self.start_line(self._served.endpoint)
+        parts = start_line(request, self.path, self._served.endpoint)
         if request.chunked:
             parts.append(CHUNKED_LINE)
-        parts += self.passed_on(with_secrets=True)
+        parts += passed_on(request, request.lines, self.forwarded, self.request_id)
         parts += self._unsent
         if request.chunked and request.complete:
             self._end_sent = True

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from router.link.messages import BODY_NONE, BODY_UNREAD, BODY_WHOLE, Limits, ModelRoutes
 from router.proxy import codes
 from router.proxy.breaker import Admission, Breaker
-from router.proxy.request import SHADOW_LINE
+from router.proxy.request import SHADOW_LINE, passed_on, start_line, without_secrets
 from router.proxy.writing import write
 
 if TYPE_CHECKING:
@@ -68,10 +68,11 @@ def offer(plane: DataPlane, served: ServedExchange, body: list[bytes], now: floa
         plane.breaker_changed(target, change)
     if admission is Admission.REFUSE:
         return BREAKER_OPEN
-    message = [*served.start_line(other.endpoint), SHADOW_LINE]
+    message = [*start_line(request, served.path, other.endpoint), SHADOW_LINE]
     if request.chunked:
         message.append(b"content-length: %d\r\n" % size)
-    message += served.passed_on(with_secrets=target.mirrors_credentials)
+    lines = request.lines if target.mirrors_credentials else without_secrets(request)
+    message += passed_on(request, lines, served.forwarded, served.request_id)
     message += body
     shadow = ShadowExchange(plane, served, message, now, probe=admission is Admission.PROBE)
     shadows.open += 1

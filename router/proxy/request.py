@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from router.proxy import fields, refusal
 from router.proxy.refusal import Refusal
+
+if TYPE_CHECKING:
+    from router.proxy.pool import Endpoint
 
 KEEP_ALIVE: Final = [b"keep-alive"]
 _KEEP_ALIVE_SPELLINGS: Final = (b"keep-alive", b"Keep-Alive")
@@ -152,6 +155,18 @@ class ForwardedLines:
         proto = b"" if request.forwarded_proto else b"x-forwarded-proto: %b\r\n" % self._proto
         named = b"" if request.forwarded_host or not host else b"x-forwarded-host: %b\r\n" % host
         return b"x-forwarded-for: %b%b\r\n%b%b" % (before, self._peer, proto, named)
+
+
+def start_line(request: Request, path: bytes, endpoint: Endpoint) -> list[bytes]:
+    """The request line and the Host field, as this model server gets them."""
+    return [request.method, b" ", endpoint.base, path, endpoint.head_line]
+
+
+def passed_on(request: Request, lines: list[bytes], forwarded: bytes, request_id: bytes) -> list[bytes]:
+    """All other fields but those of framing, to the end of the head; `lines` are the client's."""
+    if request.has_request_id:
+        return [*lines, forwarded, b"x-titleshot-id: ", request_id, b"\r\n\r\n"]
+    return [*lines, forwarded, b"x-titleshot-id: ", request_id, b"\r\nx-request-id: ", request_id, b"\r\n\r\n"]
 
 
 def without_secrets(request: Request) -> list[bytes]:
