@@ -1,6 +1,7 @@
 /* The load and the model servers of bench/peers.py: cheap enough that a proxy between them is what is measured.
  *
- *   load serve PORT BEHAVIOUR [MS]      a model server: equal | delay | hang | sse; GET /count says how many POSTs came
+ *   load serve PORT BEHAVIOUR [MS]      a model server: equal | delay | hang | sse; GET /count says how many POSTs came,
+ *       any other GET that it is ready
  *   load run PORT PATH CONNECTIONS SECONDS BODY RATE EVENTS
  *       RATE 0: closed loop. Else open loop: that many requests a second, each latency from the time it was due, so that
  *       a slow proxy is not asked less (no coordinated omission). EVENTS 1: answers are server-sent events, and the
@@ -59,7 +60,7 @@ struct served {
     char head[HEAD];
     size_t have;      /* bytes of the head so far */
     long left;        /* bytes of the body to come; -1: the head is coming */
-    int counts;       /* it asks for the count */
+    char get;         /* what it asks for: 'c' the count, 'r' whether we are ready, 0 a prediction */
     int events_left;  /* of a stream */
     int64_t due;      /* when to answer, or to send the next event; 0: nothing is due */
 };
@@ -89,7 +90,9 @@ static void reply(int fd, const char *body) {
 }
 
 static void asked(int fd, struct served *it) {
-    if (it->counts) {
+    if (it->get == 'r') {
+        reply(fd, ANSWER); /* ready, whatever becomes of predictions */
+    } else if (it->get) {
         char body[64];
         snprintf(body, sizeof body, "{\"count\": %ld}", count);
         reply(fd, body);
@@ -140,7 +143,7 @@ static void came(int fd, const char *data, size_t size) {
             char *end = strstr(it->have > 3 ? it->head + it->have - 3 : it->head, "\r\n\r\n");
             if (!end) { it->have += part; return; }
             size_t head = end + 4 - it->head, used = head - it->have;
-            it->counts = !strncmp(it->head, "GET /count", 10);
+            it->get = !strncmp(it->head, "GET /count", 10) ? 'c' : !strncmp(it->head, "GET ", 4) ? 'r' : 0;
             long length = length_of(it->head, end);
             it->left = length < 0 ? 0 : length;
             data += used, size -= used;

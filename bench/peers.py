@@ -93,11 +93,16 @@ class Bench:
         champion, challenger = free_port(), free_port()
         contender = made(folder)
         with contextlib.ExitStack() as ends:
+            refuses = scenario.challenger == "refuse"  # from when the proxy has seen that it is ready
             servers = [ends.enter_context(self._server(champion, scenario.champion))]
-            if scenario.challenger != "refuse":
-                servers.append(ends.enter_context(self._server(challenger, scenario.challenger)))
             ends.callback(contender.stop)
-            contender.start(Job(scenario.mode, champion, challenger, scenario.workers))
+            with contextlib.ExitStack() as early:
+                serving = (early if refuses else ends).enter_context(
+                    self._server(challenger, "equal" if refuses else scenario.challenger)
+                )
+                contender.start(Job(scenario.mode, champion, challenger, scenario.workers))
+            if not refuses:
+                servers.append(serving)
             self._load(contender, scenario, self.warm_seconds)
             copies = _count(challenger) if len(servers) > 1 else 0
             cpu, every, busy = _cpu(contender.pids()), _cpu(contender.all_pids()), _cpu(servers)
@@ -206,13 +211,14 @@ def versions(contenders: list[type[Contender]]) -> str:
 
 
 NOTES = """\
-Read it so: CPU per request of the proxy process is the figure that noise hurts least. "all processes" adds titleshot's
-control process and supervisor, which extract predictions, keep the ledger and judge; they run on the load's core while
-it is idle (SCHED_IDLE), which still shows in titleshot's p99 at full load: two cores are one too few for that. Requests/s
-count only where the load and the model servers used less than 90 % of their core. titleshot runs whole: a registry, a
-rollout under way, recording, request ids, deadlines, limits, metrics, extraction. Envoy, nginx and Traefik throw the
-challenger's answers away; titleshot reads and records both. HAProxy cannot mirror. "mirrored" is the share of requests
-whose copy reached the challenger: titleshot sheds beyond its slots and while its breaker is open."""
+Read it so: CPU per request of the proxy process is the figure that noise hurts least. "all processes" adds
+titleshot's control process and supervisor, which extract predictions, keep the ledger and judge; they run on the
+load's core while it is idle (SCHED_IDLE), which still shows in titleshot's p99 at full load: two cores are one too
+few for that. Requests/s count only where the load and the model servers used less than 90 % of their core. titleshot
+runs whole: a registry, a rollout under way, recording, request ids, deadlines, limits, metrics, extraction. Envoy,
+nginx and Traefik throw the challenger's answers away; titleshot reads and records both. HAProxy cannot mirror.
+"mirrored" is the share of requests whose copy reached the challenger: titleshot sheds beyond its slots and while its
+breaker is open."""
 
 
 def main() -> None:

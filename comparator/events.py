@@ -15,7 +15,7 @@ from enum import Enum, IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
-OBSERVATION_SCHEMA = 1
+OBSERVATION_SCHEMA = 2
 
 
 class Role(IntEnum):
@@ -64,6 +64,8 @@ OBSERVATION = np.dtype(
         ("role", "u1"),
         ("mode", "u1"),
         ("attempted_both", "?"),  # the other version was asked the same request
+        ("shed", "?"),  # it was to be asked too, but its copy was shed
+        ("copy_first", "?"),  # the copy was sent before the client's request
         ("outcome", "u1"),
         ("first_byte", "<f4"),  # seconds until the answer's first byte; NaN: none came
         ("latency", "<f4"),  # seconds until the answer's end (or the failure)

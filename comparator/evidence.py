@@ -8,7 +8,9 @@ Combination: the mean of the guardrails' e-values is an e-value under any depend
 counts only while the harm estimated since its leading restart is at least half its margin, so that a trivial difference
 never rolls back merely because traffic is large; leaving some out makes the mean smaller, never larger.
 
-Not here yet: a sample-ratio test of the canary's split, and limits on shed copies.
+Copies are not shed at random (slow shadows are the first to go), so beyond a share of shed ones nothing passes.
+
+Not here yet: a sample-ratio test of the canary's split.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from comparator.answers import counted_latency, first_rows
 from comparator.assess import Counts, Finding, Moment
 from comparator.buckets import Bucket, Buckets
 from comparator.difference import DifferenceTest
-from comparator.events import Mode
+from comparator.events import Mode, Role
 from comparator.gate import offline_precision
 from comparator.guardrail import GuardrailReport, Verdict, overall
 from comparator.policy import Metric, Policy
@@ -56,6 +58,7 @@ class Report:
             told.
         coverage: shares labelled of the reference's positives, and of those that only the trial version predicted, in
             shadow.
+        shed: share of this mode's copies that were shed; None: none were to be sent.
         left_out: observations that are no evidence, by reason.
     """
 
@@ -71,6 +74,7 @@ class Report:
     missing: tuple[str, ...]
     seconds_left: float | None
     coverage: tuple[float, float] | None
+    shed: float | None
     left_out: Mapping[str, int]
 
     def as_data(self) -> dict[str, object]:
@@ -88,6 +92,7 @@ class Report:
             "missing": list(self.missing),
             "seconds_left": self.seconds_left,
             "coverage": list(self.coverage) if self.coverage is not None else None,
+            "shed": self.shed,
             "left_out": dict(self.left_out),
         }
 
@@ -112,6 +117,7 @@ class Evidence:
         self._entered_at = self._mode_at = self._began_at = 0.0
         self._answers = 0
         self._counts = (Counts(), Counts())
+        self._copies = [0, 0]  # sent, shed
         self._left_out = dict.fromkeys(("other_version", "other_mode", "unpaired", "bad_latency"), 0)
         rails = policy.guardrails
         self._latency = [rail for rail in rails if rail.metric is Metric.LATENCY]
@@ -134,6 +140,7 @@ class Evidence:
         if mode is not self._mode:
             self._mode, self._mode_at = mode, at
             self._counts = (Counts(), Counts())
+            self._copies = [0, 0]
             for test in (self._errors, *self._slow):
                 test.enter()
         self._entered_at = at
@@ -150,6 +157,10 @@ class Evidence:
         self._left_out["other_version"] += int(np.count_nonzero(~known))
         self._left_out["other_mode"] += int(np.count_nonzero(known & ~now))
         self._left_out["unpaired"] += int(np.count_nonzero(now & ~counted))
+        if self._mode in PAIR_MODES:  # who answers the client tells of both: in a watch that is the trial version
+            told_by_client = now & (answers["role"] == Role.CHAMPION)
+            self._copies[0] += int(np.count_nonzero(told_by_client & answers["attempted_both"]))
+            self._copies[1] += int(np.count_nonzero(told_by_client & answers["shed"]))
         answers, ours = answers[counted], ours[counted]
         latency, told = counted_latency(answers)
         self._left_out["bad_latency"] += int(np.count_nonzero(~(np.isfinite(latency) & (latency >= 0))))
@@ -213,8 +224,15 @@ class Evidence:
             missing=missing,
             seconds_left=left if verdict is Verdict.INCONCLUSIVE else None,
             coverage=self._precision.coverage if self._precision is not None else None,
+            shed=self._shed,
             left_out=dict(self._left_out),
         )
+
+    @property
+    def _shed(self) -> float | None:
+        """The share of this mode's copies that were shed."""
+        total = sum(self._copies)
+        return self._copies[1] / total if total else None
 
     def _findings(self, now: Moment) -> list[Finding]:
         findings: list[Finding] = []
@@ -236,12 +254,20 @@ class Evidence:
         return max(harmful, key=lambda found: found.log_e)
 
     def _missing(self, at: float) -> tuple[tuple[str, ...], list[float | None]]:
-        need = self._policy.min_answers
-        if self._answers >= need:
-            return (), []
-        elapsed = at - self._entered_at
-        wait = elapsed * (need - self._answers) / self._answers if self._answers and elapsed > 0 else None
-        return (f"{need - self._answers:,} more answers of {need:,} in this step",), [wait]
+        missing: list[str] = []
+        waits: list[float | None] = []
+        need, shed = self._policy.min_answers, self._shed
+        if self._answers < need:
+            elapsed = at - self._entered_at
+            missing.append(f"{need - self._answers:,} more answers of {need:,} in this step")
+            waits.append(elapsed * (need - self._answers) / self._answers if self._answers and elapsed > 0 else None)
+        if shed is not None and shed > self._policy.most_shed_ratio:
+            missing.append(
+                f"copies: {shed:.0%} of them were shed, at most {self._policy.most_shed_ratio:.0%} may be, since the "
+                "slowest are the first to go (see limits.mirror_slots and mirror_bytes, or mirror less)"
+            )
+            waits.append(None)
+        return tuple(missing), waits
 
 
 def _log_mean(logs: list[float], count: int) -> float:

@@ -143,6 +143,7 @@ class Policy:
         tau_window_seconds: past span that the champion's latency quantile is taken from.
         tau_lag_seconds: the most recent span left out of it.
         coverage_ratio: labels must reach the challenger-only positives at least so often, relative to the champion's.
+        most_shed_ratio: of the copies that were to be sent, so many may be shed: what is shed is not chosen at random.
         label_retention_seconds: how long predictions and labels wait for one another.
     """
 
@@ -160,6 +161,7 @@ class Policy:
     tau_window_seconds: float = 600.0
     tau_lag_seconds: float = 60.0
     coverage_ratio: float = 0.5
+    most_shed_ratio: float = 0.1
     label_retention_seconds: float = field(default=7 * 24 * HOUR)
 
     def __post_init__(self) -> None:
@@ -181,8 +183,9 @@ class Policy:
                 raise PolicyError(name, "expected at least 1")
         if self.block_requests < 2:
             raise PolicyError("block_requests", "expected at least 2")
-        if not 0 <= self.coverage_ratio <= 1:
-            raise PolicyError("coverage_ratio", "expected 0 to 1")
+        for name in ("coverage_ratio", "most_shed_ratio"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise PolicyError(name, "expected 0 to 1")
 
     def _check_steps(self) -> None:
         if not self.steps:

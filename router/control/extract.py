@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from comparator.events import OBSERVATION, Columns, Outcome
-from router.link.messages import BODY_WHOLE, EXCHANGE_ROW, Exchanges
+from router.link.messages import BODY_WHOLE, COPY_FIRST, EXCHANGE_ROW, SHED, Exchanges
 from router.protocols.protocol import Prediction, Protocol, Unreadable
 
 EXCHANGE: Final = np.dtype(
@@ -153,6 +153,8 @@ def _assemble(
     columns = np.empty(total, OBSERVATION)
     for name in _COPIED:
         columns[name] = rows[name][which]
+    columns["shed"] = (rows["flags"][which] & SHED) != 0
+    columns["copy_first"] = (rows["flags"][which] & COPY_FIRST) != 0
     columns["outcome"] = outcomes[which]
     columns["row"] = np.arange(total) - np.repeat(np.cumsum(counts) - counts, counts)
     columns["prediction"] = values

@@ -280,7 +280,9 @@ class ServedExchange:
         shed = mirror.offer(self._plane, self, body, now)
         if shed is None:
             self._attempted_both = True
-        elif shed:
+            return
+        self.flags &= ~COPY_FIRST
+        if shed:
             self._shed(shed)
 
     # ---- Taker: called by the model server's connection, or its pool

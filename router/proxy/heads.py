@@ -31,6 +31,9 @@ _NAME: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _VALUE_BYTES: Final = b"\t" + bytes(range(0x20, 0x7F)) + bytes(range(0x80, 0x100))
 """RFC 9110, section 5: tokens; visible characters, spaces, tabs and obs-text."""
 
+_MOST_LINES: Final = 64
+"""Of an answer's head; limits are llhttp's side's to enforce."""
+
 _UNKNOWN: Final = -1
 _LENGTH: Final = re.compile(rb"[0-9]{1,15}")
 
@@ -44,6 +47,7 @@ _targets: dict[bytes, tuple[bytes, bytes]] = {}
 _request_fields: dict[bytes, Field] = {}
 _values: dict[bytes, int] = {}  # of each field name: how many were learnt
 _answers: dict[bytes, AnswerHead] = {}
+_answer_fields: dict[bytes, tuple[bytes, bytes]] = {}
 
 
 def usual_request(data: bytes, end: int, limits: Limits) -> Request | None:
@@ -136,23 +140,33 @@ def _learn_field(line: bytes) -> Field | None:
         values = _values[name] = _values.get(name, 0) + 1
         if values <= _MOST_VALUES:  # ids of users and traces are new each time: keeping them helps nobody
             _request_fields[line] = field
-        if len(_values) > _MOST_KNOWN:
+        if len(_values) > _MOST_KNOWN or len(_request_fields) > _MOST_KNOWN:
             _values.clear()
             _request_fields.clear()
+    return field
+
+
+def _learn_answer_field(line: bytes) -> tuple[bytes, bytes] | None:
+    name, colon, value = line.partition(b":")
+    if not colon or _NAME.fullmatch(name) is None or value.translate(None, _VALUE_BYTES):
+        return None
+    if len(_answer_fields) >= _MOST_KNOWN:
+        _answer_fields.clear()
+    field = _answer_fields[line] = name, value.strip(b" \t")
     return field
 
 
 def _learn_answer(text: bytes) -> AnswerHead | None:
     first, *lines = text.split(b"\r\n")
     status = _STATUS_LINE.fullmatch(first)
-    if status is None:
+    if status is None or len(lines) > _MOST_LINES:
         return None
     head = AnswerHead()
     for line in lines:
-        name, colon, value = line.partition(b":")
-        if not colon or _NAME.fullmatch(name) is None or value.translate(None, _VALUE_BYTES):
+        field = _answer_fields.get(line) or _learn_answer_field(line)
+        if field is None:
             return None
-        value = value.strip(b" \t")
+        name, value = field
         if RESPONSE_FIELDS[name] == LENGTH and (head.length >= 0 or _LENGTH.fullmatch(value) is None):
             return None
         try:

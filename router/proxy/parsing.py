@@ -53,6 +53,7 @@ class RequestQueue:
     __slots__ = (
         "_broken",
         "_good_host",
+        "_half_line",
         "_head_began",
         "_head_bytes",
         "_last_came",
@@ -77,6 +78,7 @@ class RequestQueue:
         self._good_host = b""
         self._tunnel = False
         self._stale_parser = False
+        self._half_line = False  # between requests the parser saw a line begin to end
         self._last_came = False  # a request after which the connection closes has come whole
         self._broken = False  # nothing that follows can be parsed
 
@@ -84,7 +86,7 @@ class RequestQueue:
         """Gather what came."""
         if self._left:
             data = self._take_body(data)
-        while data and self._parsing is None and not (self._last_came or self._broken):
+        while data and self._parsing is None and not (self._last_came or self._broken or self._half_line):
             taken = self._take_usual(data)
             if not taken:
                 break
@@ -151,6 +153,7 @@ class RequestQueue:
             return
         self._feed(data)
         parsing = self._parsing
+        self._half_line = parsing is None and data.endswith(b"\r")
         if parsing is not None and not parsing.head_done:  # the head goes on in the next read
             self._head_bytes = 1 if self._queue else len(data)
             self._head_began = self._head_began or monotonic()

@@ -215,6 +215,10 @@ class Judge(Block):
         default=50,
         description="Labels must reach the challenger-only positives at least so often, in percent of the champion's.",
     )
+    shed: Percent = Field(
+        default=10,
+        description="Most copies, in percent, that may have been dropped for the challenger to pass in shadow.",
+    )
     label_retention: Duration = written("7d", parse_duration, "How long predictions and labels wait for one another.")
 
     def numbers(self) -> dict[str, Any]:
@@ -230,13 +234,14 @@ class Judge(Block):
             "tau_window_seconds": self.tau_window,
             "tau_lag_seconds": self.tau_lag,
             "coverage_ratio": self.coverage / 100,
+            "most_shed_ratio": self.shed / 100,
             "label_retention_seconds": self.label_retention,
         }
 
     @model_validator(mode="after")
     def _legal(self) -> Self:
         problems: list[tuple[Path, str]] = []
-        names = {"bucket_seconds": "bucket", "coverage_ratio": "coverage"}
+        names = {"bucket_seconds": "bucket", "coverage_ratio": "coverage", "most_shed_ratio": "shed"}
         for field, value in self.numbers().items():
             try:
                 Policy(**{field: value})

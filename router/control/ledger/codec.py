@@ -20,7 +20,8 @@ LABEL_SCHEMA = 1
 DECISION_SCHEMA = 1
 
 DTYPES: Mapping[tuple[str, int], np.dtype[np.void]] = {
-    (OBSERVATIONS, 1): OBSERVATION,
+    (OBSERVATIONS, 1): np.dtype([field for field in OBSERVATION.descr if field[0] not in ("shed", "copy_first")]),
+    (OBSERVATIONS, 2): OBSERVATION,
     (LABELS, 1): LABEL,
 }
 """The layout of every schema version that was ever written. When a dtype of comparator.events changes, raise its schema
@@ -86,8 +87,18 @@ def decode(
         return decode_decision(decision)
     if batch is not None and (kind, layout) in DTYPES:
         columns = decode_batch(DTYPES[kind, layout], rows, batch)
-        return Observations(columns) if kind == OBSERVATIONS else Labels(columns)
+        return Observations(_current(columns)) if kind == OBSERVATIONS else Labels(columns)
     raise Unreadable(f"a fact of kind {kind!r}, schema {layout}, which this version does not know")
+
+
+def _current(columns: Columns) -> Columns:
+    """Observations in today's layout; what an older one did not tell is 0."""
+    if columns.dtype == OBSERVATION:
+        return columns
+    current = np.zeros(len(columns), OBSERVATION)
+    for name in columns.dtype.names or ():
+        current[name] = columns[name]
+    return current
 
 
 def _batch(kind: str, layout: int, columns: Columns) -> Row:

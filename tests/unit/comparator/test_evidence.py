@@ -227,6 +227,21 @@ def test_what_is_no_evidence_is_left_out_and_counted():
     assert rail(report, "p90_latency").challenger.count + rail(report, "p90_latency").champion.count == n - 3
 
 
+@pytest.mark.parametrize(("shed", "passes"), [(0.05, True), (0.2, False)])
+def test_beyond_a_share_of_shed_copies_nothing_passes(shed, passes):
+    observations, labels = traffic(GOOD, np.random.default_rng(3), 60.0)
+    dropped = observations[observations["role"] == Role.CHAMPION].copy()
+    dropped = dropped[: int(len(dropped) * shed / (1 - shed))]  # beside the pairs: champion's rows without their copy
+    dropped["attempted_both"], dropped["shed"] = False, True
+    dropped["request_lo"] += 1 << 40
+    together = np.concatenate([observations, dropped])
+    together = together[np.argsort(together["at"], kind="stable")]
+    report = feed(evidence(), Pairing(3600.0), together, labels)
+    assert report.shed == pytest.approx(shed, abs=0.005)
+    assert (report.verdict is Verdict.PASS) is passes
+    assert any("were shed" in each for each in report.missing) is not passes
+
+
 @given(st.lists(st.floats(0, 25), max_size=6))
 @settings(max_examples=5, deadline=None)
 def test_a_report_does_not_depend_on_batches(cuts):

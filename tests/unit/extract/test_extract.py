@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from comparator.events import OBSERVATION, Mode, Outcome, Role
 from router.control.extract import EXCHANGE, MOST_ROWS, extract
-from router.link.messages import BODY_NONE, BODY_UNREAD, BODY_WHOLE, EXCHANGE_ROW, Exchanges
+from router.link.messages import BODY_NONE, BODY_UNREAD, BODY_WHOLE, COPY_FIRST, EXCHANGE_ROW, Exchanges
 from router.protocols.select import protocol
 
 MLFLOW = protocol("mlflow")
@@ -52,7 +52,7 @@ def test_the_columns_are_those_of_the_packed_row():
 
 
 def test_one_row_carries_everything_over():
-    (row,) = extracted(exchange(b'{"predictions": [[0.2, 0.8]]}')).columns
+    (row,) = extracted(exchange(b'{"predictions": [[0.2, 0.8]]}', flags=COPY_FIRST)).columns
     found = dict(zip(OBSERVATION.names, row.tolist(), strict=True))
     assert found.pop("request_lo") > 0
     assert found.pop("score") == 0.8
@@ -64,6 +64,8 @@ def test_one_row_carries_everything_over():
         "version": 7,
         "role": Role.CHALLENGER,
         "mode": Mode.SHADOW,
+        "shed": False,
+        "copy_first": True,
         "attempted_both": True,
         "outcome": Outcome.OK,
         "first_byte": 0.5,

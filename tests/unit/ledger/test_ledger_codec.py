@@ -123,6 +123,12 @@ def test_layouts_once_written_never_change():
         ("prediction", "<f8"),
         ("score", "<f8"),
     ]
+    assert codec.DTYPES["observations", 2].descr == [
+        *codec.DTYPES["observations", 1].descr[:9],
+        ("shed", "|b1"),
+        ("copy_first", "|b1"),
+        *codec.DTYPES["observations", 1].descr[9:],
+    ]
     assert codec.DTYPES["labels", 1].descr == [
         ("at", "<f8"),
         ("request_hi", "<u8"),
@@ -130,3 +136,13 @@ def test_layouts_once_written_never_change():
         ("row", "<u4"),
         ("label", "<f8"),
     ]
+
+
+def test_observations_of_the_first_layout_are_read_as_todays():
+    old = np.zeros(3, codec.DTYPES["observations", 1])
+    old["request_lo"], old["latency"], old["attempted_both"] = [1, 2, 3], 0.5, True
+    read = codec.decode("observations", 1, 3, codec.encode_batch(old), None).columns
+    assert read.dtype == OBSERVATION
+    assert read["request_lo"].tolist() == [1, 2, 3]
+    assert read["attempted_both"].all()
+    assert not read["shed"].any()

@@ -110,3 +110,10 @@ def test_a_shed_copy_is_told_by_the_champions_row():
     flags = [(row[ROLE], row[FLAGS], bool(row[BOTH])) for row in desk.rows()]
     assert flags[0] == (codes.CHAMPION, SHED, False)
     assert sorted(flags[1:]) == [(codes.CHAMPION, 0, True), (codes.CHALLENGER, 0, True)]
+
+
+def test_a_copy_that_was_shed_was_not_first():
+    desk = Desk(Limits(mirror_slots=0), mirror_random_order=True)
+    for _ in range(16):
+        desk.ask()
+    assert {row[FLAGS] for row in desk.rows()} == {SHED}

@@ -123,6 +123,7 @@ models:
       tau_window: 30s
       tau_lag: 0s
       coverage: 40
+      shed: 5
       label_retention: 1d
 """
     settings = load_settings(written(tmp_path, text))
