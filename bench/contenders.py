@@ -143,6 +143,26 @@ class Titleshot(Contender):
         return [self._process.pid, *children(self._process.pid)]
 
 
+class TitleshotAlone(Titleshot):
+    """The same, its control process paused while it is measured: on two cores it would share the load's, and delay the
+    load. A proxy needs it for no request; what it records waits meanwhile."""
+
+    name = "titleshot, control paused"
+
+    def start(self, job: Job) -> None:
+        super().start(job)
+        self._signal(signal.SIGSTOP)
+
+    def stop(self) -> None:
+        self._signal(signal.SIGCONT)
+        super().stop()
+
+    def _signal(self, number: int) -> None:
+        for pid in self.all_pids():
+            if b"control" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"):
+                os.kill(pid, number)
+
+
 class Envoy(Contender):
     name = "envoy"
 
@@ -307,7 +327,7 @@ class PlainPython(Contender):
         ]
 
 
-CONTENDERS: tuple[type[Contender], ...] = (Envoy, Titleshot, Nginx, HAProxy, Traefik, PlainPython)
+CONTENDERS: tuple[type[Contender], ...] = (Envoy, Titleshot, TitleshotAlone, Nginx, HAProxy, Traefik, PlainPython)
 """Envoy first: all else is told as a ratio to it."""
 
 

@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import json
 import platform
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -21,7 +22,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from contenders import CONTENDERS, LOAD_CORE, Contender, Job, free_port, listens, pinned, wait_for
+from contenders import CONTENDERS, LOAD_CORE, Contender, Job, TitleshotAlone, free_port, listens, pinned, wait_for
 from results import Cell, Run, comparison, harm, write_section
 
 HERE = Path(__file__).parent
@@ -41,7 +42,7 @@ class Scenario:
     champion: str = "equal"
     challenger: str = "equal"  # a behaviour of bench/load.c, with its milliseconds; refuse: nobody listens
     workers: int = 1
-    only: tuple[str, ...] = field(default=())  # contenders; empty: all that can
+    only: tuple[str, ...] = field(default=())  # contenders; empty: all that can but titleshot with control paused
 
 
 COMPARED = (
@@ -61,8 +62,9 @@ COMPARED = (
 )
 
 RATE = 4000
+HARMED = ("titleshot", "titleshot, control paused", "envoy", "nginx")
 HARM = tuple(
-    Scenario(name, mode=mode, connections=64, rate=RATE, challenger=challenger, only=("titleshot", "envoy", "nginx"))
+    Scenario(name, mode=mode, connections=64, rate=RATE, challenger=challenger, only=HARMED)
     for name, mode, challenger in (
         ("none (A)", "plain", "equal"),
         ("none (A again)", "plain", "equal"),
@@ -170,7 +172,9 @@ def _count(port: int) -> int:
 def measured(bench: Bench, scenario: Scenario, contenders: list[type[Contender]], rounds: int) -> list[Cell]:
     """All rounds of one scenario, the contenders taking turns."""
     able = [
-        made for made in contenders if scenario.mode in made.modes and (not scenario.only or made.name in scenario.only)
+        made
+        for made in contenders
+        if scenario.mode in made.modes and (made.name in scenario.only if scenario.only else made is not TitleshotAlone)
     ]
     runs: dict[str, list[Run]] = {made.name: [] for made in able}
     for _ in range(rounds):
@@ -204,7 +208,7 @@ def versions(contenders: list[type[Contender]]) -> str:
     for made in contenders:
         if made.name in packages:
             told += [f"{name} {version(name)}" for name in packages[made.name]]
-        else:
+        elif shutil.which(made.name):
             printed = subprocess.run([made.name, "-v"], capture_output=True, text=True, check=True)
             told.append((printed.stdout or printed.stderr).splitlines()[0].partition(" - ")[0])
     return ", ".join(told)
@@ -221,6 +225,13 @@ nginx and Traefik throw the challenger's answers away; titleshot reads and recor
 breaker is open."""
 
 
+HARM_NOTES = f"""\
+Mirror 100 %, {RATE} requests/s, open loop: each latency counts from when the request was due. First two runs without a
+mirror (A/A). "within": at most the larger of 1.1 x the better of the two and the worse of the two. titleshot's control
+process shares the load's core here, and delays the load itself; paused, it leaves that core to the load and the model
+servers. Those compete for it too: with a challenger that answers, every proxy's p99 shows that."""
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
@@ -229,7 +240,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one scenario of each mode, titleshot and Envoy only")
     parser.add_argument("--scenario", action="append", default=[], help="only those whose name contains this")
     parser.add_argument("--peer", action="append", default=[], help="only these, by name")
-    parser.add_argument("--no-harm", action="store_true", help="leave out what a bad challenger does to the client")
+    parser.add_argument("--part", choices=("costs", "harm"), help="one of the two only")
     parser.add_argument("--write", action="store_true", help="into RESULTS.md")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="titleshot-bench-") as folder:
@@ -248,17 +259,24 @@ def main() -> None:
         command = " ".join(["python bench/peers.py", *sys.argv[1:]])
         how = f"Medians of {asked.rounds} rounds of {asked.seconds:g} s, contenders taking turns."
         told = f"`{command}` on {datetime.now(UTC):%Y-%m-%d}: {machine()}. {versions(contenders)}. {how}"
-        out = [told, "", NOTES]
-        for scenario in scenarios:
-            print(scenario.name, flush=True)
-            cells = measured(bench, scenario, contenders, asked.rounds)
-            out += ["", f"**{scenario.name}**", "", *comparison(cells, events=scenario.events)]
-        if not asked.no_harm and not asked.quick:
-            out += harmlessness(bench, contenders, asked.rounds)
-        text = "\n".join(out)
-        print(text)
-        if asked.write:
-            write_section(HERE / "RESULTS.md", "peers", "## Peers\n\n" + text)
+        if asked.part != "harm":
+            out = ["## What a request costs", "", told, "", NOTES]
+            for scenario in scenarios:
+                print(scenario.name, flush=True)
+                cells = measured(bench, scenario, contenders, asked.rounds)
+                out += ["", f"**{scenario.name}**", "", *comparison(cells, events=scenario.events)]
+            tell("costs", out, write=asked.write)
+        if asked.part != "costs" and not asked.quick:
+            out = ["## What a bad challenger does to the client", "", told, "", HARM_NOTES]
+            tell("harm", out + harmlessness(bench, contenders, asked.rounds), write=asked.write)
+
+
+def tell(section: str, lines: list[str], *, write: bool) -> None:
+    """Print a section, and keep it."""
+    text = "\n".join(lines)
+    print(text)
+    if write:
+        write_section(HERE / "RESULTS.md", section, text)
 
 
 def harmlessness(bench: Bench, contenders: list[type[Contender]], rounds: int) -> list[str]:
@@ -271,7 +289,7 @@ def harmlessness(bench: Bench, contenders: list[type[Contender]], rounds: int) -
     out = []
     for name, runs in told.items():
         alone, again, *others = [Cell(label, runs[label]) for label in runs]
-        out += ["", f"**{name}: the client's latency by challenger, mirror 100 %, {RATE} requests/s open loop**", ""]
+        out += ["", f"**{name}**", ""]
         out += harm(alone, again, others)
     return out
 

@@ -21,11 +21,11 @@ class Endpoint:
     Args:
         url: as router.link.endpoint.place_of reads it.
         limits: bounds and deadlines.
-        tls: how it is trusted, where the URL says https.
+        server_name: that its certificate must bear; empty: the URL's host.
+        trust: where the URL says https.
 
     Raises:
         ValueError: the URL is not of that form.
-        OSError: a file of `tls` cannot be read.
     """
 
     __slots__ = (
@@ -44,18 +44,16 @@ class Endpoint:
         "url",
     )
 
-    def __init__(self, url: str, limits: Limits, tls: Tls = Tls()) -> None:  # noqa: B008 - immutable
+    def __init__(self, url: str, limits: Limits, server_name: str = "", trust: Renewed | None = None) -> None:
         place = self.place = place_of(url)
         self.url = url
         self.limits = limits
         self.base = place.base.encode()
         self.head_line = b" HTTP/1.1\r\nhost: %b\r\n" % place.authority.encode()
-        self.server_name = tls.server_name or place.host
+        self.server_name = server_name or place.host
         self.open = 0
         self.retired = False  # no route names it now: what comes back is closed
-        self._trust: Renewed | None = None
-        if place.scheme == "https":
-            self._trust = Renewed(lambda: client_context(tls), (tls.ca, tls.certificate, tls.key))
+        self._trust = trust if place.scheme == "https" else None
         self._idle: list[UpstreamConnection] = []
         self._waiting: deque[Taker] = deque()
         self._connecting = 0
@@ -159,11 +157,6 @@ class Endpoint:
             _, connection = await loop.create_connection(lambda: UpstreamConnection(self), place.host, place.port)
         return connection
 
-    def renew(self) -> None:
-        """Trust what the files say now, where they have changed: for connections from now on."""
-        if self._trust is not None and self._trust.renew():
-            self.close()
-
 
 class Endpoints:
     """All model servers that the routes name, by URL."""
@@ -171,6 +164,7 @@ class Endpoints:
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self._known: dict[tuple[str, Tls], Endpoint] = {}
+        self._trusts: dict[Tls, Renewed] = {}  # shared: making one reads all that the system trusts
 
     def at(self, url: str, tls: Tls = Tls()) -> Endpoint:  # noqa: B008 - immutable
         """The endpoint of this URL.
@@ -181,14 +175,24 @@ class Endpoints:
         """
         endpoint = self._known.get((url, tls))
         if endpoint is None:
-            endpoint = self._known[url, tls] = Endpoint(url, self.limits, tls)
+            trust = self._trust(tls) if place_of(url).scheme == "https" else None
+            endpoint = self._known[url, tls] = Endpoint(url, self.limits, tls.server_name, trust)
         endpoint.retired = False
         return endpoint
 
     def renew(self) -> None:
-        """Trust what the files say now."""
-        for endpoint in self._known.values():
-            endpoint.renew()
+        """Trust what the files say now, where they have changed: for connections from now on."""
+        for tls, trust in self._trusts.items():
+            if trust.renew():
+                for (_, its), endpoint in self._known.items():
+                    if its == tls:
+                        endpoint.close()
+
+    def _trust(self, tls: Tls) -> Renewed:
+        trust = self._trusts.get(tls)
+        if trust is None:
+            trust = self._trusts[tls] = Renewed(lambda: client_context(tls), (tls.ca, tls.certificate, tls.key))
+        return trust
 
     @property
     def connections(self) -> int:
