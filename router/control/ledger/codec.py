@@ -20,7 +20,24 @@ LABEL_SCHEMA = 1
 DECISION_SCHEMA = 1
 
 DTYPES: Mapping[tuple[str, int], np.dtype[np.void]] = {
-    (OBSERVATIONS, 1): np.dtype([field for field in OBSERVATION.descr if field[0] not in ("shed", "copy_first")]),
+    (OBSERVATIONS, 1): np.dtype(
+        [
+            ("at", "<f8"),
+            ("rollout_id", "<u8"),
+            ("request_hi", "<u8"),
+            ("request_lo", "<u8"),
+            ("row", "<u4"),
+            ("version", "<u4"),
+            ("role", "u1"),
+            ("mode", "u1"),
+            ("attempted_both", "?"),
+            ("outcome", "u1"),
+            ("first_byte", "<f4"),
+            ("latency", "<f4"),
+            ("prediction", "<f8"),
+            ("score", "<f8"),
+        ]
+    ),
     (OBSERVATIONS, 2): OBSERVATION,
     (LABELS, 1): LABEL,
 }
