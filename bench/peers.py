@@ -237,7 +237,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=3.0, help="of each measured run")
     parser.add_argument("--warm", type=float, default=1.0, help="seconds before it")
-    parser.add_argument("--quick", action="store_true", help="one scenario of each mode, titleshot and Envoy only")
+    parser.add_argument(
+        "--quick", action="store_true", help="one scenario of each mode, titleshot and Envoy only; never written"
+    )
     parser.add_argument("--scenario", action="append", default=[], help="only those whose name contains this")
     parser.add_argument("--peer", action="append", default=[], help="only these, by name")
     parser.add_argument("--part", choices=("costs", "harm"), help="one of the two only")
@@ -265,10 +267,10 @@ def main() -> None:
                 print(scenario.name, flush=True)
                 cells = measured(bench, scenario, contenders, asked.rounds)
                 out += ["", f"**{scenario.name}**", "", *comparison(cells, events=scenario.events)]
-            tell("costs", out, write=asked.write)
+            tell("costs", out, write=asked.write and not asked.quick)
         if asked.part != "costs" and not asked.quick:
             out = ["## What a bad challenger does to the client", "", told, "", HARM_NOTES]
-            tell("harm", out + harmlessness(bench, contenders, asked.rounds), write=asked.write)
+            tell("harm", out + harmlessness(bench, contenders, asked.rounds), write=asked.write and not asked.quick)
 
 
 def tell(section: str, lines: list[str], *, write: bool) -> None:
