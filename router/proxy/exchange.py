@@ -164,7 +164,7 @@ class ServedExchange:
             self._take_chunks()
             if self._connection is not None:
                 self._send_body(self._connection)
-            elif sum(map(len, self._unsent)) > MOST_UNSENT_BYTES:
+            elif not request.complete and sum(map(len, self._unsent)) > MOST_UNSENT_BYTES:
                 self._client.hold(UNCONNECTED)
         if request.complete and not self._complete_at:
             if self._connection is not None:

@@ -117,3 +117,17 @@ def test_a_copy_that_was_shed_was_not_first():
     for _ in range(16):
         desk.ask()
     assert {row[FLAGS] for row in desk.rows()} == {SHED}
+
+
+def test_a_large_body_that_is_whole_before_there_is_a_connection_leaves_the_client_readable():
+    """Else its next request would never be read."""
+    desk = Desk(Limits(upstream_connections=1), mode=codes.MODE_NONE, mirror=0)
+    endpoint, server = desk.target.champion.endpoint, desk.servers["champion"]
+    endpoint._idle.clear()  # the one connection is in use
+    body = b"x" * 70_000
+    desk.client.data_received(b"POST /invocations HTTP/1.1\r\nHost: m\r\nContent-Length: 70000\r\n\r\n" + body[:60_000])
+    desk.client.data_received(body[60_000:])
+    endpoint.release(server, float("inf"))
+    server.data_received(ANSWER)
+    assert desk.client.transport.reading
+    assert desk.journal[-1][1].startswith(b"HTTP/1.1 200 OK")
