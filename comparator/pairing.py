@@ -2,17 +2,31 @@
 
 A label counts once: the same again is harmless and counted, another value for the same row is a conflict and the first
 one stands. What has not met within the retention is forgotten and counted.
+
+A batch is taken as columns: its events are looked up together, and those of one row of a request are then taken one
+after the other, all first ones at once, then all second ones, and so on. The result is that of taking one event at a
+time, in order; it does not depend on how the events were cut into batches.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
-from comparator.events import Columns
+from comparator.events import LABEL, OBSERVATION, Columns
+from comparator.waiting import (
+    BOTH,
+    FIRST,
+    GONE,
+    LABELLED,
+    SECOND,
+    SETTLED,
+    MemoryWaitingStore,
+    Places,
+    WaitingStore,
+)
 
 JOINED = np.dtype(
     [
@@ -20,103 +34,42 @@ JOINED = np.dtype(
         ("rollout_id", "<u8"),
         ("row", "<u4"),
         ("mode", "u1"),
-        ("label", "<f8"),  # 1.0: positive, 0.0: negative; NaN: not yet known (in `Joined.paired`)
+        ("label", "<f8"),  # NaN in `Joined.paired`: there it says nothing of the label
         ("sides", "u1"),  # 1 or 2
         ("version", "<u4", (2,)),  # of each side, 0: none
         ("role", "u1", (2,)),
-        ("prediction", "<f8", (2,)),  # 1.0: positive; NaN: none
+        ("prediction", "<f8", (2,)),  # NaN: none
+        ("score", "<f8", (2,)),  # NaN: none
     ]
 )
 """One row of one request: what each side predicted, and the truth."""
 
 SCORED = np.dtype(
-    [("at", "<f8"), ("rollout_id", "<u8"), ("mode", "u1"), ("version", "<u4"), ("prediction", "<f8"), ("label", "<f8")]
+    [
+        ("at", "<f8"),
+        ("rollout_id", "<u8"),
+        ("mode", "u1"),
+        ("version", "<u4"),
+        ("prediction", "<f8"),
+        ("score", "<f8"),
+        ("label", "<f8"),
+    ]
 )
 """One side's prediction that has met its label."""
 
 EXPIRY_GRACE_SECONDS = 60.0
 """Memory is freed so much later than the retention, so that rows a little late find what rows in order would have."""
 
-Key = int
+SETTLED_SECONDS = 3600.0
+"""A row that has met its label is remembered so long, to know a second label, or the same answer once more."""
 
-
-@dataclass(slots=True)
-class Side:
-    """What one version predicted."""
-
-    version: int
-    role: int
-    prediction: float
-
-
-@dataclass(slots=True)
-class Waiting:
-    """What is known of one row of one request. `settled`: all has met; kept to know a second label when it comes."""
-
-    at: float  # when its first part came
-    rollout_id: int = 0
-    mode: int = 0
-    attempted_both: bool = False
-    first: Side | None = None
-    second: Side | None = None
-    label: float = math.nan
-    settled: bool = False
-
-
-_NOBODY = Side(0, 0, math.nan)
-
-
-class WaitingStore(Protocol):
-    """Keeps what waits for its other parts, by key."""
-
-    def get(self, key: Key) -> Waiting | None:
-        """What waits under this key."""
-        ...
-
-    def put(self, key: Key, waiting: Waiting) -> None:
-        """Keep this, in place of what was there."""
-        ...
-
-    def drop(self, key: Key) -> None:
-        """Forget this key."""
-        ...
-
-    def pop_before(self, at: float) -> list[Waiting]:
-        """Forget and return all whose first part came before `at`."""
-        ...
-
-
-class MemoryWaitingStore:
-    """In memory: about 390 bytes a row of a request while it waits, 260 once it has met its label."""
-
-    def __init__(self) -> None:
-        self._rows: dict[Key, Waiting] = {}
-
-    def get(self, key: Key) -> Waiting | None:
-        """What waits under this key."""
-        return self._rows.get(key)
-
-    def put(self, key: Key, waiting: Waiting) -> None:
-        """Keep this, in place of what was there."""
-        self._rows[key] = waiting
-
-    def drop(self, key: Key) -> None:
-        """Forget this key."""
-        self._rows.pop(key, None)
-
-    def pop_before(self, at: float) -> list[Waiting]:
-        """Forget and return the oldest, as long as their first part came before `at` (in order of arrival)."""
-        gone: list[Key] = []
-        for key, waiting in self._rows.items():
-            if waiting.at >= at:
-                break
-            gone.append(key)
-        return [self._rows.pop(key) for key in gone]
+NO_OBSERVATIONS = np.zeros(0, dtype=OBSERVATION)
+NO_LABELS = np.zeros(0, dtype=LABEL)
 
 
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """What a batch completed.
+    """What a batch completed, each in order of the events that completed it.
 
     Args:
         completed: JOINED: rows whose label and every side that was attempted are there.
@@ -131,43 +84,54 @@ class Joined:
     def of_rollout(self, rollout_id: int) -> Joined:
         """What of it belongs to one rollout."""
         wanted = np.uint64(rollout_id)
-        return Joined(*(part[part["rollout_id"] == wanted] for part in (self.completed, self.paired, self.scored)))
+        parts = []
+        for part in (self.completed, self.paired, self.scored):
+            mine = part["rollout_id"] == wanted
+            parts.append(part if mine.all() else part[mine])
+        return Joined(*parts)
 
 
-class _Batch:
-    """Collects what a batch completes."""
-
-    __slots__ = ("completed", "paired", "scored")
+class _Found:
+    """Which events of a batch completed what; made into columns at its end."""
 
     def __init__(self) -> None:
-        self.completed: list[tuple[object, ...]] = []
-        self.paired: list[tuple[object, ...]] = []
-        self.scored: list[tuple[object, ...]] = []
+        self.completed: list[Places] = []
+        self.paired: list[Places] = []
+        self.scored: tuple[list[Places], list[Places]] = ([], [])  # by the first side, by the second
 
-    def score(self, at: float, waiting: Waiting, side: Side) -> None:
-        self.scored.append((at, waiting.rollout_id, waiting.mode, side.version, side.prediction, waiting.label))
+    def joined(self, rows: Columns, at: NDArray[np.float64], place: Places) -> Joined:
+        paired = _joined(rows, at, place, self.paired)
+        paired["label"] = np.nan
+        return Joined(_joined(rows, at, place, self.completed), paired, self._score(rows, at, place))
 
-    @staticmethod
-    def row(at: float, row: int, waiting: Waiting) -> tuple[object, ...]:
-        first, second = waiting.first or _NOBODY, waiting.second or _NOBODY
-        return (
-            at,
-            waiting.rollout_id,
-            row,
-            waiting.mode,
-            waiting.label,
-            1 if second is _NOBODY else 2,
-            (first.version, second.version),
-            (first.role, second.role),
-            (first.prediction, second.prediction),
-        )
+    def _score(self, rows: Columns, at: NDArray[np.float64], place: Places) -> Columns:
+        events = [np.concatenate([*parts, _NO_PLACES]) for parts in self.scored]
+        both = np.concatenate(events)
+        side = np.repeat([0, 1], [events[0].size, events[1].size])
+        order = np.argsort(both, kind="stable")  # of one event the first side comes first
+        both, side = both[order], side[order]
+        there = np.take(rows, place[both])
+        out = np.empty(both.size, dtype=SCORED)
+        out["at"] = at[both]
+        for name in ("rollout_id", "mode", "label"):
+            out[name] = there[name]
+        for name in ("version", "prediction", "score"):
+            out[name] = np.where(side == 0, there[name][:, 0], there[name][:, 1])
+        return out
 
-    def joined(self) -> Joined:
-        return Joined(
-            np.array(self.completed, dtype=JOINED),
-            np.array(self.paired, dtype=JOINED),
-            np.array(self.scored, dtype=SCORED),
-        )
+
+_NO_PLACES = np.zeros(0, dtype=np.int64)
+
+
+def _joined(rows: Columns, at: NDArray[np.float64], place: Places, parts: list[Places]) -> Columns:
+    events = np.sort(np.concatenate([*parts, _NO_PLACES]))
+    there = np.take(rows, place[events])
+    out = np.empty(events.size, dtype=JOINED)
+    out["at"] = at[events]
+    for name in ("rollout_id", "row", "mode", "label", "version", "role", "prediction", "score"):
+        out[name] = there[name]
+    out["sides"] = 1 + ((there["known"] & SECOND) != 0)
+    return out
 
 
 class Pairing:
@@ -187,114 +151,187 @@ class Pairing:
         expired: labels forgotten at the retention without having met a prediction.
         unlabelled: predictions forgotten at the retention without having met a label.
         repeated: observations left out because their version had answered the same row of the same id before.
-        invalid: labels left out because they are not a number.
+        invalid: labels left out because they are not a finite number.
     """
 
     def __init__(self, retention_seconds: float, store: WaitingStore | None = None) -> None:
         self._retention = retention_seconds
-        self._store: WaitingStore = store if store is not None else MemoryWaitingStore()
+        self._settled = min(SETTLED_SECONDS, retention_seconds)
+        self._store: WaitingStore = store if store is not None else MemoryWaitingStore(self._settled)
+        self._clock = -np.inf
         self.labels_waiting = self.predictions_waiting = self.matched = self.unknown = 0
         self.duplicates = self.conflicts = 0
         self.expired = self.unlabelled = self.repeated = self.invalid = 0
 
     def observe(self, columns: Columns) -> Joined:
         """Take observations: dtype OBSERVATION, in order of arrival."""
-        batch = _Batch()
-        names = ("at", "rollout_id", "request_hi", "request_lo", "row", "version", "role", "mode", "attempted_both")
-        parts = [columns[name].tolist() for name in (*names, "prediction")]
-        for at, rollout_id, hi, lo, row, version, role, mode, both, prediction in zip(*parts, strict=True):
-            key = (hi << 96) | (lo << 32) | row
-            waiting = self._find(key, at)
-            if waiting is None:
-                waiting = Waiting(at, rollout_id, mode, both)
-                self._store.put(key, waiting)
-            elif waiting.first is None and not waiting.settled:
-                waiting.rollout_id, waiting.mode, waiting.attempted_both = rollout_id, mode, both
-            self._side(batch, at, key, waiting, Side(version, role, prediction))
-        return batch.joined()
+        return self.take(columns, NO_LABELS)
 
     def label(self, columns: Columns) -> Joined:
         """Take labels: dtype LABEL, in order of arrival."""
-        batch = _Batch()
-        parts = [columns[name].tolist() for name in ("at", "request_hi", "request_lo", "row", "label")]
-        for at, hi, lo, row, label in zip(*parts, strict=True):
-            if math.isnan(label):
-                self.invalid += 1
-                continue
-            key = (hi << 96) | (lo << 32) | row
-            waiting = self._find(key, at)
-            if waiting is None:
-                self._store.put(key, Waiting(at, label=label))
-                self.unknown += 1
-                self.labels_waiting += 1
-            elif not math.isnan(waiting.label):
-                if waiting.label == label:
-                    self.duplicates += 1
-                else:
-                    self.conflicts += 1
-            else:
-                self._meet(batch, at, key, waiting, label)
-        return batch.joined()
+        return self.take(NO_OBSERVATIONS, columns)
+
+    def take(self, observations: Columns, labels: Columns) -> Joined:
+        """Take both, each in order of arrival, merged by time; of the same moment observations come first."""
+        good = np.isfinite(labels["label"])
+        if not good.all():
+            self.invalid += int(labels.size - np.count_nonzero(good))
+            labels = labels[good]
+        if observations.size and labels.size:
+            seen, told = (np.maximum.accumulate(np.maximum(each["at"], self._clock)) for each in (observations, labels))
+            where = np.searchsorted(seen, told, side="right") + np.arange(told.size)
+            is_label = np.zeros(seen.size + told.size, dtype=bool)
+            is_label[where] = True
+            at = np.empty(is_label.size)
+            at[is_label], at[~is_label] = told, seen
+        else:
+            is_label = np.full(observations.size + labels.size, bool(labels.size))
+            raw = labels["at"] if labels.size else observations["at"]
+            at = np.maximum.accumulate(np.maximum(raw, self._clock))
+        if at.size == 0:
+            return Joined(np.zeros(0, JOINED), np.zeros(0, JOINED), np.zeros(0, SCORED))
+        self._clock = float(at[-1])
+        index = np.empty(at.size, dtype=np.int64)  # of each event within its own columns
+        index[is_label], index[~is_label] = np.arange(labels.size), np.arange(observations.size)
+        keys = [_merged(observations[name], labels[name], is_label) for name in ("request_hi", "request_lo", "row")]
+        place = self._store.places(keys[0], keys[1], keys[2], at)
+        found = _Found()
+        todo = np.arange(at.size)
+        while todo.size:
+            now = _firsts(place[todo])
+            events, todo = todo[now], todo[~now]
+            for event in events[self._stale(place[events], at[events])].tolist():
+                self._renew(place, event, float(at[event]))
+            told = is_label[events]
+            if not told.all():
+                mine = events[~told]
+                self._observed(found, mine, at[mine], place[mine], observations, index[mine])
+            if told.any():
+                mine = events[told]
+                self._labelled(found, mine, at[mine], place[mine], labels["label"][index[mine]])
+        return found.joined(self._store.rows, at, place)
 
     def expire(self, at: float) -> None:
         """Forget what has waited longer than the retention at `at` (seconds since the epoch)."""
-        for waiting in self._store.pop_before(at - self._retention - EXPIRY_GRACE_SECONDS):
-            self._forget(waiting)
+        self._forget(self._store.rows["known"][self._store.expire(at - self._retention - EXPIRY_GRACE_SECONDS)])
 
     # ---- inside
 
-    def _find(self, key: Key, at: float) -> Waiting | None:
-        """What waits there and is not too old for a part that comes at `at`: by data time, whenever memory is freed."""
-        waiting = self._store.get(key)
-        if waiting is not None and at - waiting.at > self._retention:
-            self._store.drop(key)
-            self._forget(waiting)
-            return None
-        return waiting
+    def _stale(self, place: Places, at: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Which rows are too old for a part that comes at `at`: by data time, whenever memory is freed."""
+        rows = self._store.rows
+        known = rows["known"][place]
+        stale = ((known & GONE) != 0) | (at - rows["at"][place] > self._retention)
+        settled = (known & SETTLED) != 0
+        if settled.any():
+            stale |= settled & (at - rows["settled_at"][place] > self._settled)
+        return stale
 
-    def _forget(self, waiting: Waiting) -> None:
-        if math.isnan(waiting.label):
-            self.unlabelled += 1
-            self.predictions_waiting -= 1
-        elif waiting.first is None and not waiting.settled:
-            self.expired += 1
-            self.labels_waiting -= 1
+    def _renew(self, place: Places, event: int, at: float) -> None:
+        """The row of an event is too old for it: this one, and those of the batch that follow, find a new one."""
+        old = int(place[event])
+        known = self._store.rows["known"][old : old + 1]
+        self._forget(known[(known & GONE) == 0])
+        new = self._store.renew(old, at)
+        place[event:][place[event:] == old] = new
 
-    def _side(self, batch: _Batch, at: float, key: Key, waiting: Waiting, side: Side) -> None:
-        first = waiting.first
-        labelled = not math.isnan(waiting.label)
-        if waiting.settled or waiting.second is not None or (first is not None and first.version == side.version):
-            self.repeated += 1
-            return
-        if first is None:
-            waiting.first = side
-            if labelled:
-                self.labels_waiting -= 1
-                self.matched += 1
+    def _forget(self, known: NDArray[np.uint8]) -> None:
+        """Count what was still waiting in rows that are forgotten."""
+        labelled, seen = (known & LABELLED) != 0, (known & FIRST) != 0
+        unlabelled, unseen = int(np.count_nonzero(seen & ~labelled)), int(np.count_nonzero(labelled & ~seen))
+        self.unlabelled += unlabelled
+        self.predictions_waiting -= unlabelled
+        self.expired += unseen
+        self.labels_waiting -= unseen
+
+    def _observed(  # noqa: PLR0913 - one event's parts, as columns
+        self,
+        found: _Found,
+        events: Places,
+        at: NDArray[np.float64],
+        place: Places,
+        columns: Columns,
+        index: Places,
+    ) -> None:
+        """One observation for each of these places, all different."""
+        rows = self._store.rows
+        known = rows["known"][place]
+        version = columns["version"][index]
+        is_first = (known & (FIRST | SETTLED)) == 0
+        waits = ((known & (FIRST | SECOND | BOTH | SETTLED)) == (FIRST | BOTH)) & (rows["version"][place, 0] != version)
+        self.repeated += int(events.size - np.count_nonzero(is_first) - np.count_nonzero(waits))
+        for taken, side, bit in ((is_first, 0, FIRST), (waits, 1, SECOND)):
+            if not taken.any():
+                continue
+            where, what = place[taken], index[taken]
+            for name in ("version", "role", "prediction", "score"):
+                rows[name][:, side][where] = columns[name][what]
+            known[taken] |= bit
+            if side == 0:
+                rows["rollout_id"][where] = columns["rollout_id"][what]
+                rows["mode"][where] = columns["mode"][what]
+                known[taken] |= np.where(columns["attempted_both"][what], BOTH, 0).astype(np.uint8)
+            labelled = (known & LABELLED) != 0
+            found.scored[side].append(events[taken & labelled])
+            if side == 0:
+                met = int(np.count_nonzero(taken & labelled))
+                self.labels_waiting -= met
+                self.matched += met
+                self.predictions_waiting += int(where.size) - met
             else:
-                self.predictions_waiting += 1
-        elif waiting.attempted_both:
-            waiting.second = side
-            batch.paired.append(batch.row(at, key & 0xFFFFFFFF, waiting))
-        else:
-            self.repeated += 1
-            return
-        if labelled:
-            batch.score(at, waiting, side)
-            self._settle(batch, at, key, waiting)
+                found.paired.append(events[waits])
+        whole = (is_first & ((known & (LABELLED | BOTH)) == LABELLED)) | (waits & ((known & LABELLED) != 0))
+        self._settle(found, events[whole], at[whole], place[whole])
+        known[whole] |= SETTLED
+        rows["known"][place] = known
 
-    def _meet(self, batch: _Batch, at: float, key: Key, waiting: Waiting, label: float) -> None:
-        waiting.label = label
-        self.predictions_waiting -= 1
-        self.matched += 1
-        for side in (waiting.first, waiting.second):
-            if side is not None:
-                batch.score(at, waiting, side)
-        self._settle(batch, at, key, waiting)
+    def _labelled(
+        self, found: _Found, events: Places, at: NDArray[np.float64], place: Places, label: NDArray[np.float64]
+    ) -> None:
+        """One label for each of these places, all different."""
+        rows = self._store.rows
+        known = rows["known"][place]
+        again = (known & LABELLED) != 0
+        if again.any():
+            same = rows["label"][place[again]] == label[again]
+            self.duplicates += int(np.count_nonzero(same))
+            self.conflicts += int(np.count_nonzero(~same))
+        rows["label"][place[~again]] = label[~again]
+        meets = ~again & ((known & FIRST) != 0)
+        early = int(np.count_nonzero(~again)) - int(np.count_nonzero(meets))
+        self.unknown += early
+        self.labels_waiting += early
+        met = int(np.count_nonzero(meets))
+        self.matched += met
+        self.predictions_waiting -= met
+        two = (known & SECOND) != 0
+        found.scored[0].append(events[meets])
+        found.scored[1].append(events[meets & two])
+        known[~again] |= LABELLED
+        whole = meets & (two | ((known & BOTH) == 0))
+        self._settle(found, events[whole], at[whole], place[whole])
+        known[whole] |= SETTLED
+        rows["known"][place] = known
 
-    def _settle(self, batch: _Batch, at: float, key: Key, waiting: Waiting) -> None:
-        if waiting.attempted_both and waiting.second is None:
-            return
-        batch.completed.append(batch.row(at, key & 0xFFFFFFFF, waiting))
-        waiting.settled = True
-        waiting.first = waiting.second = None
+    def _settle(self, found: _Found, events: Places, at: NDArray[np.float64], place: Places) -> None:
+        if events.size:
+            found.completed.append(events)
+            self._store.rows["settled_at"][place] = at
+
+
+def _merged(seen: NDArray[np.generic], told: NDArray[np.generic], is_label: NDArray[np.bool_]) -> NDArray[np.generic]:
+    """One column of both kinds of events, in their common order."""
+    if seen.size == 0 or told.size == 0:
+        return np.ascontiguousarray(told if told.size else seen)
+    out = np.empty(is_label.size, dtype=seen.dtype)
+    out[is_label], out[~is_label] = told, seen
+    return out
+
+
+def _firsts(place: Places) -> NDArray[np.bool_]:
+    """Which events are the first of their place among these."""
+    low = int(place.min())
+    first = np.empty(int(place.max()) - low + 1, dtype=np.int64)
+    back = np.arange(place.size - 1, -1, -1)
+    first[place[::-1] - low] = back  # the last written stands: the first in order
+    return np.asarray(first[place - low] == np.arange(place.size))
