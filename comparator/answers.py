@@ -1,32 +1,86 @@
-"""Which observations count as answers, and which of their latencies."""
+"""Which observations count as answers, and which of their latencies: once for all that look at them."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from comparator.events import NO_EVIDENCE, Outcome
+from comparator.sketch import bins_of
 
 if TYPE_CHECKING:
     from comparator.events import Columns
 
-_SAYS_NOTHING = np.array(sorted(NO_EVIDENCE), dtype=np.uint8)
+_COUNTS = np.ones(256, dtype=bool)
+_COUNTS[[int(outcome) for outcome in NO_EVIDENCE]] = False
+_COPIED = ("at", "rollout_id", "version", "role", "mode", "attempted_both", "shed")
 
 
-def first_rows(columns: Columns) -> Columns:
-    """One row per answer (row 0 of its request), without the outcomes that say nothing about a version."""
-    counted: Columns = columns[(columns["row"] == 0) & ~np.isin(columns["outcome"], _SAYS_NOTHING)]
-    return counted
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """One row per answer (row 0 of its request), without the outcomes that say nothing about a version.
 
-
-def counted_latency(answers: Columns) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """The latencies in seconds, and which of them count.
-
-    Those of answers that came, and of time-outs. A failure that came fast is a failure, not a fast answer; a latency
-    that is NaN, negative or infinite is left out.
+    Columns of shape (n,), in order of arrival, as in OBSERVATION but for these: `told`: the latency counts, being that
+    of an answer that came or of a time-out (a failure that came fast is no fast answer), and finite and not negative;
+    `odd`: it is not, whatever the outcome; `bins`: of a `Sketch`, -1 where the latency does not count.
     """
-    latency = answers["latency"].astype(np.float64)
-    came = (answers["outcome"] == Outcome.OK) | (answers["outcome"] == Outcome.TIMEOUT)
-    return latency, came & np.isfinite(latency) & (latency >= 0)
+
+    at: NDArray[np.float64]
+    rollout_id: NDArray[np.uint64]
+    version: NDArray[np.uint32]
+    role: NDArray[np.uint8]
+    mode: NDArray[np.uint8]
+    attempted_both: NDArray[np.bool_]
+    shed: NDArray[np.bool_]
+    failed: NDArray[np.bool_]
+    broken: NDArray[np.bool_]  # failed, and not by what the client sent
+    timed_out: NDArray[np.bool_]
+    latency: NDArray[np.float64]  # seconds
+    told: NDArray[np.bool_]
+    odd: NDArray[np.bool_]
+    bins: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, columns: Columns) -> Answers:
+        """The answers among these observations, dtype OBSERVATION."""
+        counted = (columns["row"] == 0) & _COUNTS[columns["outcome"]]
+        index = None if counted.all() else np.flatnonzero(counted)
+        outcome, latency, *copied = (
+            np.ascontiguousarray(columns[name]) if index is None else columns[name][index]
+            for name in ("outcome", "latency", *_COPIED)
+        )
+        latency = latency.astype(np.float64)
+        odd = ~((latency >= 0) & (latency < np.inf))
+        timed_out = outcome == Outcome.TIMEOUT
+        told = (timed_out | (outcome == Outcome.OK)) & ~odd
+        bins = np.where(told, bins_of(np.where(told, latency, 1.0)), -1)
+        return cls(
+            *copied,
+            failed=outcome != Outcome.OK,
+            broken=(outcome != Outcome.OK) & (outcome != Outcome.CLIENT_ERROR),
+            timed_out=timed_out,
+            latency=latency,
+            told=told,
+            odd=odd,
+            bins=bins,
+        )
+
+    @property
+    def asked(self) -> NDArray[np.float64]:
+        """When each request came, seconds since the epoch; where the latency is odd, when its outcome was known."""
+        return self.at - np.where(self.odd, 0.0, self.latency)
+
+    @property
+    def size(self) -> int:
+        """How many."""
+        return self.at.size
+
+    def where(self, mask: NDArray[np.bool_]) -> Answers:
+        """Those of them."""
+        if mask.all():
+            return self
+        index = np.flatnonzero(mask)
+        return Answers(*(getattr(self, each.name)[index] for each in fields(self)))

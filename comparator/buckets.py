@@ -11,12 +11,12 @@ import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from comparator.answers import counted_latency
-from comparator.events import Columns, Outcome
+from comparator.answers import Answers
 from comparator.policy import Guardrail, Policy
 from comparator.sketch import Sketch
 
@@ -52,38 +52,46 @@ class Bucket:
 class PastQuantile:
     """The values of a past span: of `window` seconds, leaving out the last `lag` seconds.
 
-    Past data only, so that a threshold taken from it is predictable.
+    Past data only, so that a threshold taken from it is predictable. Spans move on by whole slices.
     """
 
     def __init__(self, window: float, lag: float) -> None:
         self._slice = window / SLICES
         self._window = window
         self._lag = lag
-        self._past: deque[tuple[int, Sketch]] = deque()
+        self._late: deque[tuple[int, Sketch]] = deque()  # slices that no span has reached yet
+        self._within: deque[tuple[int, Sketch]] = deque()  # those of the span as it stands
+        self._span = Sketch()
+        self._quantiles: dict[float, float] = {}  # of the span as it stands
 
-    def add(self, at: NDArray[np.float64], values: NDArray[np.float64]) -> None:
-        """Take values with their times, ascending."""
+    def add(self, at: NDArray[np.float64], bins: NDArray[np.int64]) -> None:
+        """Take values, by their bins of a sketch, with their times, ascending."""
         index = np.floor(at / self._slice).astype(np.int64)
-        for number in np.unique(index).tolist():
-            if not self._past or self._past[-1][0] < number:
-                self._past.append((number, Sketch()))
-            self._past[-1][1].add(values[index == number])
-            self._forget(number * self._slice)  # here too: a bucket may stay open for days, and asks for no span
-
-    def _forget(self, at: float) -> None:
-        """Forget what no span from `at` on reaches."""
-        while self._past and (self._past[0][0] + 0.5) * self._slice < at - self._lag - self._window:
-            self._past.popleft()
+        edges = [0, *(np.flatnonzero(np.diff(index)) + 1).tolist(), index.size]
+        for low, high in pairwise(edges):
+            if high > low:
+                number = int(index[low])
+                if not self._late or self._late[-1][0] < number:
+                    self._late.append((number, Sketch()))
+                self._late[-1][1].add_bins(bins[low:high])
 
     def before(self, at: float) -> Sketch:
         """The span as it stands at `at`; forgets what no later span reaches."""
-        self._forget(at)
         until = at - self._lag
-        span = Sketch()
-        for number, sketch in self._past:
-            if (number + 1) * self._slice <= until:
-                span.merge(sketch)
-        return span
+        while self._late and (self._late[0][0] + 1) * self._slice <= until:
+            self._within.append(self._late.popleft())
+            self._span.merge(self._within[-1][1])
+            self._quantiles.clear()
+        while self._within and (self._within[0][0] + 0.5) * self._slice < until - self._window:
+            self._span.remove(self._within.popleft()[1])
+            self._quantiles.clear()
+        return self._span
+
+    def quantile(self, q: float) -> float:
+        """The q-quantile of the span as it stands."""
+        if q not in self._quantiles:
+            self._quantiles[q] = self._span.quantile(q)
+        return self._quantiles[q]
 
 
 class Buckets:
@@ -106,27 +114,31 @@ class Buckets:
         """Leave out the bucket that has not closed: traffic is shared in another way from here on."""
         self._open = None
 
-    def add(self, answers: Columns, trial: NDArray[np.bool_]) -> list[Bucket]:
+    def add(self, answers: Answers, trial: NDArray[np.bool_]) -> list[Bucket]:
         """Take answers in order of arrival; `trial` tells whose they are. Returns the buckets that closed."""
         n = answers.size
         if n == 0:
             return []
-        at = np.maximum.accumulate(np.maximum(answers["at"], self._clock))
+        at = np.maximum.accumulate(np.maximum(answers.at, self._clock))
         self._clock = float(at[-1])
-        totals = [np.concatenate([[0], np.cumsum(~trial)]), np.concatenate([[0], np.cumsum(trial)])]
+        batch = _Batch(answers, trial)
+        past = answers.told & ~trial
+        self._past.add(at[past], answers.bins[past])  # a span ends before the bucket that asks for it begins
         closed: list[Bucket] = []
         start = 0
         while start < n:
             bucket = self._open or self._begin(float(at[start]))
             stop = max(start, int(np.searchsorted(at, bucket.began + self._seconds)))
             for side in (REFERENCE, TRIAL):  # the first place before which both have enough
-                needed = self._minimum - bucket.count[side] + totals[side][start]
-                stop = max(stop, int(np.searchsorted(totals[side], needed)))
-            self._fill(bucket, answers[start:stop], at[start:stop], trial[start:stop])
+                needed = self._minimum - bucket.count[side] + batch.count[side][start]
+                stop = max(stop, int(np.searchsorted(batch.count[side], needed)))
+            stop = min(stop, n)
+            self._fill(bucket, batch, start, stop)
             if stop < n:
                 closed.append(bucket)
                 self._open = None
             start = stop
+        self._past.before(self._clock)  # a bucket may stay open for days, and asks for no span
         return closed
 
     def _begin(self, at: float) -> Bucket:
@@ -134,26 +146,41 @@ class Buckets:
         bucket = Bucket(math.floor(at / self._seconds) * self._seconds)
         for quantile, _ in self._rails:
             enough = past.count >= 2 / (1 - quantile)
-            bucket.slow.append(Slow(past.quantile(quantile)) if enough else None)
+            bucket.slow.append(Slow(self._past.quantile(quantile)) if enough else None)
         self._open = bucket
         return bucket
 
-    def _fill(self, bucket: Bucket, answers: Columns, at: NDArray[np.float64], trial: NDArray[np.bool_]) -> None:
-        if answers.size == 0:
-            return
-        failed = answers["outcome"] != Outcome.OK
-        latency, told = counted_latency(answers)
-        for side, mine in ((REFERENCE, ~trial), (TRIAL, trial)):
-            bucket.count[side] += int(np.count_nonzero(mine))
-            bucket.failed[side] += int(np.count_nonzero(mine & failed))
-        self._past.add(at[told & ~trial], latency[told & ~trial])
-        seconds = np.where(answers["outcome"] == Outcome.TIMEOUT, np.inf, latency)  # a time-out is slower than any tau
-        theirs, ours = seconds[told & ~trial], seconds[told & trial]
+    def _fill(self, bucket: Bucket, batch: _Batch, start: int, stop: int) -> None:
+        for side in (REFERENCE, TRIAL):
+            bucket.count[side] += int(batch.count[side][stop] - batch.count[side][start])
+            bucket.failed[side] += int(batch.failed[side][stop] - batch.failed[side][start])
+        seconds, trial = batch.seconds[start:stop], batch.trial[start:stop]
         for slow, (_, margin) in zip(bucket.slow, self._rails, strict=True):
             if slow is not None:
-                slow.count[REFERENCE] += int(theirs.size)
-                slow.count[TRIAL] += int(ours.size)
-                slow.slow[REFERENCE] += int(np.count_nonzero(theirs > slow.tau))
-                slow.slow[TRIAL] += int(np.count_nonzero(ours > slow.tau))
+                for side in (REFERENCE, TRIAL):
+                    slow.count[side] += int(batch.told[side][stop] - batch.told[side][start])
+                is_slow = seconds > slow.tau
+                ours = seconds[is_slow & trial]
+                slow.slow[REFERENCE] += int(np.count_nonzero(is_slow)) - int(ours.size)
+                slow.slow[TRIAL] += int(ours.size)
                 slow.trial_half += int(np.count_nonzero(ours > slow.tau * (1 + margin / 2)))
                 slow.trial_margin += int(np.count_nonzero(ours > slow.tau * (1 + margin)))
+
+
+class _Batch:
+    """Running counts of one batch, for (reference, trial): entry k is of the first k answers."""
+
+    def __init__(self, answers: Answers, trial: NDArray[np.bool_]) -> None:
+        self.trial = trial
+        sides = (~trial, trial)
+        self.count = [_running(side) for side in sides]
+        self.failed = [_running(side & answers.failed) for side in sides]
+        self.told = [_running(side & answers.told) for side in sides]
+        self.seconds = np.where(answers.told, answers.latency, np.nan)  # a latency that does not count is never slow
+        self.seconds[answers.told & answers.timed_out] = np.inf  # a time-out is slower than any tau
+
+
+def _running(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
+    counts = np.zeros(mask.size + 1, dtype=np.int64)
+    np.cumsum(mask, out=counts[1:])
+    return counts

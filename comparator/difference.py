@@ -52,7 +52,7 @@ class BurstDiscount:
     def __init__(self) -> None:
         self._n = 0
         self._sum = self._squares = 0.0
-        self._products = np.zeros(MAX_LAG)
+        self._products = [0.0] * MAX_LAG
         self._first: list[float] = []
         self._last: deque[float] = deque(maxlen=MAX_LAG)
 
@@ -151,7 +151,10 @@ class DifferenceTest:
 
     def _log_factors(self, bad: tuple[int, int], count: tuple[int, int], scale: float) -> Floats:
         drawn = min(count)
-        if count[1] >= count[0]:
+        if count[1] == count[0]:
+            k, logs = np.array([bad[1]]), np.zeros(1)
+            x = (k - bad[0]) / scale
+        elif count[1] > count[0]:
             k, logs = log_hypergeometric(bad[1], count[1], drawn)
             x = (k - bad[0]) / scale
         else:
@@ -163,6 +166,15 @@ class DifferenceTest:
         weighed = gains + logs[None, :]
         top = weighed.max(axis=1)
         return np.asarray(top + np.log(np.sum(np.exp(weighed - top[:, None]), axis=1)))
+
+    def look(self) -> None:
+        """The evidence of harm is looked at now."""
+        self._harm.look()
+
+    @property
+    def peak(self) -> float:
+        """The largest logarithm of the e-value against "no worse" since the last look."""
+        return self._harm.peak
 
     @property
     def log_e(self) -> float:

@@ -9,8 +9,7 @@ counts only while the harm estimated since its leading restart is at least half 
 never rolls back merely because traffic is large; leaving some out makes the mean smaller, never larger.
 
 Copies are not shed at random (slow shadows are the first to go), so beyond a share of shed ones nothing passes.
-
-Not here yet: a sample-ratio test of the canary's split.
+A canary whose split is not as asked cannot pass either.
 """
 
 from __future__ import annotations
@@ -23,8 +22,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from comparator import assess
-from comparator.answers import counted_latency, first_rows
+from comparator.answers import Answers
 from comparator.assess import Counts, Finding, Moment
+from comparator.breaker import Breaker
 from comparator.buckets import Bucket, Buckets
 from comparator.difference import DifferenceTest
 from comparator.events import Mode, Role
@@ -32,7 +32,8 @@ from comparator.gate import offline_precision
 from comparator.guardrail import GuardrailReport, Verdict, overall
 from comparator.policy import Metric, Policy
 from comparator.precision import PAIR_MODES, PrecisionTest
-from comparator.sequence import as_e
+from comparator.sequence import as_e, log_e_below
+from comparator.split import Split
 
 if TYPE_CHECKING:
     from comparator.events import Columns
@@ -106,9 +107,18 @@ class Evidence:
         reference: the version it is compared with. Sides are told by version, not by role: in a watch the trial
             version is the champion.
         offline: the trial version's offline metrics.
+        sticky: clients stick to a side, so that the split of requests says nothing.
     """
 
-    def __init__(self, policy: Policy, *, trial: int, reference: int, offline: Mapping[str, float]) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        *,
+        trial: int,
+        reference: int,
+        offline: Mapping[str, float],
+        sticky: bool = False,
+    ) -> None:
         self._policy = policy
         self._trial = trial
         self._reference = reference
@@ -120,17 +130,21 @@ class Evidence:
         self._copies = [0, 0]  # sent, shed
         self._left_out = dict.fromkeys(("other_version", "other_mode", "unpaired", "bad_latency"), 0)
         rails = policy.guardrails
+        self._sticky = sticky
+        self._breaker = Breaker()
+        self._split = Split()
         self._latency = [rail for rail in rails if rail.metric is Metric.LATENCY]
         self._buckets = Buckets(policy, self._latency)
         self._errors = DifferenceTest(policy.restart_seconds)
         self._slow = [DifferenceTest(policy.restart_seconds) for _ in self._latency]
         rail = policy.guardrail(Metric.PRECISION)
         self._precision = PrecisionTest(policy, rail, (trial, reference), self._offline) if rail is not None else None
+        self.look()
 
     # ---- facts
 
-    def enter(self, mode: Mode, at: float) -> None:
-        """A step begins."""
+    def enter(self, mode: Mode, at: float, percent: int | None = None) -> None:
+        """A step begins: how traffic is shared from here on, and the share in integer percent (None: any)."""
         if self._mode is Mode.NONE:
             self._began_at = at
             for test in (self._errors, *self._slow):
@@ -145,30 +159,40 @@ class Evidence:
                 test.enter()
         self._entered_at = at
         self._answers = 0
+        self.look()
         self._buckets.drop_open()
+        self._breaker.enter()
+        self.ask(percent)
+
+    def ask(self, percent: int | None) -> None:
+        """The share in integer percent is another from here on, within the same step."""
+        judged = self._mode is Mode.CANARY and not self._sticky
+        self._split.ask(percent / 100 if judged and percent is not None else None)
 
     def observe(self, columns: Columns) -> None:
         """Take this rollout's observations, dtype OBSERVATION, in order of arrival."""
-        answers = first_rows(columns)
-        ours, theirs = answers["version"] == self._trial, answers["version"] == self._reference
-        known = (ours | theirs) & np.isfinite(answers["at"])
-        now = known & (answers["mode"] == self._mode)
-        counted = now & answers["attempted_both"] if self._mode in PAIR_MODES else now
+        answers = Answers.of(columns)
+        ours, theirs = answers.version == self._trial, answers.version == self._reference
+        known = (ours | theirs) & np.isfinite(answers.at)
+        now = known & (answers.mode == self._mode)
+        counted = now & answers.attempted_both if self._mode in PAIR_MODES else now
         self._left_out["other_version"] += int(np.count_nonzero(~known))
         self._left_out["other_mode"] += int(np.count_nonzero(known & ~now))
         self._left_out["unpaired"] += int(np.count_nonzero(now & ~counted))
         if self._mode in PAIR_MODES:  # who answers the client tells of both: in a watch that is the trial version
-            told_by_client = now & (answers["role"] == Role.CHAMPION)
-            self._copies[0] += int(np.count_nonzero(told_by_client & answers["attempted_both"]))
-            self._copies[1] += int(np.count_nonzero(told_by_client & answers["shed"]))
-        answers, ours = answers[counted], ours[counted]
-        latency, told = counted_latency(answers)
-        self._left_out["bad_latency"] += int(np.count_nonzero(~(np.isfinite(latency) & (latency >= 0))))
+            told_by_client = now & (answers.role == Role.CHAMPION)
+            self._copies[0] += int(np.count_nonzero(told_by_client & answers.attempted_both))
+            self._copies[1] += int(np.count_nonzero(told_by_client & answers.shed))
+        answers, ours = answers.where(counted), ours[counted]
+        self._left_out["bad_latency"] += int(np.count_nonzero(answers.odd))
         for counts, mine in zip(self._counts, (~ours, ours), strict=True):
             counts.answers += int(np.count_nonzero(mine))
-            counts.failed += int(np.count_nonzero(answers["outcome"][mine]))
-            counts.latency.add(latency[mine & told])
+            counts.failed += int(np.count_nonzero(mine & answers.failed))
+            counts.latency.add_bins(answers.bins[mine & answers.told])
         self._answers += int(np.count_nonzero(ours))
+        asked = answers.asked
+        self._breaker.take(answers.at, asked, ours, answers.broken)
+        self._split.take(asked, ours)
         for bucket in self._buckets.add(answers, ours):
             self._take(bucket)
 
@@ -181,7 +205,10 @@ class Evidence:
         failed = (bucket.failed[0], bucket.failed[1])
         count = (bucket.count[0], bucket.count[1])
         self._errors.take(bucket.began, bad=failed, count=count, excess_bad=failed[1], margin_bad=failed[1])
-        for test, slow in zip(self._slow, bucket.slow, strict=True):
+        rail = self._policy.guardrail(Metric.ERROR_RATE)
+        if rail is not None:
+            self._least_slack[0] = min(self._least_slack[0], self._errors.slack(rail.margin, self._policy.alpha / 2))
+        for index, (test, slow) in enumerate(zip(self._slow, bucket.slow, strict=True), start=1):
             if slow is not None:
                 test.take(
                     bucket.began,
@@ -190,6 +217,66 @@ class Evidence:
                     excess_bad=slow.trial_half,
                     margin_bad=slow.trial_margin,
                 )
+                self._least_slack[index] = min(self._least_slack[index], test.slack(0.0, self._policy.alpha))
+
+    # ---- whether to look at all
+
+    @property
+    def tripped(self) -> str | None:
+        """Why the circuit breaker rolls back; None: it does not."""
+        return self._breaker.tripped
+
+    def look(self) -> None:
+        """The evidence is looked at now: what `harm_possible` and `pass_possible` say is of what comes after."""
+        for test in self._tests:
+            test.look()
+        self._least_slack = [math.inf] * (1 + len(self._slow))
+        self._failed_at_look = self._counts[1].failed
+
+    @property
+    def harm_possible(self) -> bool:
+        """Whether a report can have been FAIL at any moment since the last look. May be true although none was."""
+        peaks = [test.peak for test in self._tests]
+        return _log_mean(peaks, len(peaks)) >= -math.log(self._policy.alpha) or self._breaker.tripped is not None
+
+    @property
+    def pass_possible(self) -> bool:
+        """Whether a report can have been PASS at any moment since the last look. May be true although none was."""
+        policy = self._policy
+        if self._answers < policy.min_answers:
+            return False
+        if self._mode is Mode.WATCH:
+            return True
+        for rail, test, least in zip(
+            [None, *self._latency], [self._errors, *self._slow], self._least_slack, strict=True
+        ):
+            if rail is None and policy.guardrail(Metric.ERROR_RATE) is None:
+                continue
+            if test.buckets < policy.min_buckets:
+                return False
+            if least >= 0 and (rail is not None or not self._few_failures):
+                return False
+        return self._precision is None or self._precision.may_pass
+
+    @property
+    def _few_failures(self) -> bool:
+        """Whether the trial version's own error rate can have been shown to be below the margin since the last look."""
+        rail = self._policy.guardrail(Metric.ERROR_RATE)
+        if rail is None:
+            return True
+        answers = self._counts[1].answers
+        failed = min(self._failed_at_look, answers)
+        return log_e_below(failed, answers, rail.margin) >= math.log(2 / self._policy.alpha)
+
+    @property
+    def _tests(self) -> list[DifferenceTest | PrecisionTest]:
+        """One for each guardrail."""
+        tests: list[DifferenceTest | PrecisionTest] = [*self._slow]
+        if self._policy.guardrail(Metric.ERROR_RATE) is not None:
+            tests.append(self._errors)
+        if self._precision is not None:
+            tests.append(self._precision)
+        return tests
 
     # ---- the report
 
@@ -266,6 +353,10 @@ class Evidence:
                 f"copies: {shed:.0%} of them were shed, at most {self._policy.most_shed_ratio:.0%} may be, since the "
                 "slowest are the first to go (see limits.mirror_slots and mirror_bytes, or mirror less)"
             )
+            waits.append(None)
+        mismatch = self._split.mismatch(self._policy.split_alpha)
+        if mismatch is not None:
+            missing.append(mismatch)
             waits.append(None)
         return tuple(missing), waits
 

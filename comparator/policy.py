@@ -144,6 +144,7 @@ class Policy:
         tau_lag_seconds: the most recent span left out of it.
         coverage_ratio: labels must reach the challenger-only positives at least so often, relative to the champion's.
         most_shed_ratio: of the copies that were to be sent, so many may be shed: what is shed is not chosen at random.
+        split_alpha: the probability of holding a canary whose split is as asked, as one whose split is not.
         label_retention_seconds: how long predictions and labels wait for one another.
     """
 
@@ -162,6 +163,7 @@ class Policy:
     tau_lag_seconds: float = 60.0
     coverage_ratio: float = 0.5
     most_shed_ratio: float = 0.1
+    split_alpha: float = 0.001
     label_retention_seconds: float = field(default=7 * 24 * HOUR)
 
     def __post_init__(self) -> None:
@@ -171,8 +173,9 @@ class Policy:
         names = [guardrail.name for guardrail in self.guardrails]
         if len(set(names)) != len(names):
             raise PolicyError("guardrails", "expected each guardrail once")
-        if not 0 < self.alpha <= 0.5:
-            raise PolicyError("alpha", f"expected more than 0 and at most 0.5, not {self.alpha}")
+        for name in ("alpha", "split_alpha"):
+            if not 0 < getattr(self, name) <= 0.5:
+                raise PolicyError(name, f"expected more than 0 and at most 0.5, not {getattr(self, name)}")
         for name in ("bucket_seconds", "restart_seconds", "tau_window_seconds", "label_retention_seconds"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise PolicyError(name, "expected a duration of more than 0")

@@ -106,6 +106,8 @@ class PrecisionTest:
     """
 
     def __init__(self, policy: Policy, rail: Guardrail, versions: tuple[int, int], offline: float | None) -> None:
+        self._rail = rail
+        self._least = policy.min_labelled_positives
         self._versions = versions
         self._margin = rail.margin
         self._square = float(policy.block_requests**2)
@@ -158,6 +160,24 @@ class PrecisionTest:
             mine = due == number
             self._harm.multiply(harm[mine])
             self._sums = self._sums + sums[mine][:, :4].sum(axis=0)
+
+    def look(self) -> None:
+        """The evidence of harm is looked at now."""
+        self._harm.look()
+
+    @property
+    def peak(self) -> float:
+        """The largest logarithm of the e-value against "no worse" since the last look."""
+        return self._harm.peak
+
+    @property
+    def may_pass(self) -> bool:
+        """Whether all is there that, once there, stays: enough labels, and the proofs."""
+        if self._rail.offline_tolerance is not None and (
+            self.promise is None or (self.promise > 0 and not self.kept.reached)
+        ):
+            return False
+        return self.positives[1] >= self._least and self.no_harm.reached
 
     @property
     def log_e(self) -> float:

@@ -6,6 +6,7 @@ drives the machine has recorded it. A restart applies the recorded facts in thei
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -104,9 +105,12 @@ class Rollout:
         policy: pinned for the whole rollout.
         challenger: the version on trial, with its offline metrics.
         reference: the version it is compared with (the champion when the rollout began).
+        sticky: clients stick to a side of the canary.
     """
 
-    def __init__(self, rollout_id: int, policy: Policy, challenger: VersionFacts, reference: int) -> None:
+    def __init__(
+        self, rollout_id: int, policy: Policy, challenger: VersionFacts, reference: int, *, sticky: bool = False
+    ) -> None:
         self.rollout_id = rollout_id
         self.policy = policy
         self.version = challenger.version
@@ -120,7 +124,10 @@ class Rollout:
         self.cap = 100  # a share lowered by hand while the rollout runs
         self.move: AliasMove | None = None
         self.subject = Subject(reference, challenger.offline)
-        self.evidence = Evidence(policy, trial=self.version, reference=reference, offline=challenger.offline)
+        self.evidence = Evidence(
+            policy, trial=self.version, reference=reference, offline=challenger.offline, sticky=sticky
+        )
+        self._looked = -1  # the last forward look of this step, counted from its beginning
         self._report: Report | None = None
 
     # ---- what the world needs to know
@@ -170,17 +177,32 @@ class Rollout:
             self._report = None
             self.evidence.label(joined.of_rollout(self.rollout_id))
 
+    def lower(self, cap: int) -> None:
+        """The share is capped by hand, in integer percent; 100: no longer."""
+        if cap != self.cap:
+            self.cap = cap
+            self.evidence.ask(self.percent)
+
     # ---- proposals
 
     def propose(self, at: float) -> Decision | None:
-        """What the evidence calls for at `at`, or None. Precedence: harm, then time, then proof."""
+        """What the evidence calls for at `at`, or None. Precedence: harm, then time, then proof.
+
+        Harm is looked for at every call, proof once in the length of a time bucket: it changes no faster.
+        """
         if self.phase not in COMPARED:
             return None
+        harm, forward = self.evidence.harm_possible, self._forward_due(at)
+        if not harm and not forward:
+            return None
+        if (tripped := self.evidence.tripped) is not None:
+            return self.roll_back(at, tripped, trigger="breaker")
         report = self.report(at)
         if report.verdict is Verdict.FAIL:
             return self.roll_back(at, report.reason, trigger=report.blame)
+        self._look(at)
         step = self.current_step
-        if step is None or self.paused or report.verdict is not Verdict.PASS:
+        if not forward or step is None or self.paused or report.verdict is not Verdict.PASS:
             return None
         if at - self.step_began_at < step.min_seconds:
             return None
@@ -189,6 +211,31 @@ class Rollout:
         if self.phase in (Phase.SHADOW, Phase.CANARY):
             return self._forward(at, report.reason)
         return None
+
+    def pass_over(self, at: float) -> bool:
+        """Leave out the looks since the last one, up to `at`, if none of them can have found anything to decide.
+
+        For a record that is judged faster than it was made. False: one of them might have; nothing was left out.
+        """
+        if self.phase in COMPARED:
+            step = self.current_step
+            late = step is not None and at - self.step_began_at >= step.min_seconds
+            if self.evidence.harm_possible or (
+                late and self._forward_due(at) and not self.paused and self.evidence.pass_possible
+            ):
+                return False
+            self._look(at)
+        return True
+
+    def _look(self, at: float) -> None:
+        self.evidence.look()
+        self._looked = self._look_number(at)
+
+    def _look_number(self, at: float) -> int:
+        return math.floor((at - self.step_began_at) / self.policy.bucket_seconds)
+
+    def _forward_due(self, at: float) -> bool:
+        return self._look_number(at) > self._looked
 
     def on_breaker(self, fact: BreakerTripped) -> Decision | None:
         """The data plane cut the challenger off and a probe found it still failing."""
@@ -260,7 +307,9 @@ class Rollout:
             self.step = decision.step
             self.step_began_at = decision.at
             self.cap = 100
-            self.evidence.enter(_STEP_MODE[self.policy.steps[self.step].kind], decision.at)
+            self._looked = -1
+            step = self.policy.steps[self.step]
+            self.evidence.enter(_STEP_MODE[step.kind], decision.at, step.percent)
 
     # ---- inside
 

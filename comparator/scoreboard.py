@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from comparator.answers import counted_latency, first_rows
+from comparator.answers import Answers
 from comparator.guardrail import Estimate
 from comparator.sequence import ratio_bounds
 from comparator.sketch import Sketch
@@ -71,18 +71,17 @@ class Scoreboard:
 
     def observe(self, columns: Columns, joined: Joined) -> None:
         """Take observations (dtype OBSERVATION) and what they completed."""
-        first = first_rows(columns)
-        for version in np.unique(first["version"]).tolist():
-            mine = first[first["version"] == version]
+        answers = Answers.of(columns)
+        for version in np.unique(answers.version).tolist():
+            mine = answers.where(answers.version == version)
             seen = self._of(version)
             seen.answers += mine.size
-            seen.failed += int(np.count_nonzero(mine["outcome"]))
-            latency, told = counted_latency(mine)
-            mine, latency = mine[told], latency[told]
-            spans = np.floor(mine["at"] / SPAN_SECONDS).astype(np.int64)
+            seen.failed += int(np.count_nonzero(mine.failed))
+            mine = mine.where(mine.told)
+            spans = np.floor(mine.at / SPAN_SECONDS).astype(np.int64)
             for span in np.unique(spans).tolist():
                 seen.turn(span)
-                seen.now.add(latency[spans == span])
+                seen.now.add_bins(mine.bins[spans == span])
         self.label(joined)
 
     def label(self, joined: Joined) -> None:

@@ -86,6 +86,8 @@ class RestartingMixture:
         self._whole: Floats = np.zeros(bets)  # of the product since the start
         self._lead: Floats = np.zeros(bets)  # max over j of -(whole at j): which restart's product is the largest now
         self._lead_sums: Floats = np.zeros((bets, sums))  # the sums at that restart
+        self.peak = 0.0
+        """The largest `log_e` since `look`."""
 
     def begin(self, at: float) -> None:
         """Data time starts here, unless it has started."""
@@ -114,14 +116,24 @@ class RestartingMixture:
         """Take the next factors in order, shape (n, bets), as logarithms; no restart falls due among them."""
         if log_factors.shape[0] == 0:
             return
-        self._logs = np.cumsum(np.vstack([self._logs[None, :], log_factors]), axis=0)[-1]
+        path = np.cumsum(np.vstack([self._logs[None, :], log_factors]), axis=0)
+        self._logs = path[-1]
         self._whole = np.cumsum(np.vstack([self._whole[None, :], log_factors]), axis=0)[-1]
+        self.peak = max(self.peak, float(np.logaddexp(np.max(log_mean_exp(path[1:].T)), self._to_come)))
+
+    def look(self) -> None:
+        """What comes from here on makes the next `peak`."""
+        self.peak = self.log_e
+
+    @property
+    def _to_come(self) -> float:
+        """The logarithm of the weight of the restarts to come."""
+        return math.log(0.5 / (self._restarts + 1))
 
     @property
     def log_e(self) -> float:
         """The logarithm of the e-process now."""
-        to_come = math.log(0.5 / (self._restarts + 1))
-        return float(np.logaddexp(log_mean_exp(self._logs), to_come))
+        return float(np.logaddexp(log_mean_exp(self._logs), self._to_come))
 
     @property
     def since_leader(self) -> Floats:

@@ -20,6 +20,12 @@ _OFFSET = math.floor(math.log(SMALLEST) / _LOG_GAMMA)
 BINS = math.ceil(math.log(LARGEST) / _LOG_GAMMA) - _OFFSET + 1
 
 
+def bins_of(values: NDArray[np.float64]) -> NDArray[np.int64]:
+    """The bin of each value, shape (n,), in seconds; those out of the span count at its ends."""
+    keys = np.ceil(np.log(np.clip(values, SMALLEST, LARGEST)) / _LOG_GAMMA).astype(np.int64) - _OFFSET
+    return np.clip(keys, 0, BINS - 1)
+
+
 class Sketch:
     """Counts of positive values in bins whose bounds grow by 2 %; about 9 KB."""
 
@@ -31,15 +37,23 @@ class Sketch:
 
     def add(self, values: NDArray[np.floating]) -> None:
         """Count finite values, shape (n,), in seconds; negative ones count as the smallest."""
-        if values.size:
-            keys = np.ceil(np.log(np.clip(values, SMALLEST, LARGEST)) / _LOG_GAMMA).astype(np.int64) - _OFFSET
-            self.counts += np.bincount(np.clip(keys, 0, BINS - 1), minlength=BINS)
-            self.count += int(values.size)
+        self.add_bins(bins_of(np.asarray(values, dtype=np.float64)))
+
+    def add_bins(self, bins: NDArray[np.int64]) -> None:
+        """Count values by their bins, shape (n,)."""
+        if bins.size:
+            self.counts += np.bincount(bins, minlength=BINS)
+            self.count += int(bins.size)
 
     def merge(self, other: Sketch) -> None:
         """Add another sketch's counts."""
         self.counts += other.counts
         self.count += other.count
+
+    def remove(self, other: Sketch) -> None:
+        """Take away counts that were merged before."""
+        self.counts -= other.counts
+        self.count -= other.count
 
     def at_rank(self, rank: int) -> float:
         """The value with this rank (1: the smallest), within 1 %; NaN when empty."""

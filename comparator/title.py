@@ -273,7 +273,7 @@ class Title:
         rollout = self.rollout
         if rollout is not None and rollout.active and (step := rollout.current_step) is not None:
             same = self.policy.steps[rollout.step] if rollout.step < len(self.policy.steps) else None
-            rollout.cap = same.percent if same is not None and same.kind is step.kind else 100
+            rollout.lower(same.percent if same is not None and same.kind is step.kind else 100)
 
     def _ended_as(self, version: int) -> str | None:
         """How this version's shot under the present policy, or the one just over, ended; None: it had none."""

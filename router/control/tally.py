@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from comparator.answers import counted_latency, first_rows
+from comparator.answers import Answers
 from comparator.events import Columns, Mode, Outcome, Role
 from router.control.metric_table import BOUNDS, JOINS, POSSIBLE
 
@@ -41,9 +41,8 @@ class Tally:
         role, mode, outcome = (first[name].astype(np.intp) for name in ("role", "mode", "outcome"))
         cell = (role * _MODES + mode) * _OUTCOMES + outcome
         self.requests += np.bincount(cell, minlength=self.requests.size).reshape(self.requests.shape)
-        answers = first_rows(first)
-        latency, told = counted_latency(answers)
-        role, latency = answers["role"][told].astype(np.intp), latency[told]
+        answers = Answers.of(first)
+        role, latency = answers.role[answers.told].astype(np.intp), answers.latency[answers.told]
         bucket = role * _BUCKETS + np.searchsorted(_BOUNDS, latency, side="left")
         self.durations += np.bincount(bucket, minlength=self.durations.size).reshape(self.durations.shape)
         self.duration_seconds += np.bincount(role, weights=latency, minlength=_ROLES)

@@ -1,7 +1,7 @@
-"""Takes a failing challenger out within seconds; a pure state machine (shared procedure: ten of the last twenty).
+"""Takes a failing challenger out within seconds; a pure state machine. The rule's numbers are those of the judge's part.
 
 Open when at least TRIP_FAILED of the challenger's last SPAN answers failed while the champion failed at most
-CHAMPION_RATIO of its own over the same span. After a wait one request probes (half-open): still failing, the
+REFERENCE_RATIO of its own over the same span. After a wait one request probes (half-open): still failing, the
 breaker stays open and is tripped, which the judge takes as a reason to roll back; else it closes.
 """
 
@@ -11,9 +11,7 @@ from collections import deque
 from dataclasses import dataclass
 from enum import Enum
 
-SPAN = 20
-TRIP_FAILED = 10
-CHAMPION_RATIO = 0.1
+from comparator.breaker import REFERENCE_RATIO, SPAN, TRIP_FAILED
 
 
 class State(str, Enum):
@@ -85,7 +83,7 @@ class Breaker:
         if failures < TRIP_FAILED:
             return None
         _, seen_before, failed_before = self._last[0]
-        if self._champion_failed - failed_before > CHAMPION_RATIO * (self._champion_seen - seen_before):
+        if self._champion_failed - failed_before > REFERENCE_RATIO * (self._champion_seen - seen_before):
             return None
         self._opened_at = now
         self._failed, self._seen = failures, len(self._last)

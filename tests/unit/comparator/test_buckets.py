@@ -5,9 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from comparator.answers import Answers
 from comparator.buckets import Buckets, PastQuantile
 from comparator.events import OBSERVATION, Outcome
 from comparator.policy import Guardrail, Metric, Policy
+from comparator.sketch import bins_of
 
 RAIL = Guardrail(Metric.LATENCY, margin=0.5, quantile=0.9)
 POLICY = Policy(
@@ -18,7 +20,7 @@ POLICY = Policy(
 def answers(at, trial, latency=0.1, outcome=Outcome.OK):
     rows = np.zeros(len(at), dtype=OBSERVATION)
     rows["at"], rows["version"], rows["latency"], rows["outcome"] = at, np.where(trial, 2, 1), latency, outcome
-    return rows, np.array(trial, dtype=bool)
+    return Answers.of(rows), np.array(trial, dtype=bool)
 
 
 def test_a_bucket_closes_when_its_time_is_over_and_both_have_enough():
@@ -57,8 +59,11 @@ def test_buckets_do_not_depend_on_batches(cuts, seed):
     rows, trial = answers(at, rng.random(60) < 0.4, rng.lognormal(0, 1, 60), rng.choice([0, 2, 3], 60))
     whole = Buckets(POLICY, [RAIL]).add(rows, trial)
     cut_up = Buckets(POLICY, [RAIL])
-    edges = [0, *sorted(cuts), 60]
-    parts = [bucket for low, high in pairwise(edges) for bucket in cut_up.add(rows[low:high], trial[low:high])]
+    place = np.arange(60)
+    parts = []
+    for low, high in pairwise([0, *sorted(cuts), 60]):
+        mine = (place >= low) & (place < high)
+        parts += cut_up.add(rows.where(mine), trial[mine])
     assert repr(whole) == repr(parts)
 
 
@@ -83,7 +88,7 @@ def test_slow_is_slower_than_the_references_past():
 
 def test_the_past_is_past_and_forgotten():
     past = PastQuantile(window=100.0, lag=10.0)
-    past.add(np.array([0.0, 50.0, 95.0]), np.array([1.0, 2.0, 3.0]))
+    past.add(np.array([0.0, 50.0, 95.0]), bins_of(np.array([1.0, 2.0, 3.0])))
     assert past.before(70.0).count == 2
     assert past.before(104.0).count == 2  # the last 10 seconds are left out
     assert past.before(116.0).count == 2  # the first is too old by now

@@ -3,10 +3,11 @@
 import numpy as np
 
 from comparator import assess
+from comparator.answers import Answers
 from comparator.assess import Counts, Moment
-from comparator.buckets import PastQuantile
+from comparator.buckets import Buckets
 from comparator.difference import DifferenceTest
-from comparator.events import Mode
+from comparator.events import OBSERVATION, Mode
 from comparator.pairing import JOINED, SCORED, Joined
 from comparator.policy import Guardrail, Metric, Policy
 from comparator.precision import PrecisionTest
@@ -24,10 +25,14 @@ def begun():
 
 
 def test_the_past_does_not_grow_while_a_bucket_stays_open():
-    past = PastQuantile(window=600.0, lag=60.0)
+    buckets = Buckets(POLICY, [P99])
+    row = np.zeros(1, dtype=OBSERVATION)
+    row["version"], row["latency"] = 1, 0.1
     for day_second in range(0, 86_400, 30):  # nobody asks for a span: the trial version does not answer
-        past.add(np.array([float(day_second)]), np.array([0.1]))
-    assert len(past._past) <= 25
+        row["at"] = day_second
+        assert buckets.add(Answers.of(row), np.array([False])) == []
+    past = buckets._past
+    assert len(past._late) + len(past._within) <= 25
     assert past.before(86_400.0).count == 20  # and what a span needs is there
 
 

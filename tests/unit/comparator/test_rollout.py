@@ -124,7 +124,7 @@ def test_a_policy_without_promote_compares_and_guards_only():
     assert desk.tick() == []
     desk.answers(60, failing=2)
     (decided,) = desk.tick()
-    assert (decided.kind, decided.trigger) == (K.ROLL_BACK, "error_rate")
+    assert (decided.kind, decided.trigger) == (K.ROLL_BACK, "breaker")
 
 
 @pytest.mark.parametrize(

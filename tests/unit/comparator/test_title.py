@@ -81,7 +81,7 @@ def test_harm_before_the_title_takes_the_challenger_out(phase):
     desk = on_trial(policy(SHADOW, CANARY, SIGNED), phase)
     desk.answers(60, failing=2)
     (decided,) = desk.tick()
-    assert (decided.kind, decided.move, decided.trigger) == (K.ROLL_BACK, None, "error_rate")
+    assert (decided.kind, decided.move, decided.trigger) == (K.ROLL_BACK, None, "breaker")
     assert desk.title.serving == Serving(champion=1)  # at once
     effect = desk.title.effect
     assert effect is not None

@@ -1,0 +1,99 @@
+"""The judge's part of the circuit breaker: a challenger that fails most of its answers is not left to the statistics.
+
+The rule is one, for the proxy (`router.proxy.breaker`, which takes the traffic away at once, each worker by what it
+sees) and for the judge (which sees all workers): at least TRIP_FAILED of the trial version's last SPAN answers failed
+while the reference failed at most REFERENCE_RATIO of its own over the same span. WAIT_SECONDS later the next answer is
+the probe: failed, the breaker has tripped, else it closes. (Nygard 2007, "Release It!": closed, open, half-open.)
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+import numpy as np
+from numpy.typing import NDArray
+
+SPAN = 20
+TRIP_FAILED = 10
+REFERENCE_RATIO = 0.1
+WAIT_SECONDS = 15.0
+
+
+class Breaker:
+    """Takes both versions' answers in order of arrival; `tripped` is the rollback's reason, once there is one."""
+
+    def __init__(self) -> None:
+        self._last: deque[tuple[bool, int, int]] = deque(maxlen=SPAN)  # failed; the reference's seen and failed by then
+        self._seen = self._failed = 0  # of the reference
+        self._opened_at: float | None = None
+        self._told = ""
+        self.tripped: str | None = None
+
+    @property
+    def open(self) -> bool:
+        """Whether it waits for its probe."""
+        return self._opened_at is not None
+
+    def enter(self) -> None:
+        """Traffic is shared in another way from here on."""
+        self._last.clear()
+        self._opened_at = None
+
+    def take(
+        self,
+        at: NDArray[np.float64],
+        asked: NDArray[np.float64],
+        trial: NDArray[np.bool_],
+        failed: NDArray[np.bool_],
+    ) -> None:
+        """Take answers: when each came, when it was asked, whose it is, and whether it failed (not by the client).
+
+        While the breaker is closed and no span of the batch has enough failures, it costs one pass of numpy.
+        """
+        seen = self._seen + np.cumsum(~trial)
+        lost = self._failed + np.cumsum(~trial & failed)
+        mine = np.flatnonzero(trial)
+        if self.tripped is None:
+            self._walk(at[mine], asked[mine], failed[mine], seen[mine], lost[mine])
+        if trial.size:
+            self._seen, self._failed = int(seen[-1]), int(lost[-1])
+
+    def _walk(
+        self,
+        at: NDArray[np.float64],
+        asked: NDArray[np.float64],
+        failed: NDArray[np.bool_],
+        seen: NDArray[np.int64],
+        lost: NDArray[np.int64],
+    ) -> None:
+        start = 0
+        if self._opened_at is None:
+            before = np.array([entry[0] for entry in self._last], dtype=np.int64)
+            running = np.cumsum(np.concatenate([np.zeros(SPAN, dtype=np.int64), before, failed]))
+            if np.max(running[SPAN:] - running[:-SPAN], initial=0) < TRIP_FAILED:
+                start = max(failed.size - SPAN, 0)  # nothing can trip: only the last ones are remembered
+        for i in range(start, failed.size):
+            if self._opened_at is not None:
+                if asked[i] < self._opened_at + WAIT_SECONDS:
+                    continue
+                if failed[i]:
+                    self.tripped = self._told
+                    return
+                self.enter()
+                continue
+            self._last.append((bool(failed[i]), int(seen[i]), int(lost[i])))
+            if failed[i] and self._trips():
+                self._opened_at = float(at[i])
+
+    def _trips(self) -> bool:
+        count = sum(entry[0] for entry in self._last)
+        if count < TRIP_FAILED:
+            return False
+        _, seen, lost = self._last[0]
+        if self._last[-1][2] - lost > REFERENCE_RATIO * (self._last[-1][1] - seen):
+            return False
+        self._told = (
+            f"circuit breaker: {count} of its last {len(self._last)} answers failed, "
+            f"and so did the next one {WAIT_SECONDS:g} s later"
+        )
+        return True
