@@ -8,34 +8,51 @@ never recorded waits for evidence, and what the record holds of another mode tha
 
 from __future__ import annotations
 
+import math
+import pickle
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
-from comparator.events import (
-    LABEL,
-    OBSERVATION,
-    AliasesRead,
-    Columns,
-    Decision,
-    Labels,
-    Observations,
-    Role,
-    Tick,
-    VersionFacts,
-)
+from comparator.events import LABEL, OBSERVATION, AliasesRead, Columns, Decision, Role, Tick, VersionFacts
+from comparator.evidence import Report
+from comparator.pairing import NO_LABELS, NO_OBSERVATIONS, Joined
 from comparator.policy import Gate, Policy
 from comparator.title import Title
 
 TICK_SECONDS = 0.5
+MOST_ROWS = 32_768
+"""Rows received at once, unless a single span has more."""
+
+LEAST_STRIDE = 16
+MOST_STRIDE = 1 << 20
+"""Spans received at once, after something was found to look at, and at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """A piece of the record with all that it completed; each part with the span that each of its rows came in."""
+
+    parts: tuple[Columns, ...]  # observations; completed, paired and scored as in `Joined`
+    spans: tuple[NDArray[np.int64], ...]
+
+    def between(self, low: int, high: int) -> tuple[Columns, Joined]:
+        """What came in the spans from `low` to before `high`."""
+        found = []
+        for part, spans in zip(self.parts, self.spans, strict=True):
+            start, stop = np.searchsorted(spans, [low, high])
+            found.append(part[start:stop])
+        return found[0], Joined(*found[1:])
 
 
 class Replay:
     """Takes a record in pieces, in order of time, and keeps the decisions.
 
-    Facts of one tick's span are received together, observations before labels, once a later fact shows that the span is
-    over (or at `finish`).
+    The judge looks at the end of every span of `tick_seconds`. Facts of one span are received together, once a later
+    fact shows that the span is over (or at `finish`). Many spans are received at once where the judge says that none of
+    the looks among them can have found anything (`Rollout.pass_over`); else they are received again, by halves.
 
     Args:
         policy: what to judge by. Its gate is taken as passed: a record says nothing about a registry.
@@ -59,8 +76,10 @@ class Replay:
         self._versions = (champion, challenger)
         self._offline = dict(offline or {})
         self._tick = tick_seconds
-        self._span: int | None = None  # floor(at / tick) of the span that is open
-        self._open: tuple[list[Columns], list[Columns]] = ([], [])
+        self._next: int | None = None  # the first span that has not been received; before it all is over
+        self._latest = 0  # the span of the latest fact
+        self._open: tuple[Columns, Columns] = (NO_OBSERVATIONS, NO_LABELS)  # what came in spans that are not over
+        self._stride = 1  # spans to receive at once; grows while nothing is found
 
     def feed(self, observations: Columns, labels: Columns) -> list[Decision]:
         """Take the next piece: dtypes OBSERVATION and LABEL, each in order of time. Returns what it decided.
@@ -69,35 +88,44 @@ class Replay:
             ValueError: a time is not a number.
         """
         before = len(self.decisions)
-        spans = []
         for columns in (observations, labels):
-            at = columns["at"]
-            if not np.isfinite(at).all():
-                raise ValueError(f"row {int(np.flatnonzero(~np.isfinite(at))[0])}: the time is not a number")
-            floor = (
-                np.floor(at / self._tick) if self._span is None else np.maximum(np.floor(at / self._tick), self._span)
-            )
-            spans.append(np.maximum.accumulate(floor).astype(np.int64) if at.size else floor.astype(np.int64))
-        for span in np.unique(np.concatenate(spans)).tolist():
-            if self._span is None:
-                self._begin(span * self._tick)
-            elif span > self._span:
-                self._close(span)
-            self._span = span
-            for kept, columns, where in zip(self._open, (observations, labels), spans, strict=True):
-                low, high = np.searchsorted(where, [span, span + 1])
-                if high > low:
-                    kept.append(columns[low:high])
+            bad = np.flatnonzero(~np.isfinite(columns["at"]))
+            if bad.size:
+                raise ValueError(f"row {int(bad[0])}: the time is not a number")
+        new = [columns for columns in (observations, labels) if columns.size]
+        if not new:
+            return []
+        if self._next is None:
+            self._next = self._latest = min(self._span(columns["at"][0]) for columns in new)
+            self._begin(self._next * self._tick)
+        self._latest = max(self._latest, *(self._span(columns["at"][-1]) for columns in new))
+        held = self._open
+        self._open = (
+            np.concatenate([held[0], observations]) if held[0].size else observations,
+            np.concatenate([held[1], labels]) if held[1].size else labels,
+        )
+        self._receive(self._latest)
         return self.decisions[before:]
 
     def finish(self) -> list[Decision]:
         """The record has ended: the last span counts too."""
         before = len(self.decisions)
-        if self._span is not None:
-            self._close(self._span + 1)
+        if self._next is not None:
+            self._receive(self._latest + 1)
         return self.decisions[before:]
 
+    @property
+    def report(self) -> Report | None:
+        """The evidence as it stands at the end of what was received; None: there is no rollout to speak of."""
+        rollout = self._title.rollout
+        if rollout is None or self._next is None:
+            return None
+        return rollout.report(self._next * self._tick)
+
     # ---- inside
+
+    def _span(self, at: float) -> int:
+        return math.floor(at / self._tick)
 
     def _begin(self, at: float) -> None:
         champion, challenger = self._versions
@@ -106,29 +134,52 @@ class Replay:
         read = AliasesRead(at, champion, challenger, None, versions=facts, ready=ready)
         self._settle(self._title.receive(read))
 
-    def _close(self, until: int) -> None:
-        """The open span is over: receive it, and tick at its end; the spans up to `until` are empty.
+    def _receive(self, until: int) -> None:
+        """All spans before `until` are over: receive what came in them."""
+        assert self._next is not None
+        places = [self._spans(columns) for columns in self._open]
+        while self._next < until:
+            high = min(self._next + self._stride, until)
+            stops = [int(np.searchsorted(spans, high)) for spans in places]
+            while sum(stops) > MOST_ROWS and high - self._next > 1:
+                high = self._next + (high - self._next) // 2
+                stops = [int(np.searchsorted(spans, high)) for spans in places]
+            piece = self._join(*(columns[:stop] for columns, stop in zip(self._open, stops, strict=True)))
+            self._open = (self._open[0][stops[0] :], self._open[1][stops[1] :])
+            places = [spans[stop:] for spans, stop in zip(places, stops, strict=True)]
+            found = self._judge(piece, self._next, high)
+            self._next = high
+            self._stride = LEAST_STRIDE if found else min(2 * self._stride, MOST_STRIDE)
 
-        An empty span changes nothing but the time: of several one tick at the first and one at the last are enough, as
-        a verdict without new facts changes only with a step's minimum duration.
-        """
-        assert self._span is not None
-        observations, labels = self._open
-        if observations:
-            columns = np.concatenate(observations)
-            rollout = self._title.rollout
-            columns["rollout_id"] = rollout.rollout_id if rollout is not None else 0
-            self._title.receive(Observations(columns))
-        if labels:
-            self._title.receive(Labels(np.concatenate(labels)))
-        observations.clear()
-        labels.clear()
-        self._ticks(self._span + 1)
-        if until > self._span + 1:
-            self._ticks(until)
+    def _spans(self, columns: Columns) -> NDArray[np.int64]:
+        """The span of each row: time never runs backwards."""
+        spans = np.floor(columns["at"] / self._tick).astype(np.int64)
+        return np.maximum.accumulate(np.maximum(spans, self._next))
 
-    def _ticks(self, span: int) -> None:
-        self._settle(self._title.receive(Tick(span * self._tick)))
+    def _join(self, observations: Columns, labels: Columns) -> _Piece:
+        rollout = self._title.rollout
+        observations = observations.copy()
+        observations["rollout_id"] = rollout.rollout_id if rollout is not None else 0
+        joined = self._title.pairing.take(observations, labels)
+        parts = (observations, joined.completed, joined.paired, joined.scored)
+        return _Piece(parts, tuple(self._spans(part) for part in parts))
+
+    def _judge(self, piece: _Piece, low: int, high: int) -> bool:
+        """Receive the spans from `low` to before `high`. Returns whether there was anything to look at."""
+        rollout = self._title.rollout
+        if rollout is not None and high - low > 1:
+            before = pickle.dumps(rollout.evidence, protocol=5)  # in memory only: a copy, taken back at most once
+            rollout.observe(*piece.between(low, high))
+            if rollout.pass_over(high * self._tick):
+                return False
+            rollout.evidence = pickle.loads(before)  # noqa: S301 - what was written three lines above
+            middle = (low + high) // 2
+            left = self._judge(piece, low, middle)
+            return self._judge(piece, middle, high) or left
+        if rollout is not None:
+            rollout.observe(*piece.between(low, high))
+        self._settle(self._title.receive(Tick(high * self._tick)))
+        return True
 
     def _settle(self, decisions: list[Decision]) -> None:
         """Record decisions and let them be so, as the controller and the registry would."""

@@ -168,7 +168,8 @@ class Rollout:
         """Take observations of this rollout (others are left out) and the labels that they met."""
         if self.phase in COMPARED:
             self._report = None
-            self.evidence.observe(columns[columns["rollout_id"] == np.uint64(self.rollout_id)])
+            mine = columns["rollout_id"] == np.uint64(self.rollout_id)
+            self.evidence.observe(columns if mine.all() else columns[mine])
             self.label(joined)
 
     def label(self, joined: Joined) -> None:
