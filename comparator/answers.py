@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _COUNTS = np.ones(256, dtype=bool)
 _COUNTS[[int(outcome) for outcome in NO_EVIDENCE]] = False
-_COPIED = ("at", "rollout_id", "version", "role", "mode", "attempted_both", "shed")
+_COPIED = ("outcome", "latency", "at", "rollout_id", "version", "role", "mode", "attempted_both", "shed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,17 +48,17 @@ class Answers:
         """The answers among these observations, dtype OBSERVATION."""
         counted = (columns["row"] == 0) & _COUNTS[columns["outcome"]]
         index = None if counted.all() else np.flatnonzero(counted)
-        outcome, latency, *copied = (
-            np.ascontiguousarray(columns[name]) if index is None else columns[name][index]
-            for name in ("outcome", "latency", *_COPIED)
-        )
-        latency = latency.astype(np.float64)
+        copied: dict[str, NDArray[Any]] = {
+            name: np.ascontiguousarray(columns[name]) if index is None else columns[name][index] for name in _COPIED
+        }
+        outcome = copied.pop("outcome")
+        latency = copied.pop("latency").astype(np.float64)
         odd = ~((latency >= 0) & (latency < np.inf))
         timed_out = outcome == Outcome.TIMEOUT
         told = (timed_out | (outcome == Outcome.OK)) & ~odd
         bins = np.where(told, bins_of(np.where(told, latency, 1.0)), -1)
         return cls(
-            *copied,
+            **copied,
             failed=outcome != Outcome.OK,
             broken=(outcome != Outcome.OK) & (outcome != Outcome.CLIENT_ERROR),
             timed_out=timed_out,

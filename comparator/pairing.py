@@ -11,6 +11,7 @@ time, in order; it does not depend on how the events were cut into batches.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -193,8 +194,10 @@ class Pairing:
         self._clock = float(at[-1])
         index = np.empty(at.size, dtype=np.int64)  # of each event within its own columns
         index[is_label], index[~is_label] = np.arange(labels.size), np.arange(observations.size)
-        keys = [_merged(observations[name], labels[name], is_label) for name in ("request_hi", "request_lo", "row")]
-        place = self._store.places(keys[0], keys[1], keys[2], at)
+        hi, lo, row = (
+            _merged(observations[name], labels[name], is_label) for name in ("request_hi", "request_lo", "row")
+        )
+        place = self._store.places(hi, lo, row, at)
         found = _Found()
         todo = np.arange(at.size)
         while todo.size:
@@ -221,7 +224,7 @@ class Pairing:
         """Which rows are too old for a part that comes at `at`: by data time, whenever memory is freed."""
         rows = self._store.rows
         known = rows["known"][place]
-        stale = ((known & GONE) != 0) | (at - rows["at"][place] > self._retention)
+        stale: NDArray[np.bool_] = ((known & GONE) != 0) | (at - rows["at"][place] > self._retention)
         settled = (known & SETTLED) != 0
         if settled.any():
             stale |= settled & (at - rows["settled_at"][place] > self._settled)
@@ -244,7 +247,7 @@ class Pairing:
         self.expired += unseen
         self.labels_waiting -= unseen
 
-    def _observed(  # noqa: PLR0913 - one event's parts, as columns
+    def _observed(
         self,
         found: _Found,
         events: Places,
@@ -319,7 +322,7 @@ class Pairing:
             self._store.rows["settled_at"][place] = at
 
 
-def _merged(seen: NDArray[np.generic], told: NDArray[np.generic], is_label: NDArray[np.bool_]) -> NDArray[np.generic]:
+def _merged(seen: NDArray[Any], told: NDArray[Any], is_label: NDArray[np.bool_]) -> NDArray[Any]:
     """One column of both kinds of events, in their common order."""
     if seen.size == 0 or told.size == 0:
         return np.ascontiguousarray(told if told.size else seen)

@@ -168,11 +168,14 @@ class Policy:
 
     def __post_init__(self) -> None:
         self._check_steps()
+        self._check_numbers()
         if not self.guardrails:
             raise PolicyError("guardrails", "expected at least one")
         names = [guardrail.name for guardrail in self.guardrails]
         if len(set(names)) != len(names):
             raise PolicyError("guardrails", "expected each guardrail once")
+
+    def _check_numbers(self) -> None:
         for name in ("alpha", "split_alpha"):
             if not 0 < getattr(self, name) <= 0.5:
                 raise PolicyError(name, f"expected more than 0 and at most 0.5, not {getattr(self, name)}")

@@ -128,7 +128,7 @@ class MemoryWaitingStore:
         start = self._forgotten
         while self._segments and self._segments[0][2] < before:
             self._forgotten = int(self._segments.popleft()[0])
-        gone = np.arange(start, self._forgotten)
+        gone: Places = np.arange(start, self._forgotten)
         gone = gone[(self.rows["known"][start : self._forgotten] & GONE) == 0]
         self.rows["known"][gone] |= GONE
         return gone

@@ -1,4 +1,4 @@
-"""Takes a failing challenger out within seconds; a pure state machine. The rule's numbers are those of the judge's part.
+"""Takes a failing challenger out within seconds; a pure state machine, by the same rule as the judge's part.
 
 Open when at least TRIP_FAILED of the challenger's last SPAN answers failed while the champion failed at most
 REFERENCE_RATIO of its own over the same span. After a wait one request probes (half-open): still failing, the

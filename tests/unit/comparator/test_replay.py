@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from comparator.events import LABEL, OBSERVATION, DecisionKind, Mode
 from comparator.policy import Guardrail, Metric, Policy, Step, StepKind
-from comparator.replay import Replay, replay
+from comparator.replaying import Replay, replay
 
 POLICY = Policy(
     steps=(

@@ -154,7 +154,7 @@ class Replay:
     def _spans(self, columns: Columns) -> NDArray[np.int64]:
         """The span of each row: time never runs backwards."""
         spans = np.floor(columns["at"] / self._tick).astype(np.int64)
-        return np.maximum.accumulate(np.maximum(spans, self._next))
+        return np.maximum.accumulate(np.maximum(spans, self._next or 0))
 
     def _join(self, observations: Columns, labels: Columns) -> _Piece:
         rollout = self._title.rollout
