@@ -1,0 +1,141 @@
+"""The judge on traffic with known truth, beside the rules of well-known systems and the best test of fixed size.
+
+    python bench/decisions.py [--harm 400] [--harmless 2000] [--only TEXT] [--jobs 2] [--seed 0] [--write]
+
+Prints a line a scenario as it is done, then the tables; `--write` puts them into bench/RESULTS.md. Exits with 1 when a
+promise is broken beyond Monte-Carlo error. Nothing is timed: the clock is the data's.
+"""
+
+import argparse
+import math
+import sys
+import time
+from datetime import UTC, datetime
+from multiprocessing import Pool
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "bench")]
+
+from judging.minutes import minutes_of  # noqa: E402 - found by the line above
+from judging.outcomes import Tally, failures, heads, rows  # noqa: E402
+from judging.peers import PEERS  # noqa: E402
+from judging.traces import CHALLENGER, CHAMPION, SCENARIOS, START, Scenario, make  # noqa: E402
+from results import table, write_section  # noqa: E402
+
+from comparator import replay  # noqa: E402
+from comparator.events import DecisionKind  # noqa: E402
+from comparator.policy import Policy, Step, StepKind  # noqa: E402
+
+HALF_HOUR = 1800.0
+PIECE = 10
+"""Repetitions that a process takes at a time."""
+
+TITLES = {
+    "harmless": "No worse: how often it is rolled back all the same",
+    "harm": "Harm: how often it is missed, and how long it takes to roll back",
+    "at the margin": "At a margin: how often it is promoted (at most 5 % may be)",
+    "unproven": "Not to be promoted: the offline promise does not hold, or labels are biased",
+}
+
+
+def policy_for(scenario: Scenario) -> Policy:
+    """Production defaults; one step of half an hour, then promotion."""
+    step = (
+        Step(StepKind.SHADOW, 100, HALF_HOUR)
+        if scenario.percent is None
+        else Step(StepKind.CANARY, scenario.percent, HALF_HOUR)
+    )
+    return Policy(steps=(step, Step(StepKind.PROMOTE)))
+
+
+def judge(scenario: Scenario, repetition: int, seed: int) -> dict[str, tuple[str, float]]:
+    """What each rule says of one trial."""
+    trace = make(scenario, repetition, seed)
+    verdicts: dict[str, tuple[str, float]] = {"titleshot": ("none", math.inf)}
+    decisions = replay(
+        policy_for(scenario),
+        trace.observations,
+        trace.labels,
+        champion=CHAMPION,
+        challenger=CHALLENGER,
+        offline={"precision": scenario.offline},
+    )
+    for decision in decisions:
+        if decision.kind in (DecisionKind.ROLL_BACK, DecisionKind.PROMOTE):
+            verdicts["titleshot"] = (decision.kind.value, decision.at - START)
+            break
+    minutes = minutes_of(scenario, trace)
+    return verdicts | {name: rule(minutes) for name, rule in PEERS.items()}
+
+
+def piece(asked: tuple[int, int, int, int]) -> tuple[int, dict[str, Tally]]:
+    """Some repetitions of one scenario, in a process of its own."""
+    index, first, last, seed = asked
+    tallies: dict[str, Tally] = {}
+    for repetition in range(first, last):
+        for name, verdict in judge(SCENARIOS[index], repetition, seed).items():
+            tallies.setdefault(name, Tally()).add(SCENARIOS[index], verdict)
+    return index, tallies
+
+
+def run(chosen: list[int], counts: dict[str, int], jobs: int, seed: int) -> dict[int, dict[str, Tally]]:
+    """All trials, spread over processes; scenarios in order."""
+    work = [
+        (index, first, min(first + PIECE, counts[SCENARIOS[index].truth]), seed)
+        for index in chosen
+        for first in range(0, counts[SCENARIOS[index].truth], PIECE)
+    ]
+    found: dict[int, dict[str, Tally]] = {index: {} for index in chosen}
+    began = time.monotonic()
+    with Pool(jobs) as pool:
+        for index, tallies in pool.imap(piece, work):
+            for name, tally in tallies.items():
+                found[index].setdefault(name, Tally()).merge(tally)
+            scenario, ours = SCENARIOS[index], found[index]["titleshot"]
+            if ours.trials == counts[scenario.truth]:
+                broken = "; ".join(failures(scenario, ours))
+                line = " | ".join(rows(scenario, found[index])[:4])
+                print(f"{time.monotonic() - began:6.0f} s  {line}  {broken}", flush=True)
+    return found
+
+
+def report(found: dict[int, dict[str, Tally]]) -> list[str]:
+    """The tables."""
+    lines = []
+    for truth, title in TITLES.items():
+        mine = [index for index in found if SCENARIOS[index].truth == truth]
+        if mine:
+            names = list(found[mine[0]])
+            lines += [f"**{title}**", "", *table(heads(truth, names), [rows(SCENARIOS[i], found[i]) for i in mine]), ""]
+    return lines
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--harm", type=int, default=400, help="repetitions of each scenario with harm, or at a margin")
+    parser.add_argument("--harmless", type=int, default=2000, help="repetitions of each scenario without harm")
+    parser.add_argument("--only", default="", help="scenarios whose name has this text")
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--write", action="store_true", help="replace the section in bench/RESULTS.md")
+    asked = parser.parse_args()
+    chosen = [index for index, each in enumerate(SCENARIOS) if asked.only in each.name]
+    counts = dict.fromkeys(TITLES, asked.harm) | {"harmless": asked.harmless}
+    found = run(chosen, counts, asked.jobs, asked.seed)
+    lines = report(found)
+    print("\n".join(lines))
+    if asked.write:
+        head = [
+            "## Decisions on traffic with known truth",
+            "",
+            f"`python bench/decisions.py --harm {asked.harm} --harmless {asked.harmless} --seed {asked.seed} --write` "
+            f"on {datetime.now(UTC):%Y-%m-%d}. {(ROOT / 'bench' / 'judging' / 'READING.md').read_text().strip()}",
+            "",
+        ]
+        write_section(ROOT / "bench" / "RESULTS.md", "decisions", "\n".join(head + lines))
+    sys.exit(any(failures(SCENARIOS[index], tallies["titleshot"]) for index, tallies in found.items()))
+
+
+if __name__ == "__main__":
+    main()
