@@ -27,7 +27,6 @@ from comparator import replay  # noqa: E402
 from comparator.events import DecisionKind  # noqa: E402
 from comparator.policy import Policy, Step, StepKind  # noqa: E402
 
-HALF_HOUR = 1800.0
 PIECE = 10
 """Repetitions that a process takes at a time."""
 
@@ -40,11 +39,11 @@ TITLES = {
 
 
 def policy_for(scenario: Scenario) -> Policy:
-    """Production defaults; one step of half an hour, then promotion."""
+    """Production defaults; one step, then promotion."""
     step = (
-        Step(StepKind.SHADOW, 100, HALF_HOUR)
+        Step(StepKind.SHADOW, 100, scenario.step_seconds)
         if scenario.percent is None
-        else Step(StepKind.CANARY, scenario.percent, HALF_HOUR)
+        else Step(StepKind.CANARY, scenario.percent, scenario.step_seconds)
     )
     return Policy(steps=(step, Step(StepKind.PROMOTE)))
 
@@ -66,7 +65,7 @@ def judge(scenario: Scenario, repetition: int, seed: int) -> dict[str, tuple[str
             verdicts["titleshot"] = (decision.kind.value, decision.at - START)
             break
     minutes = minutes_of(scenario, trace)
-    return verdicts | {name: rule(minutes) for name, rule in PEERS.items()}
+    return verdicts | {name: rule(minutes, int(scenario.step_seconds // 60)) for name, rule in PEERS.items()}
 
 
 def piece(asked: tuple[int, int, int, int]) -> tuple[int, dict[str, Tally]]:
@@ -129,8 +128,8 @@ def main() -> None:
         head = [
             "## Decisions on traffic with known truth",
             "",
-            f"`python bench/decisions.py --harm {asked.harm} --harmless {asked.harmless} --seed {asked.seed} --write` "
-            f"on {datetime.now(UTC):%Y-%m-%d}. {(ROOT / 'bench' / 'judging' / 'READING.md').read_text().strip()}",
+            f"`python bench/decisions.py --harm {asked.harm} --harmless {asked.harmless} --seed {asked.seed} --write`, "
+            f"{datetime.now(UTC):%Y-%m-%d}.\n\n" + (ROOT / "bench" / "judging" / "READING.md").read_text().strip(),
             "",
         ]
         write_section(ROOT / "bench" / "RESULTS.md", "decisions", "\n".join(head + lines))

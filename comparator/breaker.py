@@ -2,8 +2,10 @@
 
 The rule is one, for the proxy (`router.proxy.breaker`, which takes the traffic away at once, each worker by what it
 sees) and for the judge (which sees all workers): at least TRIP_FAILED of the trial version's last SPAN answers failed
-while the reference failed at most REFERENCE_RATIO of its own over the same span. WAIT_SECONDS later the next answer is
-the probe: failed, the breaker has tripped, else it closes. (Nygard 2007, "Release It!": closed, open, half-open.)
+while the reference failed at most REFERENCE_RATIO of its own over the same span. WAIT_SECONDS later the next PROBES
+answers are the probes: all failed while the reference was well since, the breaker has tripped; one that did not fail
+closes it. (Nygard 2007, "Release It!": closed, open, half-open.) One probe would roll back a version whose bad times
+are the champion's, too: a third of the answers failing for 20 seconds, now and then.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ SPAN = 20
 TRIP_FAILED = 10
 REFERENCE_RATIO = 0.1
 WAIT_SECONDS = 15.0
+PROBES = 4
 
 
 class Breaker:
@@ -26,6 +29,8 @@ class Breaker:
         self._last: deque[tuple[bool, int, int]] = deque(maxlen=SPAN)  # failed; the reference's seen and failed by then
         self._seen = self._failed = 0  # of the reference
         self._opened_at: float | None = None
+        self._before = (0, 0)  # the reference's seen and failed when it opened
+        self._probes_failed = 0
         self._told = ""
         self.tripped: str | None = None
 
@@ -74,16 +79,27 @@ class Breaker:
                 start = max(failed.size - SPAN, 0)  # nothing can trip: only the last ones are remembered
         for i in range(start, failed.size):
             if self._opened_at is not None:
-                if asked[i] < self._opened_at + WAIT_SECONDS:
-                    continue
-                if failed[i]:
-                    self.tripped = self._told
+                if asked[i] >= self._opened_at + WAIT_SECONDS:
+                    self._probed(float(at[i]), int(seen[i]), int(lost[i]), failed=bool(failed[i]))
+                if self.tripped is not None:
                     return
-                self.enter()
                 continue
             self._last.append((bool(failed[i]), int(seen[i]), int(lost[i])))
             if failed[i] and self._trips():
-                self._opened_at = float(at[i])
+                self._opened_at, self._probes_failed = float(at[i]), 0
+                self._before = (int(seen[i]), int(lost[i]))
+
+    def _probed(self, at: float, seen: int, lost: int, *, failed: bool) -> None:
+        if not failed:
+            self.enter()
+            return
+        self._probes_failed += 1
+        if self._probes_failed < PROBES:
+            return
+        if lost - self._before[1] <= REFERENCE_RATIO * (seen - self._before[0]):
+            self.tripped = self._told
+        else:  # it may be an outage of both: another wait
+            self._opened_at, self._probes_failed, self._before = at, 0, (seen, lost)
 
     def _trips(self) -> bool:
         count = sum(entry[0] for entry in self._last)
@@ -94,6 +110,6 @@ class Breaker:
             return False
         self._told = (
             f"circuit breaker: {count} of its last {len(self._last)} answers failed, "
-            f"and so did the next one {WAIT_SECONDS:g} s later"
+            f"and so did the next {PROBES} after {WAIT_SECONDS:g} s"
         )
         return True

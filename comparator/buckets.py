@@ -52,7 +52,7 @@ class Bucket:
 class PastQuantile:
     """The values of a past span: of `window` seconds, leaving out the last `lag` seconds.
 
-    Past data only, so that a threshold taken from it is predictable. Spans move on by whole slices.
+    Only values from before are ever added, so a threshold taken from it is predictable. Spans move on by whole slices.
     """
 
     def __init__(self, window: float, lag: float) -> None:
@@ -87,9 +87,18 @@ class PastQuantile:
             self._quantiles.clear()
         return self._span
 
-    def quantile(self, q: float) -> float:
-        """The q-quantile of the span as it stands."""
+    def quantile(self, q: float) -> float | None:
+        """The q-quantile of the span as it stands; None: too few values are known.
+
+        While the span has too few, at the beginning of a rollout, it is that of all values so far.
+        """
         if q not in self._quantiles:
+            enough = 1 / (1 - q)
+            if self._span.count < enough:
+                young = Sketch()
+                for _, values in (*self._within, *self._late):
+                    young.merge(values)
+                return young.quantile(q) if young.count >= enough else None
             self._quantiles[q] = self._span.quantile(q)
         return self._quantiles[q]
 
@@ -122,8 +131,8 @@ class Buckets:
         at = np.maximum.accumulate(np.maximum(answers.at, self._clock))
         self._clock = float(at[-1])
         batch = _Batch(answers, trial)
-        past = answers.told & ~trial
-        self._past.add(at[past], answers.bins[past])  # a span ends before the bucket that asks for it begins
+        told = np.flatnonzero(answers.told & ~trial)
+        past_at, past_bins = at[told], answers.bins[told]
         closed: list[Bucket] = []
         start = 0
         while start < n:
@@ -134,6 +143,8 @@ class Buckets:
                 stop = max(stop, int(np.searchsorted(batch.count[side], needed)))
             stop = min(stop, n)
             self._fill(bucket, batch, start, stop)
+            mine = slice(batch.told[REFERENCE][start], batch.told[REFERENCE][stop])
+            self._past.add(past_at[mine], past_bins[mine])
             if stop < n:
                 closed.append(bucket)
                 self._open = None
@@ -142,11 +153,11 @@ class Buckets:
         return closed
 
     def _begin(self, at: float) -> Bucket:
-        past = self._past.before(at)
+        self._past.before(at)
         bucket = Bucket(math.floor(at / self._seconds) * self._seconds)
         for quantile, _ in self._rails:
-            enough = past.count >= 2 / (1 - quantile)
-            bucket.slow.append(Slow(self._past.quantile(quantile)) if enough else None)
+            tau = self._past.quantile(quantile)
+            bucket.slow.append(None if tau is None else Slow(tau))
         self._open = bucket
         return bucket
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from statistics import median
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +23,16 @@ from comparator.sequence import Floats, RestartingMixture, mixture_radius
 
 THETAS = np.array([0.2, 0.6, 1.4, 2.9])
 HALF_LIFE_BUCKETS = 10
-LARGE = 2.0
+LARGE = 4.0
+LEAST_USUAL = 0.2
+"""A difference is notable when it is more than LARGE times the median of the last USUAL_BUCKETS, which counts as
+LEAST_USUAL at least: where bad answers are rare, a single one is notable."""
+
+USUAL_BUCKETS = 21
+
+LONGEST = 30
+"""Buckets: no incident is expected to last longer (five minutes, in buckets of 10 seconds)."""
+
 MAX_LAG = 12
 _MOST_DRAWS = 4096
 
@@ -87,19 +97,52 @@ class BurstDiscount:
         return 1 / (1 + 2 * total)
 
 
+class Incident:
+    """Which buckets are left out, because they go on with what an earlier one has counted already.
+
+    A version's bad times last longer than a bucket, and then d keeps its sign: exchangeable are whole incidents, not
+    their buckets. So an incident, which begins with a notable difference and goes on while d has its sign, counts once;
+    only what lasts longer than any incident is expected to is evidence again in each bucket. What is expected is the
+    policy's, or twice the longest that ended, on either side, up to LONGEST. Whether a bucket counts is known before
+    it: the mean factor stays 1.
+    """
+
+    def __init__(self, buckets: int) -> None:
+        self._expected = buckets
+        self._usual: deque[float] = deque([1.0], maxlen=USUAL_BUCKETS)  # of |d|
+        self._sign = 0.0
+        self._length = 0  # of the incident under way; 0: there is none
+
+    @property
+    def forgives(self) -> bool:
+        """Whether the next bucket is left out."""
+        return 0 < self._length < self._expected
+
+    def take(self, d: float) -> None:
+        """The difference of one bucket."""
+        usual = median(self._usual)  # not the mean: incidents are not what is usual, however large
+        self._usual.append(abs(d))
+        if self._length and d * self._sign > 0:
+            self._length += 1
+            return
+        self._expected = max(self._expected, min(2 * self._length, LONGEST))
+        self._length, self._sign = int(abs(d) > LARGE * max(LEAST_USUAL, usual)), math.copysign(1.0, d)
+
+
 class DifferenceTest:
     """Evidence of harm over the whole rollout, and of no harm within a mode, of one guardrail on counts.
 
     Args:
         restart_seconds: how often the evidence of harm restarts.
+        incident_buckets: what is over after so many buckets counts once.
     """
 
-    def __init__(self, restart_seconds: float) -> None:
+    def __init__(self, restart_seconds: float, incident_buckets: int = 4) -> None:
         self._harm = RestartingMixture(len(THETAS), restart_seconds, sums=2)
         self._sums = np.zeros(2)  # of the excess that counts as harm, and of the answers it was found in
         self._size = self._weight = 0.0  # running mean of |d|
         self._burst = BurstDiscount()
-        self._was_large = False
+        self._incident = Incident(incident_buckets)
         self.enter()
 
     def enter(self) -> None:
@@ -136,9 +179,10 @@ class DifferenceTest:
         self._harm.restart(int(self._harm.due(np.array([at]))[0]), self._sums)
         down = (least / count[0], least / count[1])
         d = bad[1] * down[1] - bad[0] * down[0]
-        scale = max(1.0, 1.25 * self._size / self._weight) if self._weight else 1.0
-        self._harm.multiply(self._log_factors(bad, count, scale)[None, :])
-        self._was_large = abs(d / scale) > LARGE
+        scale = max(1.0, 1.25 * (self._size + 1.0) / (self._weight + 1.0))
+        if not self._incident.forgives:
+            self._harm.multiply(self._log_factors(bad, count, scale)[None, :])
+        self._incident.take(d)
         fade = 0.5 ** (1 / HALF_LIFE_BUCKETS)
         self._size, self._weight = self._size * fade + abs(d), self._weight * fade + 1.0
         self._burst.take(d)
@@ -161,8 +205,6 @@ class DifferenceTest:
             k, logs = log_hypergeometric(bad[0], count[0], drawn)
             x = (bad[1] - k) / scale
         gains = self._burst.kappa * (math.log(2.0) - np.logaddexp(0.0, -THETAS[:, None] * x[None, :]))
-        if self._was_large:  # an incident counts once
-            gains[:, np.abs(x) > LARGE] = 0.0
         weighed = gains + logs[None, :]
         top = weighed.max(axis=1)
         return np.asarray(top + np.log(np.sum(np.exp(weighed - top[:, None]), axis=1)))

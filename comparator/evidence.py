@@ -135,8 +135,8 @@ class Evidence:
         self._split = Split()
         self._latency = [rail for rail in rails if rail.metric is Metric.LATENCY]
         self._buckets = Buckets(policy, self._latency)
-        self._errors = DifferenceTest(policy.restart_seconds)
-        self._slow = [DifferenceTest(policy.restart_seconds) for _ in self._latency]
+        self._errors = DifferenceTest(policy.restart_seconds, policy.incident_buckets)
+        self._slow = [DifferenceTest(policy.restart_seconds, policy.incident_buckets) for _ in self._latency]
         rail = policy.guardrail(Metric.PRECISION)
         self._precision = PrecisionTest(policy, rail, (trial, reference), self._offline) if rail is not None else None
         self.look()

@@ -135,6 +135,7 @@ class Policy:
         gate: what the challenger must show before it may start.
         bucket_seconds: the length of a time bucket for errors and latency.
         bucket_min_answers: a bucket stays open until each side has so many answers.
+        incident_buckets: a one-sided incident (errors, slowness) that is over after so many buckets counts once.
         min_buckets: closed buckets before no harm on errors or latency may be said.
         min_answers: the challenger's answers in a step before it may pass.
         min_labelled_positives: the challenger's labelled positives before precision may pass.
@@ -154,11 +155,12 @@ class Policy:
     gate: Gate = Gate.OFFLINE
     bucket_seconds: float = 10.0
     bucket_min_answers: int = 10
+    incident_buckets: int = 4
     min_buckets: int = 30
     min_answers: int = 1000
     min_labelled_positives: int = 100
     block_requests: int = 8
-    restart_seconds: float = 600.0
+    restart_seconds: float = 1200.0
     tau_window_seconds: float = 600.0
     tau_lag_seconds: float = 60.0
     coverage_ratio: float = 0.5
@@ -184,7 +186,7 @@ class Policy:
                 raise PolicyError(name, "expected a duration of more than 0")
         if not 0 <= self.tau_lag_seconds < float("inf"):
             raise PolicyError("tau_lag_seconds", "expected a duration of 0 or more")
-        for name in ("bucket_min_answers", "min_buckets", "min_answers", "min_labelled_positives"):
+        for name in ("bucket_min_answers", "incident_buckets", "min_buckets", "min_answers", "min_labelled_positives"):
             if getattr(self, name) < 1:
                 raise PolicyError(name, "expected at least 1")
         if self.block_requests < 2:

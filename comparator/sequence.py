@@ -65,11 +65,15 @@ class Mixture:
         return float(log_mean_exp(self._logs))
 
 
+START_WEIGHT = 0.8
+"""Most harm is there from the start; a late regression costs a factor of about 5 j^2 more, which is a few buckets."""
+
+
 class RestartingMixture:
     """The same, with restarts: sum over restarts j and bets of w_j * product since restart j.
 
-    Half the weight is on the start, 1 / (2 j (j + 1)) on restart j; the weights sum to 1 and those of restarts to come
-    count as 1 each, so that the whole is an e-process that finds a late regression at the price of a factor. O(1) in
+    START_WEIGHT is on the start, and of the rest 1 / (j (j + 1)) on restart j; the weights sum to 1 and those of
+    restarts to come count as 1 each, so that the whole is an e-process that finds a late regression at the price of a factor. O(1) in
     memory for any number of restarts: products of the same bet differ only by where they began.
 
     Args:
@@ -82,7 +86,7 @@ class RestartingMixture:
         self._every = every_seconds
         self._began: float | None = None
         self._restarts = 0
-        self._logs: Floats = np.full(bets, math.log(0.5))  # of sum_j w_j * product since j
+        self._logs: Floats = np.full(bets, math.log(START_WEIGHT))  # of sum_j w_j * product since j
         self._whole: Floats = np.zeros(bets)  # of the product since the start
         self._lead: Floats = np.zeros(bets)  # max over j of -(whole at j): which restart's product is the largest now
         self._lead_sums: Floats = np.zeros((bets, sums))  # the sums at that restart
@@ -106,7 +110,7 @@ class RestartingMixture:
         if number < first:
             return
         self._restarts = number
-        total = 0.5 * (1 / first - 1 / (number + 1))  # sum of 1 / (2 j (j + 1)), which telescopes
+        total = (1 - START_WEIGHT) * (1 / first - 1 / (number + 1))  # of 1 / (j (j + 1)), which telescopes
         self._logs = np.logaddexp(self._logs, math.log(total))
         later = -self._whole >= self._lead  # of equal products the latest: what came before said nothing
         self._lead = np.where(later, -self._whole, self._lead)
@@ -128,7 +132,7 @@ class RestartingMixture:
     @property
     def _to_come(self) -> float:
         """The logarithm of the weight of the restarts to come."""
-        return math.log(0.5 / (self._restarts + 1))
+        return math.log((1 - START_WEIGHT) / (self._restarts + 1))
 
     @property
     def log_e(self) -> float:

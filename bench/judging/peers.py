@@ -1,7 +1,7 @@
 """The rules of well-known systems, as their documentation sets them up, on what their metrics server would have.
 
-Each rule looks once a minute (or at its own interval) and says when it rolls back or promotes. All promote after 30
-minutes, as the judge may. Where a system leaves its thresholds to the operator, they are set as an operator who knows
+Each rule looks once a minute (or at its own interval) and says when it rolls back or promotes. All promote after the
+same time as the judge may. Where a system leaves its thresholds to the operator, they are set as an operator who knows
 the champion would: 1 % of errors, 1.5 times the champion's p99. None of them knows precision by itself; those that
 compare any metric (Kayenta, GrowthBook, the z-test) get it as a metric.
 """
@@ -15,16 +15,13 @@ import numpy as np
 from judging.minutes import Minutes
 from numpy.typing import NDArray
 
-PROMOTE_AT = 30
-"""Minutes."""
-
 MOST_ERRORS = 0.01
 SLOWER = 1.5
 
 Verdict = tuple[str, float]  # ("roll_back" | "promote" | "none", seconds)
 
 
-def kayenta(minutes: Minutes) -> Verdict:
+def kayenta(minutes: Minutes, promote_at: int) -> Verdict:
     """Spinnaker Kayenta, NetflixACAJudge-v1.0: one point a minute and metric, Mann-Whitney at 98 %, every 5 minutes.
 
     A metric is High or Low where the confidence interval of the shift (Hodges-Lehmann) lies beyond a tolerance of 0.25
@@ -33,7 +30,7 @@ def kayenta(minutes: Minutes) -> Verdict:
     """
     error = _ratio(minutes.failed, minutes.answers)
     precision = _ratio(minutes.true, minutes.labelled)
-    for minute in range(5, PROMOTE_AT + 1, 5):
+    for minute in range(5, promote_at + 1, 5):
         passed = counted = 0
         for series, up_is_bad in ((error, True), (minutes.p99, True), (precision, False)):
             ours, theirs = (side[np.isfinite(side)] for side in (series[1][:minute], series[0][:minute]))
@@ -45,7 +42,7 @@ def kayenta(minutes: Minutes) -> Verdict:
         score = 100 * passed / counted if counted else 100.0
         if score < 75:
             return "roll_back", minute * 60.0
-    return "promote", PROMOTE_AT * 60.0
+    return "promote", promote_at * 60.0
 
 
 def _shift(ours: NDArray[np.float64], theirs: NDArray[np.float64], z: float) -> int:
@@ -63,37 +60,37 @@ def _shift(ours: NDArray[np.float64], theirs: NDArray[np.float64], z: float) -> 
     return -1 if upper < -tolerance else 0
 
 
-def flagger(minutes: Minutes) -> Verdict:
+def flagger(minutes: Minutes, promote_at: int) -> Verdict:
     """Flagger: every minute the success rate (at least 99 %) and the duration's p99; 5 failed checks roll back.
 
     A check without data of the canary fails, too.
     """
     failed = 0
-    for minute in range(PROMOTE_AT):
+    for minute in range(promote_at):
         if _beyond(minutes, minute, 1) is not False:
             failed += 1
             if failed >= 5:
                 return "roll_back", (minute + 1) * 60.0
-    return "promote", PROMOTE_AT * 60.0
+    return "promote", promote_at * 60.0
 
 
-def argo_rollouts(minutes: Minutes) -> Verdict:
+def argo_rollouts(minutes: Minutes, promote_at: int) -> Verdict:
     """Argo Rollouts' AnalysisTemplate: every 5 minutes, success and latency conditions over them; failureLimit 3."""
     failed = 0
-    for minute in range(5, PROMOTE_AT + 1, 5):
+    for minute in range(5, promote_at + 1, 5):
         if _beyond(minutes, minute - 5, 5) is True:
             failed += 1
             if failed > 3:
                 return "roll_back", minute * 60.0
-    return "promote", PROMOTE_AT * 60.0
+    return "promote", promote_at * 60.0
 
 
-def sagemaker(minutes: Minutes) -> Verdict:
+def sagemaker(minutes: Minutes, promote_at: int) -> Verdict:
     """SageMaker deployment guardrails: a CloudWatch alarm on one period of 60 s rolls back while the canary bakes."""
-    for minute in range(PROMOTE_AT):
+    for minute in range(promote_at):
         if _beyond(minutes, minute, 1) is True:
             return "roll_back", (minute + 1) * 60.0
-    return "promote", PROMOTE_AT * 60.0
+    return "promote", promote_at * 60.0
 
 
 def _beyond(minutes: Minutes, start: int, length: int) -> bool | None:
@@ -107,18 +104,18 @@ def _beyond(minutes: Minutes, start: int, length: int) -> bool | None:
     return bool(errors > MOST_ERRORS or p99 > SLOWER * minutes.tau)
 
 
-def growthbook(minutes: Minutes) -> Verdict:
+def growthbook(minutes: Minutes, promote_at: int) -> Verdict:
     """GrowthBook's sequential test: asymptotic confidence sequences, every request taken as independent.
 
     Waudby-Smith, Arbour, Sinha, Kennedy, Ramdas 2021, as in its statistics documentation; tuning parameter 5,000,
-    alpha 5 % a metric, two-sided. Rolls back when a metric is worse for sure; at 30 minutes the rest is promoted.
+    alpha 5 % a metric, two-sided. Rolls back when a metric is worse for sure; at the end the rest is promoted.
     """
-    return _peeked(minutes, _always_valid)
+    return _peeked(minutes, promote_at, _always_valid)
 
 
-def z_test(minutes: Minutes) -> Verdict:
+def z_test(minutes: Minutes, promote_at: int) -> Verdict:
     """A one-sided z-test at 5 % on errors, slow answers and precision, looked at every minute."""
-    return _peeked(minutes, lambda difference, variance, _: difference > 1.645 * math.sqrt(variance))
+    return _peeked(minutes, promote_at, lambda difference, variance, _: difference > 1.645 * math.sqrt(variance))
 
 
 def _always_valid(difference: float, variance: float, n: float) -> bool:
@@ -128,7 +125,7 @@ def _always_valid(difference: float, variance: float, n: float) -> bool:
     return difference > width
 
 
-def _peeked(minutes: Minutes, worse: Callable[[float, float, float], bool]) -> Verdict:
+def _peeked(minutes: Minutes, promote_at: int, worse: Callable[[float, float, float], bool]) -> Verdict:
     sums = {
         name: np.cumsum(getattr(minutes, name), axis=1) for name in ("answers", "failed", "slow", "labelled", "true")
     }
@@ -142,8 +139,8 @@ def _peeked(minutes: Minutes, worse: Callable[[float, float, float], bool]) -> V
             variance = a * (1 - a) / theirs + b * (1 - b) / ours
             if variance > 0 and worse(sign * (b - a), variance, ours + theirs):
                 return "roll_back", (minute + 1) * 60.0
-        if minute + 1 == PROMOTE_AT:
-            return "promote", PROMOTE_AT * 60.0
+        if minute + 1 == promote_at:
+            return "promote", promote_at * 60.0
     return "none", math.inf
 
 
@@ -151,7 +148,7 @@ def _ratio(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.
     return np.where(whole > 0, part / np.maximum(whole, 1), np.nan)
 
 
-PEERS: dict[str, Callable[[Minutes], Verdict]] = {
+PEERS: dict[str, Callable[[Minutes, int], Verdict]] = {
     "Kayenta": kayenta,
     "Flagger": flagger,
     "Argo Rollouts": argo_rollouts,

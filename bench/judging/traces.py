@@ -63,6 +63,7 @@ class Scenario:
         warmup_seconds: the challenger is 5 times slower for so long.
         label_seconds: mean of the labels' delay, exponential. `labelled`: share of the requests that get one.
             `labels_of_champion`: only those that the champion called positive get one.
+        step_seconds: what every rule that promotes waits for at least; no trace is shorter.
         cycle: rate and latency swing by this share, in half an hour.
         shared: incidents that hit both sides at once.
     """
@@ -71,7 +72,7 @@ class Scenario:
     truth: str = "harmless"
     percent: int | None = None
     rate: float = 10.0
-    seconds: float = 3600.0
+    seconds: float = 2700.0
     champion: Side = Side()
     challenger: Side = Side()
     same_model: bool = False
@@ -86,6 +87,7 @@ class Scenario:
     labels_of_champion: bool = False
     cycle: float = 0.0
     shared: Incidents | None = None
+    step_seconds: float = 1800.0
     shown_by: str = ""  # the guardrail that harm shows in
 
     @property
@@ -244,7 +246,7 @@ LONG = 7200.0
 def _harms(percent: int | None) -> list[Scenario]:
     """The main harms, each in shadow and in a canary."""
     where = "shadow" if percent is None else f"canary {percent} %"
-    base = Scenario("", truth="harm", percent=percent, seconds=LONG)
+    base = Scenario("", truth="harm", percent=percent, seconds=2400.0 if percent is None else LONG)
     return [
         replace(base, name=f"precision -5 points, {where}", precision_loss=0.05, shown_by="precision"),
         replace(base, name=f"precision -10 points, {where}", precision_loss=0.10, shown_by="precision"),
@@ -347,10 +349,16 @@ SCENARIOS: tuple[Scenario, ...] = (
         truth="harm",
         challenger=Side(errors=0.101),
         leak=True,
+        seconds=3600.0,
         shown_by="error_rate",
     ),
     Scenario(
-        "latency leaks to x 3 in an hour", truth="harm", challenger=Side(slower=3.0), leak=True, shown_by="p99_latency"
+        "latency leaks to x 3 in an hour",
+        truth="harm",
+        challenger=Side(slower=3.0),
+        leak=True,
+        seconds=3600.0,
+        shown_by="p99_latency",
     ),
     Scenario(
         "errors +20 points after 40 minutes, canary 10 %",
@@ -358,6 +366,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         percent=10,
         challenger=Side(errors=0.201),
         onset=2400.0,
+        step_seconds=LONG,
         seconds=LONG,
         shown_by="error_rate",
     ),
@@ -366,6 +375,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         truth="harm",
         challenger=Side(slower=2.0),
         onset=2400.0,
+        step_seconds=LONG,
         seconds=LONG,
         shown_by="p99_latency",
     ),
@@ -374,6 +384,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         truth="harm",
         precision_loss=0.1,
         onset=2400.0,
+        step_seconds=LONG,
         seconds=LONG,
         shown_by="precision",
     ),

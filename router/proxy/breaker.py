@@ -1,8 +1,9 @@
 """Takes a failing challenger out within seconds; a pure state machine, by the same rule as the judge's part.
 
 Open when at least TRIP_FAILED of the challenger's last SPAN answers failed while the champion failed at most
-REFERENCE_RATIO of its own over the same span. After a wait one request probes (half-open): still failing, the
-breaker stays open and is tripped, which the judge takes as a reason to roll back; else it closes.
+REFERENCE_RATIO of its own over the same span. After a wait PROBES requests probe (half-open): all failing while the
+champion was well, the breaker stays open and is tripped, which the judge takes as a reason to roll back; one that does
+not fail closes it.
 """
 
 from __future__ import annotations
@@ -11,11 +12,11 @@ from collections import deque
 from dataclasses import dataclass
 from enum import Enum
 
-from comparator.breaker import REFERENCE_RATIO, SPAN, TRIP_FAILED
+from comparator.breaker import PROBES, REFERENCE_RATIO, SPAN, TRIP_FAILED
 
 
 class State(str, Enum):
-    """What the breaker lets through: all, none, or one probe under way."""
+    """What the breaker lets through: all, none, or a few probes."""
 
     CLOSED = "closed"
     OPEN = "open"
@@ -26,13 +27,13 @@ class Admission(Enum):
     """What the breaker says to one request for the challenger."""
 
     ADMIT = "admit"
-    PROBE = "probe"  # its outcome decides; whoever gets this must report it
+    PROBE = "probe"  # its outcome counts; whoever gets this must report it
     REFUSE = "refuse"
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """The breaker changed, or a probe failed (`tripped`)."""
+    """The breaker changed, or its probes failed (`tripped`)."""
 
     state: State
     tripped: bool
@@ -47,7 +48,19 @@ class Breaker:
         wait_seconds: from open to half-open.
     """
 
-    __slots__ = ("_champion_failed", "_champion_seen", "_failed", "_last", "_opened_at", "_seen", "_wait", "state")
+    __slots__ = (
+        "_champion_before",
+        "_champion_failed",
+        "_champion_seen",
+        "_failed",
+        "_last",
+        "_opened_at",
+        "_probes",
+        "_probes_failed",
+        "_seen",
+        "_wait",
+        "state",
+    )
 
     def __init__(self, wait_seconds: float) -> None:
         self._wait = wait_seconds
@@ -58,13 +71,20 @@ class Breaker:
         self._opened_at = 0.0
         self._failed = 0
         self._seen = 0
+        self._champion_before = (0, 0)  # seen and failed when it opened
+        self._probes = 0  # still to be handed out
+        self._probes_failed = 0
 
     def admit(self, now: float) -> tuple[Admission, Change | None]:
         """Whether a request may go to the challenger now."""
         if self.state is State.CLOSED:
             return Admission.ADMIT, None
         if self.state is State.OPEN and now - self._opened_at >= self._wait:
+            self._probes, self._probes_failed = PROBES - 1, 0
             return Admission.PROBE, self._change(State.HALF_OPEN)
+        if self.state is State.HALF_OPEN and self._probes > 0:
+            self._probes -= 1
+            return Admission.PROBE, None
         return Admission.REFUSE, None
 
     def champion(self, *, failed: bool) -> None:
@@ -83,24 +103,34 @@ class Breaker:
         if failures < TRIP_FAILED:
             return None
         _, seen_before, failed_before = self._last[0]
-        if self._champion_failed - failed_before > REFERENCE_RATIO * (self._champion_seen - seen_before):
+        if not self._champion_well(seen_before, failed_before):
             return None
+        self._champion_before = (self._champion_seen, self._champion_failed)
         self._opened_at = now
         self._failed, self._seen = failures, len(self._last)
         return self._change(State.OPEN)
 
     def probed(self, now: float, *, failed: bool | None) -> Change | None:
-        """The probe's outcome; None: it says nothing about the challenger, so the next request probes."""
+        """A probe's outcome; None: it says nothing about the challenger, so another request probes."""
         if self.state is not State.HALF_OPEN:
             return None
         if failed is None:
-            self._opened_at = now - self._wait
-            return self._change(State.OPEN)
-        if failed:
-            self._opened_at = now
-            return self._change(State.OPEN, tripped=True)
-        self._last.clear()
-        return self._change(State.CLOSED)
+            self._probes += 1
+            return None
+        if not failed:
+            self._last.clear()
+            return self._change(State.CLOSED)
+        self._probes_failed += 1
+        if self._probes_failed < PROBES:
+            return None
+        well = self._champion_well(*self._champion_before)  # else it may be an outage of both
+        self._opened_at = now
+        self._champion_before = (self._champion_seen, self._champion_failed)
+        return self._change(State.OPEN, tripped=well)
+
+    def _champion_well(self, seen: int, failed: int) -> bool:
+        """Whether the champion failed seldom since its totals were these."""
+        return self._champion_failed - failed <= REFERENCE_RATIO * (self._champion_seen - seen)
 
     def _change(self, state: State, *, tripped: bool = False) -> Change:
         self.state = state

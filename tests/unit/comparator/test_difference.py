@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from comparator.difference import BurstDiscount, DifferenceTest, log_hypergeometric
+from comparator.difference import LONGEST, BurstDiscount, DifferenceTest, Incident, log_hypergeometric
+from comparator.sequence import START_WEIGHT
 
 
 def test_thinning_is_the_hypergeometric_distribution():
@@ -45,8 +46,8 @@ def test_exchangeable_answers_have_mean_one_whatever_the_share(count, before):
             take(test, reference, trial)
         start = test.log_e
         take(test, bad - mine, mine, count)
-        # half the weight is on restarts to come: 1 + (E - 1) scales, so compare the part that moves
-        moved, held = math.exp(test.log_e) - 0.5, math.exp(start) - 0.5
+        # some weight is on restarts to come: 1 + (E - 1) scales, so compare the part that moves
+        moved, held = math.exp(test.log_e) - (1 - START_WEIGHT), math.exp(start) - (1 - START_WEIGHT)
         mean += chance * moved / held
     assert mean <= 1 + 1e-9
     if not before:
@@ -60,13 +61,64 @@ def test_one_bucket_at_most_doubles_the_evidence():
 
 
 def test_an_incident_counts_once():
-    test = DifferenceTest(1e9)
+    test = DifferenceTest(1e9, incident_buckets=4)
     for _ in range(40):
         take(test, 0, 0)
     take(test, 0, 10)
     once = test.log_e
+    for trial in (9, 2, 1):  # it fades, and is over within what is expected of an incident
+        take(test, 0, trial)
+        assert test.log_e == pytest.approx(once)
     take(test, 0, 10)
-    assert test.log_e == pytest.approx(once)
+    assert test.log_e > once  # too long for an incident
+
+
+def forgiven(differences, buckets=4):
+    """Which buckets are left out, in a system where differences of 1 are usual."""
+    incident, found = Incident(buckets), []
+    for _ in range(30):
+        incident.take(1.0)
+    for d in differences:
+        found.append(incident.forgives)
+        incident.take(d)
+    return found
+
+
+def test_an_incident_ends_with_its_sign():
+    assert forgiven([5, 5, 0, 5, 5]) == [False, True, True, False, True]
+    assert forgiven([5, -5, -5, 5]) == [False, True, True, True]  # the next one begins where this one ends
+    assert forgiven([1, 2, 3, 1]) == [False] * 4  # nothing notable: no incident
+    assert forgiven([5, 1, 1, 1, 1, 1]) == [False, True, True, True, False, False]
+
+
+def test_the_longest_that_ended_tells_what_to_expect():
+    long = [-5.0] * 6
+    assert forgiven([*long, 0, 5, *[5] * 13])[8:] == [True] * 11 + [False, False]
+    quiet = [0.0] * 21
+    assert sum(forgiven([*[5] * 100, *quiet, *[5] * 100])[121:]) == LONGEST - 1
+
+
+@given(st.lists(st.integers(-9, 9), max_size=40))
+def test_whether_a_bucket_counts_is_known_before_it(differences):
+    for last in (-9, 0, 9):
+        assert forgiven([*differences, last])[-1] == forgiven([*differences, 1])[-1]
+
+
+@pytest.mark.parametrize("length", [2, 3, 4])
+def test_exchangeable_incidents_have_mean_one(length):
+    """Whole incidents, each on either side with the same chance: the mean over all ways is at most 1."""
+    incidents = 6
+    total = 0.0
+    for ways in range(2**incidents):
+        test = DifferenceTest(1e9, incident_buckets=4)
+        for index in range(incidents):
+            mine = ways >> index & 1
+            for bad in (20, 30, 12, 25)[:length]:
+                take(test, bad * (1 - mine), bad * mine, (100, 100))
+            for _ in range(8):
+                take(test, 0, 0, (100, 100))
+        total += math.exp(test.log_e)
+    assert total / 2**incidents <= 1 + 1e-9
 
 
 def test_lasting_harm_is_found_and_measured():

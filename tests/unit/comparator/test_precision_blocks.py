@@ -10,6 +10,7 @@ from comparator.events import Mode, Role
 from comparator.pairing import JOINED, SCORED, Joined
 from comparator.policy import Guardrail, Metric, Policy
 from comparator.precision import PrecisionTest
+from comparator.sequence import START_WEIGHT
 
 POLICY = Policy(restart_seconds=50.0)
 RAIL = Guardrail(Metric.PRECISION, margin=0.05, offline_tolerance=0.1)
@@ -109,7 +110,7 @@ def test_a_canary_block_is_the_shortest_run_with_both():
     test = fresh()
     take(test, singles([1, 1, 2], [1, 1, 1], [1, 0, 0]))
     w = 0.5  # (1 + 0) / 2 - 0
-    expected = 0.5 + 0.5 * np.mean(1 + np.array([0.05, 0.1, 0.2, 0.4, 0.8]) * w)
+    expected = 1 - START_WEIGHT + START_WEIGHT * np.mean(1 + np.array([0.05, 0.1, 0.2, 0.4, 0.8]) * w)
     assert math.exp(test.log_e) == pytest.approx(float(expected))
     take(test, singles([2, 2, 1], [1, 0, 1], [1, 1, 1]))  # what is no positive is in no block
     assert test.harm == pytest.approx(2 / 3 - 1 / 2)
@@ -120,7 +121,7 @@ def test_a_shadow_block_bets_on_w():
     reference, trial, true = [1, 1, 1, 1, 0, 0, 0, 1], [0, 1, 0, 1, 1, 1, 1, 0], [1, 1, 1, 0, 0, 0, 1, 1]
     take(test, pairs(reference, trial, true))
     w = (4 * 5 - 2 * 5) / 64
-    expected = 0.5 + 0.5 * np.mean(1 + np.array([0.25, 0.5, 1.0, 2.0, 3.9]) * w)
+    expected = 1 - START_WEIGHT + START_WEIGHT * np.mean(1 + np.array([0.25, 0.5, 1.0, 2.0, 3.9]) * w)
     assert math.exp(test.log_e) == pytest.approx(float(expected))
     allowed = 0.05 * (5 * 5 - 2) / 64
     expected = np.mean(1 + np.array([0.25, 0.5, 1.0, 2.0, 3.9]) * (allowed - w))

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from comparator.sequence import (
+    START_WEIGHT,
     Mixture,
     RestartingMixture,
     as_e,
@@ -32,11 +33,11 @@ def by_hand(steps, every):
         moments.append((at, logs))
     restarts = math.floor((at - began) / every) if every else 0
     for j in range(restarts + 1):
-        weight = 0.5 if j == 0 else 1 / (2 * j * (j + 1))
+        weight = START_WEIGHT if j == 0 else (1 - START_WEIGHT) / (j * (j + 1))
         since = [logs for when, logs in moments if math.floor((when - began) / every) >= j]
         products = np.exp(np.sum(np.array(since).reshape(-1, 2), axis=0))
         total += weight * float(np.mean(products))
-    return total + 0.5 / (restarts + 1)
+    return total + (1 - START_WEIGHT) / (restarts + 1)
 
 
 @given(factors, st.sampled_from([0.5, 2.0, 1000.0]))

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from comparator.breaker import PROBES
 from router.proxy.breaker import Admission, Breaker, State
 
 WAIT_SECONDS = 15.0
@@ -48,39 +49,57 @@ def opened() -> Breaker:
     return run(failures="x" * 10, champion="." * 10)[0]
 
 
-def test_nothing_passes_while_it_is_open_then_one_probe():
+def half_open() -> Breaker:
+    breaker = opened()
+    for _ in range(PROBES):
+        assert breaker.admit(WAIT_SECONDS)[0] is Admission.PROBE
+    return breaker
+
+
+def test_nothing_passes_while_it_is_open_then_a_few_probes():
     breaker = opened()
     assert breaker.admit(WAIT_SECONDS - 0.1) == (Admission.REFUSE, None)
     admission, change = breaker.admit(WAIT_SECONDS)
     assert admission is Admission.PROBE
     assert change.state is State.HALF_OPEN
+    assert [breaker.admit(WAIT_SECONDS) for _ in range(PROBES - 1)] == [(Admission.PROBE, None)] * (PROBES - 1)
     assert breaker.admit(WAIT_SECONDS + 100) == (Admission.REFUSE, None)
 
 
-def test_a_probe_that_fails_trips_it():
-    breaker = opened()
-    breaker.admit(WAIT_SECONDS)
+def test_probes_that_all_fail_trip_it():
+    breaker = half_open()
+    assert [breaker.probed(WAIT_SECONDS + 1, failed=True) for _ in range(PROBES - 1)] == [None] * (PROBES - 1)
     change = breaker.probed(WAIT_SECONDS + 1, failed=True)
     assert (change.state, change.tripped, change.failed, change.seen) == (State.OPEN, True, 10, 10)
     assert breaker.admit(WAIT_SECONDS + 2)[0] is Admission.REFUSE
     assert breaker.admit(2 * WAIT_SECONDS + 1)[0] is Admission.PROBE
 
 
+def test_an_outage_of_both_does_not_trip_it():
+    breaker = half_open()
+    for failed in (True, False, True, False):
+        breaker.champion(failed=failed)
+    changes = [breaker.probed(WAIT_SECONDS + 1, failed=True) for _ in range(PROBES)]
+    assert changes[-1].state is State.OPEN
+    assert not changes[-1].tripped
+    assert breaker.admit(2 * WAIT_SECONDS + 1)[0] is Admission.PROBE
+
+
 def test_a_probe_that_succeeds_closes_it_with_a_clean_slate():
-    breaker = opened()
-    breaker.admit(WAIT_SECONDS)
+    breaker = half_open()
+    breaker.probed(WAIT_SECONDS + 1, failed=True)
     assert breaker.probed(WAIT_SECONDS + 1, failed=False).state is State.CLOSED
+    assert breaker.probed(WAIT_SECONDS + 1, failed=True) is None  # it was under way
     assert breaker.admit(WAIT_SECONDS + 1) == (Admission.ADMIT, None)
     assert [breaker.challenger(20, failed=True) for _ in range(9)] == [None] * 9
     assert breaker.challenger(20, failed=True).state is State.OPEN
 
 
-def test_a_probe_that_says_nothing_lets_the_next_one_probe():
-    breaker = opened()
-    breaker.admit(WAIT_SECONDS)
-    change = breaker.probed(WAIT_SECONDS + 1, failed=None)
-    assert (change.state, change.tripped) == (State.OPEN, False)
+def test_a_probe_that_says_nothing_lets_another_one_probe():
+    breaker = half_open()
+    assert breaker.probed(WAIT_SECONDS + 1, failed=None) is None
     assert breaker.admit(WAIT_SECONDS + 1)[0] is Admission.PROBE
+    assert breaker.admit(WAIT_SECONDS + 1)[0] is Admission.REFUSE
 
 
 def test_late_answers_do_not_move_an_open_breaker():
@@ -91,20 +110,19 @@ def test_late_answers_do_not_move_an_open_breaker():
     assert breaker.state is State.OPEN
 
 
-@given(st.lists(st.sampled_from(["ok", "fail", "champion", "champion fails", "admit"])))
-def test_whatever_happens_at_most_one_probe_is_under_way(events):
-    breaker, now, probing = Breaker(WAIT_SECONDS), 0.0, False
+@given(st.lists(st.sampled_from(["ok", "fail", "nothing", "champion", "champion fails", "admit"])))
+def test_whatever_happens_few_probes_are_under_way(events):
+    breaker, now, probing = Breaker(WAIT_SECONDS), 0.0, 0
     for event in events:
         now += 2.0
         if event == "admit":
-            admission, _ = breaker.admit(now)
-            assert not (probing and admission is not Admission.REFUSE)
-            probing = probing or admission is Admission.PROBE
+            probing += breaker.admit(now)[0] is Admission.PROBE
         elif event.startswith("champion"):
             breaker.champion(failed=event.endswith("fails"))
-        elif probing:
-            breaker.probed(now, failed=event == "fail")
-            probing = False
-        else:
+        elif breaker.state is State.HALF_OPEN and probing:
+            breaker.probed(now, failed=None if event == "nothing" else event == "fail")
+            probing = 0 if breaker.state is not State.HALF_OPEN else probing - 1
+        elif event != "nothing":
             breaker.challenger(now, failed=event == "fail")
-        assert (breaker.state is State.HALF_OPEN) == probing
+        assert 0 <= probing <= PROBES
+        assert breaker.state is State.HALF_OPEN or probing == 0
