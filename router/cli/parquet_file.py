@@ -11,6 +11,7 @@ from router.cli.recording import Recording, RecordingError, fault, refuse
 from router.cli.recording_lines import Line
 
 BATCH_ROWS = 65_536
+_WHOLE = frozenset({"row", "version", "status"})
 
 
 def read_parquet(path: Path, into: Recording, *, only_labels: bool = False) -> None:
@@ -59,8 +60,11 @@ def _decode(row: object) -> Line:
 
 def _line(row: dict[str, Any], kind: str) -> dict[str, Any]:
     """The row as a line: cells that are empty or not a number are left out, but for a label's: it is counted."""
-    line = {name: cell for name, cell in row.items() if name == "label" or (cell is not None and cell == cell)}  # noqa: PLR0124
+    line = {name: cell for name, cell in row.items() if cell is not None and cell == cell}  # noqa: PLR0124 - NaN
+    for name in _WHOLE & line.keys():
+        if isinstance(line[name], float) and line[name].is_integer():
+            line[name] = int(line[name])  # what a data frame makes of whole numbers among empty cells
     line.setdefault("type", kind)
-    if line["type"] == "observation" and line.get("label", 0) is None:
-        del line["label"]  # a table of both kinds has every column in every row
+    if line["type"] == "label" and "label" in row:
+        line["label"] = row["label"]
     return line

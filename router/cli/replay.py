@@ -33,9 +33,9 @@ class _Figure(click.ParamType[tuple[str, float]]):
 
     def convert(
         self,
-        value: Any,
+        value: Any,  # noqa: ANN401 - as click has it
         param: click.Parameter | None,
-        ctx: click.Context | None,  # noqa: ANN401 - as click has it
+        ctx: click.Context | None,
     ) -> tuple[str, float]:
         name, _, written = str(value).partition("=")
         try:
@@ -107,7 +107,7 @@ def replay(  # noqa: PLR0913 - the options of a command
 
 
 def as_data(decision: Decision, digest: str) -> dict[str, object]:
-    """A decision as JSON for scripts; docs/cli.md says what each part is. `digest`: of the policy as its file has it."""
+    """A decision as docs/cli.md tells it; `digest` is that of the policy as its file has it."""
     return {
         "at": decision.at,
         "kind": decision.kind.value,
