@@ -157,7 +157,7 @@ def test_observations_that_lack_a_field(name, message):
 
 @pytest.mark.parametrize("label", [["1", "0"], [1, "late"], [[1], 0], np.array(["1", "0"])])
 def test_labels_of_the_wrong_type_are_refused(label):
-    with pytest.raises(ValueError, match="label: row [01]: expected a number, not"):
+    with pytest.raises(ValueError, match=r"label: row [01]: expected a number, not"):
         label_columns({**TRUTHS, "label": label})
 
 
