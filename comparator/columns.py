@@ -136,6 +136,19 @@ def outcome_of(status: NDArray[np.int64], ok: NDArray[np.int64]) -> NDArray[np.u
     return outcome
 
 
+def key_bytes(text: str) -> bytes:
+    """`request_key` as 16 bytes, upper half first; a UUID as it is mostly written takes a tenth of the time."""
+    digits = text.replace("-", "")
+    if len(text) == 36 and len(digits) == 32:
+        try:
+            key = bytes.fromhex(digits)
+        except ValueError:
+            key = b""
+        if len(key) == 16:
+            return key
+    return request_key(text).to_bytes(16, "big")
+
+
 # ---- inside
 
 
@@ -218,15 +231,15 @@ def _keys(ids: NDArray[Any]) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
         if ids.dtype.kind == "i":
             _refuse({"request_id": ids}, "request_id", ids < 0, expected)
         return np.zeros(ids.size, dtype=np.uint64), ids.astype(np.uint64)
-    keys: list[int] = []
+    keys: list[bytes] = []
     for row, each in enumerate(ids.tolist()):
         if isinstance(each, str) and each:
-            keys.append(request_key(each))
+            keys.append(key_bytes(each))
         elif isinstance(each, int) and not isinstance(each, bool) and 0 <= each < _MOST_IDS:
-            keys.append(each)
+            keys.append(each.to_bytes(16, "big"))
         else:
             raise ValueError(f"request_id: row {row}: expected {expected}, not {each!r}")
-    both = np.frombuffer(b"".join([key.to_bytes(16, "big") for key in keys]), dtype=">u8").astype(np.uint64)
+    both = np.frombuffer(b"".join(keys), dtype=">u8").astype(np.uint64)
     return both[::2], both[1::2]
 
 

@@ -18,8 +18,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from comparator.columns import fill, outcome_of
-from comparator.events import LABEL, OBSERVATION, Columns, Mode, Role, request_key
+from comparator.columns import fill, key_bytes, outcome_of
+from comparator.events import LABEL, OBSERVATION, Columns, Mode, Role
 from router.cli.recording_lines import EXPECTED, TEXT_EXPECTED, Line, Observed, Told, Value, Wrong, in_words
 
 CHUNK = 4 * 1024 * 1024
@@ -131,7 +131,7 @@ class Recording:
 
 def _start(lines: Sequence[Line], dtype: np.dtype[np.void]) -> Columns:
     out = np.zeros(len(lines), dtype=dtype)
-    keys = b"".join([request_key(line.request_id).to_bytes(16, "big") for line in lines])
+    keys = b"".join([key_bytes(line.request_id) for line in lines])
     halves = np.frombuffer(keys, dtype=">u8").reshape(-1, 2)
     out["at"] = [line.at for line in lines]
     out["request_hi"], out["request_lo"] = halves[:, 0], halves[:, 1]

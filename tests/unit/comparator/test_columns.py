@@ -3,8 +3,10 @@ import uuid
 import numpy as np
 import pytest
 from duel import Duel, Model, traffic
+from hypothesis import given
+from hypothesis import strategies as st
 
-from comparator.columns import label_columns, observation_columns
+from comparator.columns import key_bytes, label_columns, observation_columns
 from comparator.events import LABEL, OBSERVATION, Mode, Outcome, Role, request_key
 from comparator.policy import Guardrail, Metric, Policy, Step, StepKind
 from comparator.replaying import replay
@@ -63,6 +65,20 @@ def test_every_way_to_write_an_id():
     assert small["request_lo"].tolist() == [7, 8]
     halves = {"request_hi": out["request_hi"], "request_lo": out["request_lo"]}
     same(label_columns({"at": [0.0] * 4, **halves, "label": [0, 1, 0, 1]}), out)
+
+
+@given(st.uuids().map(str) | st.text("0123456789abcdefABCDEF-_ {}xg\u0660", min_size=30, max_size=38) | st.text())
+def test_the_quick_key_is_the_key(text):
+    assert int.from_bytes(key_bytes(text), "big") == request_key(text)
+
+
+SHAPES = ["{}-" * 4 + "{}", "{}{}{}{}-{}---", " {}{}{}{}{}   ", "{{{}-{}{}{}{}}}-", "urn:{}{}{}{}{}"]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_quick_key_of_odd_uuids_is_the_key(shape):
+    text = shape.format("01234567", "89ab", "cdef", "0123", "456789abcdef")
+    assert int.from_bytes(key_bytes(text), "big") == request_key(text)
 
 
 def test_modes_versions_and_outcomes_as_told():
