@@ -20,6 +20,9 @@ Source = NDArray[np.void] | Mapping[str, ArrayLike | Sequence[object]]
 CHAMPION_VERSION, CHALLENGER_VERSION = 1, 2
 """What the versions are called where the record does not name them."""
 
+LATEST = 253_402_300_800.0
+"""Seconds since the epoch: times from here on (the year 10000) are taken for milliseconds written by mistake."""
+
 _ROLES = {role.name.lower(): int(role) for role in Role}
 _MODES = {mode.name.lower(): int(mode) for mode in Mode}
 _OBSERVATION_FIELDS = frozenset(OBSERVATION.fields or ()) | {"request_id", "latency_s", "status", "ok"}
@@ -211,7 +214,7 @@ def _array(name: str, values: object) -> NDArray[Any]:
 def _start(fields: Mapping[str, NDArray[Any]], dtype: np.dtype[np.void]) -> Columns:
     """The columns with what both kinds have: when, which request, which row."""
     at = _numbers(fields, "at")
-    _refuse(fields, "at", ~np.isfinite(at), "seconds since the epoch")
+    _refuse(fields, "at", ~((at >= 0) & (at < LATEST)), "seconds since the epoch, before the year 10000")
     out = np.zeros(at.size, dtype=dtype)
     out["at"] = at
     if "request_id" in fields:
@@ -322,7 +325,7 @@ def _refuse(fields: Mapping[str, NDArray[Any]], name: str, wrong: NDArray[np.boo
     bad = np.flatnonzero(wrong)
     if bad.size:
         row = int(bad[0])
-        raise ValueError(f"{name}: row {row}: expected {expected}, not {fields[name][row]!r}")
+        raise ValueError(f"{name}: row {row}: expected {expected}, not {fields[name][row : row + 1].tolist()[0]!r}")
 
 
 def _listed(names: Mapping[str, int] | frozenset[str]) -> str:

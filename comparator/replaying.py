@@ -260,17 +260,15 @@ def replayed(
     """As `replay`, for columns of dtypes OBSERVATION and LABEL: the finished run, with its report at the end.
 
     Raises:
-        ValueError: a time that is not a number, or a role that the record has no version for.
+        ValueError: a time that is not a number, a role that the record has no version for, or one version in both.
     """
     observations = observations[np.argsort(observations["at"], kind="stable")]
     labels = labels[np.argsort(labels["at"], kind="stable")]
-    run = Replay(
-        policy,
-        champion=_version(observations, Role.CHAMPION) if champion is None else champion,
-        challenger=_version(observations, Role.CHALLENGER) if challenger is None else challenger,
-        offline=offline,
-        tick_seconds=tick_seconds,
-    )
+    champion = _version(observations, Role.CHAMPION) if champion is None else champion
+    challenger = _version(observations, Role.CHALLENGER) if challenger is None else challenger
+    if champion == challenger:
+        raise ValueError(f"expected two versions, not {champion} as champion and as challenger")
+    run = Replay(policy, champion=champion, challenger=challenger, offline=offline, tick_seconds=tick_seconds)
     run.feed(observations, labels)
     run.finish()
     return run

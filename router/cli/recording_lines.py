@@ -8,6 +8,9 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from comparator.columns import LATEST
+
+_At = Annotated[float, Meta(ge=0, lt=LATEST)]
 _Row = Annotated[int, Meta(ge=0, lt=1 << 32)]
 _Id = Annotated[str, Meta(min_length=1, max_length=1024)]
 _VersionText = Annotated[str, Meta(pattern="^[1-9][0-9]{0,8}$")]
@@ -17,7 +20,7 @@ Value = bool | float | str | None
 class Observed(msgspec.Struct, tag="observation", tag_field="type", forbid_unknown_fields=True, gc=False):
     """One version's answer to one row of one request."""
 
-    at: float
+    at: _At
     request_id: _Id
     role: Literal["champion", "challenger", "previous"]
     row: _Row = 0
@@ -33,7 +36,7 @@ class Observed(msgspec.Struct, tag="observation", tag_field="type", forbid_unkno
 class Told(msgspec.Struct, tag="label", tag_field="type", forbid_unknown_fields=True, gc=False):
     """The truth for one row of one request."""
 
-    at: float
+    at: _At
     request_id: _Id
     label: Value
     row: _Row = 0
@@ -43,7 +46,7 @@ Line = Observed | Told
 
 EXPECTED = {
     "type": '"observation" or "label"',
-    "at": "seconds since the epoch, a number",
+    "at": "seconds since the epoch, before the year 10000",
     "request_id": "text of 1 to 1024 characters",
     "role": "champion, challenger or previous",
     "row": "a whole number from 0",

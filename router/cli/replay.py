@@ -192,11 +192,8 @@ def _words(name: str) -> str:
 
 
 def _moment(at: float) -> str:
-    """ISO 8601 in UTC, to the tenth of a second; as written where no calendar has it."""
-    try:
-        when = datetime.fromtimestamp(at, UTC)
-    except (ValueError, OverflowError, OSError):
-        return f"{at:.1f}"
+    """ISO 8601 in UTC, to the tenth of a second."""
+    when = datetime.fromtimestamp(at, UTC)
     return f"{when:%Y-%m-%dT%H:%M:%S}.{when.microsecond // 100_000}Z"
 
 

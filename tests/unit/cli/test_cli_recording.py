@@ -107,8 +107,8 @@ OBJECT = "expected one JSON object"
         (SEEN | {"type": 3}, 'type: expected "observation" or "label"'),
         ({"type": "label", "at": 1, "label": 1}, "expected request_id: text"),
         ({"type": "observation", "at": 1, "request_id": "a", "ok": True}, "expected role: champion, challenger or"),
-        (SEEN | {"at": "now"}, "at: expected seconds since the epoch, a number"),
-        (SEEN | {"at": None}, "at: expected seconds since the epoch, a number"),
+        (SEEN | {"at": "now"}, "at: expected seconds since the epoch, before the year 10000"),
+        (SEEN | {"at": None}, "at: expected seconds since the epoch, before the year 10000"),
         (b'{"type":"label","at":1e999,"request_id":"a","label":1}\n', "at: expected seconds since the epoch"),
         (SEEN | {"request_id": 5}, "request_id: expected text"),
         (SEEN | {"request_id": ""}, "request_id: expected text"),
@@ -227,7 +227,7 @@ def test_parquet_that_is_wrong(tmp_path):
         read_file(path, Recording())
     assert str(caught.value).splitlines() == [
         f"{path}:2: role: expected champion, challenger or previous",
-        f"{path}:3: expected at: seconds since the epoch, a number",
+        f"{path}:3: expected at: seconds since the epoch, before the year 10000",
     ]
     path.write_bytes(b"no parquet")
     with pytest.raises(RecordingError, match="expected a Parquet file"):

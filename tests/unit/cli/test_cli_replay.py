@@ -187,7 +187,7 @@ def test_every_malformed_line_is_named(run):
     done = run(lines)
     assert done.exit_code == 1
     assert "day.ndjson:51: expected one JSON object in UTF-8\n" in done.stderr
-    assert "day.ndjson:52: expected at: seconds since the epoch, a number\n" in done.stderr
+    assert "day.ndjson:52: expected at: seconds since the epoch, before the year 10000\n" in done.stderr
     assert done.stdout == ""
 
 
@@ -221,6 +221,13 @@ def test_timing_is_told_apart_on_standard_error(run):
     assert decisions(done)
 
 
-def test_times_that_no_calendar_has(run):
-    late = [row | {"at": row["at"] + 1e13} for row in recorded(0.9)[:50]]
-    assert run(late).exit_code == 0
+def test_milliseconds_by_mistake(run):
+    done = run([row | {"at": row["at"] * 1000} for row in recorded(0.9)[:5]])
+    assert done.exit_code == 1
+    assert "day.ndjson:1: at: expected seconds since the epoch, before the year 10000" in done.stderr
+
+
+def test_one_version_in_both_roles(run):
+    done = run([row | {"version": "7"} if "role" in row else row for row in recorded(0.9)[:50]])
+    assert done.exit_code == 1
+    assert "expected two versions, not 7 as champion and as challenger" in done.stderr

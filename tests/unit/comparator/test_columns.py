@@ -117,7 +117,12 @@ def test_a_record_without_rows():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"at": [1.0, float("nan"), 2.0, 3.0]}, "at: row 1: expected seconds since the epoch, not"),
+        (
+            {"at": [1.0, float("nan"), 2.0, 3.0]},
+            "at: row 1: expected seconds since the epoch, before the year 10000, not nan",
+        ),
+        ({"at": [1.0, -1.0, 2.0, 3.0]}, "at: row 1: expected seconds since the epoch, before the year 10000, not -1.0"),
+        ({"at": [1.0, 1.0, 1.7e12, 3.0]}, "at: row 2: expected seconds since the epoch, before the year 10000, not"),
         ({"at": [1.0, 2.0, None, 3.0]}, "at: row 2: expected a number, not None"),
         ({"at": ["now"] * 4}, "at: row 0: expected a number, not 'now'"),
         (
