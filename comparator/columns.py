@@ -59,7 +59,8 @@ def observation_columns(
         raise ValueError("latency_s: expected it or latency, not both")
     for name in ("latency", "latency_s", "first_byte", "prediction", "score"):
         if name in fields:
-            out[name.removesuffix("_s")] = _numbers(fields, name, missing=True)
+            with np.errstate(over="ignore"):  # a latency that has no place in it becomes infinite: none, and counted
+                out[name.removesuffix("_s")] = _numbers(fields, name, missing=True)
     for name, most in (("version", (1 << 32) - 1), ("rollout_id", (1 << 64) - 1)):
         if name in fields:
             out[name] = _whole(fields, name, most, least=int(name == "version"), text=name == "version")

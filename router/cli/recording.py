@@ -100,7 +100,8 @@ class Recording:
         out["role"] = [_ROLES[line.role] for line in lines]
         out["mode"] = [_UNTOLD if line.mode is None else _MODES[line.mode] for line in lines]
         out["version"] = [int(line.version or 0) for line in lines]
-        out["latency"] = [np.nan if line.latency_s is None else line.latency_s for line in lines]
+        with np.errstate(over="ignore"):  # what has no place in it becomes infinite: no latency, and counted
+            out["latency"] = [np.nan if line.latency_s is None else line.latency_s for line in lines]
         out["score"] = [np.nan if line.score is None else line.score for line in lines]
         out["first_byte"] = np.nan
         out["prediction"] = [self._number("prediction", line.prediction) for line in lines]

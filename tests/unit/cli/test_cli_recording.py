@@ -7,6 +7,8 @@ import sys
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from pyarrow import parquet
 
 from comparator.events import Mode, Outcome, Role, request_key
@@ -111,6 +113,7 @@ OBJECT = "expected one JSON object"
         (SEEN | {"at": None}, "at: expected seconds since the epoch, before the year 10000"),
         (b'{"type":"label","at":1e999,"request_id":"a","label":1}\n', "at: expected seconds since the epoch"),
         (SEEN | {"request_id": 5}, "request_id: expected text"),
+        (b'{"type":"label","at":1,"request_id":"\\ud800","label":1}\n', OBJECT),
         (SEEN | {"request_id": ""}, "request_id: expected text"),
         (SEEN | {"role": "champ"}, "role: expected champion, challenger or previous"),
         (SEEN | {"mode": "shade"}, "mode: expected shadow, canary or watch"),
@@ -136,6 +139,37 @@ OBJECT = "expected one JSON object"
 def test_a_line_that_is_wrong_is_named(bad, expected):
     (problem,) = refusal(SEEN, b"\n", TOLD, bad, TOLD)
     assert problem.startswith(f"day.ndjson:4: {expected}")
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    max_leaves=3,
+)
+
+
+FIELDS = sorted({*SEEN, *TOLD, "row", "version", "mode", "latency_s", "ok", "prediction", "score", "x"})
+
+
+def taken_or_named(content):
+    """How many rows were taken; None: refused by line."""
+    recording = Recording()
+    try:
+        read_ndjson(io.BytesIO(content), "day.ndjson", recording)
+    except RecordingError as error:
+        return None if str(error).startswith("day.ndjson:") else str(error)
+    return sum(columns.size for columns in recording.columns(champion=1, challenger=2))
+
+
+@given(st.sampled_from([SEEN, TOLD]), st.sampled_from(FIELDS), JSON)
+@example(SEEN, "latency_s", 1e300)
+def test_whatever_a_field_holds_it_is_taken_or_named(line, name, value):
+    assert taken_or_named(lines(line | {name: value})) in (1, None)
+
+
+@given(st.binary(max_size=60))
+def test_whatever_bytes_there_are_they_are_taken_or_named(content):
+    assert taken_or_named(lines(TOLD) + content) in (1, None)
 
 
 def test_all_wrong_lines_are_named_up_to_a_limit():
