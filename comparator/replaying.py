@@ -16,7 +16,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from comparator.events import LABEL, OBSERVATION, AliasesRead, Columns, Decision, Role, Tick, VersionFacts
+from comparator.columns import (
+    CHALLENGER_VERSION,
+    CHAMPION_VERSION,
+    Source,
+    label_columns,
+    observation_columns,
+)
+from comparator.events import AliasesRead, Columns, Decision, Role, Tick, VersionFacts
 from comparator.evidence import Report
 from comparator.pairing import NO_LABELS, NO_OBSERVATIONS, Joined
 from comparator.policy import Gate, Policy
@@ -122,6 +129,15 @@ class Replay:
             return None
         return rollout.report(self._next * self._tick)
 
+    @property
+    def left_out(self) -> dict[str, int]:
+        """How many observations and labels are no evidence, by kind; kinds without any are left out too."""
+        report, pairing = self.report, self._title.pairing
+        counts = dict(report.left_out) if report is not None else {}
+        for name in ("repeated", "duplicates", "conflicts", "invalid"):
+            counts[name] = getattr(pairing, name)
+        return {name: count for name, count in counts.items() if count}
+
     # ---- inside
 
     def _span(self, at: float) -> int:
@@ -194,8 +210,8 @@ class Replay:
 
 def replay(
     policy: Policy,
-    observations: Columns,
-    labels: Columns,
+    observations: Source,
+    labels: Source,
     *,
     champion: int | None = None,
     challenger: int | None = None,
@@ -206,31 +222,56 @@ def replay(
 
     Args:
         policy: what to judge by; its gate is taken as passed.
-        observations: dtype OBSERVATION, shape (n,), in any order.
-        labels: dtype LABEL, shape (m,), in any order.
+        observations: dtype OBSERVATION, or what `observation_columns` makes into it; shape (n,), in any order.
+        labels: dtype LABEL, or what `label_columns` makes into it; shape (m,), in any order.
         champion: the champion's version; by default the version of the first observation in that role.
         challenger: the challenger's version; likewise.
         offline: the challenger's offline metrics.
         tick_seconds: how often the judge looks, in data time.
 
     Raises:
-        ValueError: wrong dtypes, a time that is not a number, or a role that the record has no version for.
+        ValueError: a column that is not what it should be, with field, row and what was expected; a time that is not a
+            number; or a role that the record has no version for.
     """
-    for columns, dtype in ((observations, OBSERVATION), (labels, LABEL)):
-        if columns.dtype != dtype:
-            raise ValueError(f"expected columns of {dtype}, not {columns.dtype}")
-    observations = observations[np.argsort(observations["at"], kind="stable")]
-    labels = labels[np.argsort(labels["at"], kind="stable")]
-    run = Replay(
+    run = replayed(
         policy,
-        champion=_version(observations, Role.CHAMPION) if champion is None else champion,
-        challenger=_version(observations, Role.CHALLENGER) if challenger is None else challenger,
+        observation_columns(
+            observations, champion=champion or CHAMPION_VERSION, challenger=challenger or CHALLENGER_VERSION
+        ),
+        label_columns(labels),
+        champion=champion,
+        challenger=challenger,
         offline=offline,
         tick_seconds=tick_seconds,
     )
+    return run.decisions
+
+
+def replayed(
+    policy: Policy,
+    observations: Columns,
+    labels: Columns,
+    *,
+    champion: int | None = None,
+    challenger: int | None = None,
+    offline: Mapping[str, float] | None = None,
+    tick_seconds: float = TICK_SECONDS,
+) -> Replay:
+    """As `replay`, for columns of dtypes OBSERVATION and LABEL: the finished run, with its report at the end.
+
+    Raises:
+        ValueError: a time that is not a number, a role that the record has no version for, or one version in both.
+    """
+    observations = observations[np.argsort(observations["at"], kind="stable")]
+    labels = labels[np.argsort(labels["at"], kind="stable")]
+    champion = _version(observations, Role.CHAMPION) if champion is None else champion
+    challenger = _version(observations, Role.CHALLENGER) if challenger is None else challenger
+    if champion == challenger:
+        raise ValueError(f"expected two versions, not {champion} as champion and as challenger")
+    run = Replay(policy, champion=champion, challenger=challenger, offline=offline, tick_seconds=tick_seconds)
     run.feed(observations, labels)
     run.finish()
-    return run.decisions
+    return run
 
 
 def _version(observations: Columns, role: Role) -> int:
