@@ -73,8 +73,8 @@ class RestartingMixture:
     """The same, with restarts: sum over restarts j and bets of w_j * product since restart j.
 
     START_WEIGHT is on the start, and of the rest 1 / (j (j + 1)) on restart j; the weights sum to 1 and those of
-    restarts to come count as 1 each, so that the whole is an e-process that finds a late regression at the price of a factor. O(1) in
-    memory for any number of restarts: products of the same bet differ only by where they began.
+    restarts to come count as 1 each, so that the whole is an e-process that finds a late regression at the price of a
+    factor. O(1) in memory for any number of restarts: products of the same bet differ only by where they began.
 
     Args:
         bets: how many products.
@@ -119,6 +119,11 @@ class RestartingMixture:
     def multiply(self, log_factors: Floats) -> None:
         """Take the next factors in order, shape (n, bets), as logarithms; no restart falls due among them."""
         if log_factors.shape[0] == 0:
+            return
+        if log_factors.shape[0] == 1:  # the same sums, in a fifth of the time
+            self._logs = self._logs + log_factors[0]
+            self._whole = self._whole + log_factors[0]
+            self.peak = max(self.peak, self.log_e)
             return
         path = np.cumsum(np.vstack([self._logs[None, :], log_factors]), axis=0)
         self._logs = path[-1]

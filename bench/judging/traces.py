@@ -72,7 +72,7 @@ class Scenario:
     truth: str = "harmless"
     percent: int | None = None
     rate: float = 10.0
-    seconds: float = 2700.0
+    seconds: float = 2400.0
     champion: Side = Side()
     challenger: Side = Side()
     same_model: bool = False
