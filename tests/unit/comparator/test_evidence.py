@@ -63,6 +63,9 @@ def run(duel, seconds=60.0, seed=1, *, policy=POLICY, offline=0.73, mode=Mode.SH
     return feed(evidence(policy, offline, mode), Pairing(1e6), observations, labels, until_fail=True)
 
 
+NO_BAD_LABELS = {"bad_label": 0, "bad_score": 0}
+
+
 def rail(report, name):
     return next(each for each in report.guardrails if each.name == name)
 
@@ -222,7 +225,7 @@ def test_what_is_no_evidence_is_left_out_and_counted():
     assert judge.report(1010.0).answers == 0
     judge.observe(bad)
     report = judge.report(1010.0)
-    assert report.left_out == {"other_version": n, "other_mode": n, "unpaired": n, "bad_latency": 3}
+    assert report.left_out == {"other_version": n, "other_mode": n, "unpaired": n, "bad_latency": 3, **NO_BAD_LABELS}
     assert report.answers == n // 2
     assert rail(report, "p90_latency").challenger.count + rail(report, "p90_latency").champion.count == n - 3
 

@@ -1,7 +1,7 @@
 import pytest
 
 from comparator.events import VersionFacts
-from comparator.gate import judge, offline_precision
+from comparator.gate import judge, offline_figure
 from comparator.guardrail import Verdict
 from comparator.policy import Gate, Guardrail, Metric, Policy
 
@@ -58,4 +58,4 @@ def test_without_a_guardrail_on_precision_a_figure_is_enough():
     ],
 )
 def test_the_names_of_an_offline_precision(metrics, found):
-    assert offline_precision(metrics) == found
+    assert offline_figure(Metric.PRECISION, metrics) == found
