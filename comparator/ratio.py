@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from comparator.coverage import Coverage
+from comparator.coverage import Coverage, either
 from comparator.events import Mode
 from comparator.guardrail import Estimate
 from comparator.label_metric import LabelMetric
@@ -41,20 +41,19 @@ class _Rows:
     """Completed rows with the two versions told apart, and what each says: arrays of shape (n,)."""
 
     def __init__(self, rows: Columns, versions: tuple[int, int], metric: LabelMetric) -> None:
-        version = rows["version"]
-        ours, theirs = (version == each for each in versions)
-        pair = (rows["sides"] == 2) & np.isin(rows["mode"], PAIR_MODES) & ours.any(axis=1) & theirs.any(axis=1)
-        single = (rows["sides"] == 1) & (rows["mode"] == Mode.CANARY) & (ours | theirs).any(axis=1)
+        ours, theirs = (rows["version"] == each for each in versions)
+        pair = (rows["sides"] == 2) & np.isin(rows["mode"], PAIR_MODES) & either(ours) & either(theirs)
+        single = (rows["sides"] == 1) & (rows["mode"] == Mode.CANARY) & either(ours | theirs)
         known = (pair | single) if metric.in_pairs else single
-        legal = known & metric.legal_label(rows["label"])
-        self.bad_label = int(np.count_nonzero(known & ~legal))
-        score, sides = rows["score"][legal], (ours | theirs)[legal]
-        self.bad_score = int(np.count_nonzero(metric.bad_score(score) & sides))
-        n, d = metric.quantities(rows["label"][legal][:, None], rows["prediction"][legal], score)
-        self.at: Floats = rows["at"][legal]
+        legal = np.flatnonzero(known & metric.legal_label(rows["label"]))
+        self.bad_label = int(np.count_nonzero(known)) - legal.size
+        rows, ours, theirs = rows[legal], ours[legal], theirs[legal]
+        self.bad_score = int(np.count_nonzero(metric.bad_score(rows["score"]) & (ours | theirs)))
+        n, d = metric.quantities(rows["label"][:, None], rows["prediction"], rows["score"])
+        self.at: Floats = rows["at"]
         self.pair: NDArray[np.bool_] = pair[legal]
-        self.d_ref, self.n_ref = ((each * theirs[legal]).sum(axis=1) for each in (d, n))
-        self.d_trial, self.n_trial = ((each * ours[legal]).sum(axis=1) for each in (d, n))
+        self.d_ref, self.n_ref = (either(each * theirs) for each in (d, n))
+        self.d_trial, self.n_trial = (either(each * ours) for each in (d, n))
         self.counts: NDArray[np.bool_] = (self.d_ref > 0) | (self.d_trial > 0)
 
     def columns(self, which: NDArray[np.int64]) -> list[Floats]:
