@@ -9,14 +9,12 @@ from dataclasses import dataclass, field
 from comparator.difference import DifferenceTest
 from comparator.events import Mode
 from comparator.guardrail import PRECEDENCE, Estimate, GuardrailReport
-from comparator.policy import RANGED, Guardrail, Policy
+from comparator.policy import Guardrail, Policy
 from comparator.ratio import RatioTest
 from comparator.scoreboard import ratio_estimate
 from comparator.sequence import as_e, log_e_below, quantile_ranks
 from comparator.sketch import Sketch
-
-_MOST_TOLD = 1e9
-"""Evidence beyond is not told to the digit: it has up to 300 of them."""
+from comparator.words import amount, evidence, percents, plain, points, seconds, worse_by
 
 _FAR = 1e5
 """A pass that takes more than so many times the time so far is not told in seconds."""
@@ -83,7 +81,7 @@ class Finding:
         verdict = PRECEDENCE[harmed, bool(self.missing)]
         e = as_e(self.log_e)
         if harmed:
-            said = f"{self.worse}, evidence {_evidence(e)} (alone it needs {threshold:,.0f})"
+            said = f"{self.worse}, evidence {evidence(e)} (alone it needs {threshold:,.0f})"
         elif self.missing:
             said = "waiting for " + " and ".join(self.missing)
         elif self.proven:
@@ -122,15 +120,15 @@ def errors(
     shown = slack(1.0) < 0  # holds for many buckets only: of a single one the variance is not even known
     found = Finding(
         rail,
-        f"error rate {_ratio(ours)} against {now.reference} {_ratio(theirs)} on {counts[1].answers:,} answers",
+        f"error rate {percents(ours)} against {now.reference} {percents(theirs)} on {counts[1].answers:,} answers",
         theirs,
         ours,
         test.log_e,
         harm,
-        _worse_by(harm, rail),
+        worse_by(harm, rail),
         harmful=harm is not None and harm >= rail.margin / 2,
         proven=(shown and test.buckets >= policy.min_buckets) or log_below >= enough,
-        beyond=_points(rail.margin),
+        beyond=points(rail.margin),
     )
     if now.mode is not Mode.WATCH:
         _need_buckets(policy, found, test, now)
@@ -154,7 +152,7 @@ def latency(
     quantile = rail.name.removesuffix("_latency").replace("_", ".")
     found = Finding(
         rail,
-        f"{quantile} latency {_seconds(ours)} against {now.reference} {_seconds(theirs)} on "
+        f"{quantile} latency {seconds(ours)} against {now.reference} {seconds(theirs)} on "
         f"{counts[1].latency.count:,} answers",
         theirs,
         ours,
@@ -182,15 +180,15 @@ def labelled(policy: Policy, rail: Guardrail, test: RatioTest, now: Moment) -> F
     harm, metric = test.harm, test.metric
     found = Finding(
         rail,
-        f"{metric.name} {_plain(ours)} against {now.reference} {_plain(theirs)} on {test.counts[1]:,} {metric.rows}",
+        f"{metric.name} {plain(ours)} against {now.reference} {plain(theirs)} on {test.counts[1]:,} {metric.rows}",
         theirs,
         ours,
         test.log_e,
         harm,
-        _worse_by(harm, rail),
+        worse_by(harm, rail),
         harmful=harm is not None and harm >= rail.margin / 2,
         proven=test.no_harm.reached,
-        beyond=_amount(rail.margin, rail),
+        beyond=amount(rail.margin, rail),
     )
     if now.mode is Mode.WATCH:
         return found
@@ -227,7 +225,7 @@ def _need_promise(found: Finding, test: RatioTest, now: Moment, enough: float) -
     if test.offline is None or test.promise is None:
         found.need(f"an offline {metric.name} of this version in the registry", None)
         return
-    promised = f"({test.offline:.3f} {'less' if metric.sign > 0 else 'and'} {_points(tolerance)})"
+    promised = f"({test.offline:.3f} {'less' if metric.sign > 0 else 'and'} {points(tolerance)})"
     if not test.promise_kept:
         wait = _growth(test.kept.log_e, enough, now.in_rollout)
         found.need(f"proof that it keeps its offline promise {promised}", wait)
@@ -272,45 +270,6 @@ def _until(slack: Callable[[float], float], elapsed: float) -> float | None:
             return (times - 1) * elapsed
         times *= 1.1
     return None
-
-
-# ---- in words
-
-
-def _worse_by(harm: float | None, rail: Guardrail) -> str:
-    return "worse by an unknown amount" if harm is None else f"worse by {_amount(harm, rail)}"
-
-
-def _amount(harm: float, rail: Guardrail) -> str:
-    """In the margin's units."""
-    return f"{harm:.3g}" if rail.metric in RANGED else _points(harm)
-
-
-def _evidence(e: float) -> str:
-    return f"{e:,.0f}" if e < _MOST_TOLD else f"over {_MOST_TOLD:,.0f}"
-
-
-def _points(ratio: float) -> str:
-    return f"{ratio * 100:.3g} points"
-
-
-def _ratio(estimate: Estimate | None) -> str:
-    if estimate is None:
-        return "unknown"
-    return f"{estimate.value * 100:.2f} % [{estimate.lower * 100:.2f}, {estimate.upper * 100:.2f}]"
-
-
-def _plain(estimate: Estimate | None) -> str:
-    if estimate is None:
-        return "unknown"
-    return f"{estimate.value:.3f} [{estimate.lower:.3f}, {estimate.upper:.3f}]"
-
-
-def _seconds(estimate: Estimate | None) -> str:
-    if estimate is None:
-        return "unknown"
-    upper = f"{estimate.upper:.3g}" if math.isfinite(estimate.upper) else "?"
-    return f"{estimate.value:.3g} s [{estimate.lower:.3g}, {upper}]"
 
 
 def _quantile(sketch: Sketch, q: float, alpha: float) -> Estimate | None:

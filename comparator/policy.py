@@ -6,12 +6,11 @@ An illegal policy cannot be constructed: `PolicyError` says which field, and wha
 from __future__ import annotations
 
 import hashlib
-import json
 import math
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import Enum
-from typing import Any
+
+from comparator.canonical import canonical_text, read_canonical
 
 
 class PolicyError(ValueError):
@@ -180,7 +179,7 @@ class Policy:
         min_answers: the challenger's answers in a step before it may pass.
         min_labelled_positives: the challenger's labelled positives before precision may pass; of any other metric from
             labels: its labelled requests.
-        block_requests: requests per block of the tests on labels in shadow.
+        block_requests: requests per block of the precision test in shadow.
         restart_seconds: how often the tests restart, to find late regressions.
         tau_window_seconds: past span that the champion's latency quantile is taken from.
         tau_lag_seconds: the most recent span left out of it.
@@ -275,39 +274,16 @@ class Policy:
     @classmethod
     def from_canonical(cls, text: str) -> Policy:
         """The policy that `canonical` wrote down; PolicyError or TypeError where it is not one."""
-        data = json.loads(text)
+        data = read_canonical(text)
         steps = tuple(Step(**{**step, "kind": StepKind(step["kind"])}) for step in data.pop("steps"))
-        guardrails = tuple(_guardrail(rail) for rail in data.pop("guardrails"))
+        guardrails = tuple(Guardrail(**{**rail, "metric": Metric(rail["metric"])}) for rail in data.pop("guardrails"))
         return cls(steps=steps, guardrails=guardrails, gate=Gate(data.pop("gate")), **data)
 
     def canonical(self) -> str:
-        """Canonical JSON: sorted keys, no spaces, defaults filled in but for fields that came later.
-
-        Those are left out where they say what was true before there was the field, so that the text and the digest of
-        an earlier policy stay as they were.
-        """
-        data = asdict(self)
-        _leave_out(data, _LATER)
-        for rail in data["guardrails"]:
-            _leave_out(rail, _LATER_OF_GUARDRAIL)
-        return json.dumps(data, sort_keys=True, separators=(",", ":"))
+        """Canonical JSON, see `canonical_text`."""
+        return canonical_text(asdict(self))
 
     @property
     def digest(self) -> str:
         """SHA-256 of the canonical JSON, in hex."""
         return hashlib.sha256(self.canonical().encode()).hexdigest()
-
-
-_LATER = {"split_alpha": 0.001}
-_LATER_OF_GUARDRAIL: dict[str, object] = {"range": None}
-
-
-def _leave_out(data: dict[str, Any], later: Mapping[str, object]) -> None:
-    for name, before in later.items():
-        if data[name] == before:
-            del data[name]
-
-
-def _guardrail(data: dict[str, Any]) -> Guardrail:
-    limits = data.get("range")
-    return Guardrail(**{**data, "metric": Metric(data["metric"]), "range": None if limits is None else tuple(limits)})

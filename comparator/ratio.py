@@ -1,7 +1,7 @@
 """The test behind every metric from labels: a ratio sum n / sum d of each side, by betting, in the order of the labels.
 
-Shadow and watch: blocks of m requests that count for either side (d > 0). With sums over the block's rows, A the
-reference and B the trial version,
+Shadow and watch: blocks of m requests (see `LabelMetric.block`) that count for either side (d > 0). With sums over the
+block's rows, A the reference and B the trial version,
 
     W = (sum n_A sum d_B - sum n_B sum d_A - sum_i (n_Ai d_Bi - n_Bi d_Ai)) / m^2
 
@@ -157,10 +157,11 @@ class RatioTest:
         self._least = policy.min_labelled_positives
         self._versions = versions
         self._margin = rail.margin / rail.width
-        self._pair_bets = PAIR_BETS / self.metric.pair_bound(policy.block_requests)
+        size = self.metric.block(policy.block_requests)
+        self._pair_bets = PAIR_BETS / self.metric.pair_bound(size)
         self._canary_bets = CANARY_BETS / self.metric.canary_bound
         log_threshold = math.log(1 / policy.alpha)
-        self._blocks = _Blocks(policy.block_requests)
+        self._blocks = _Blocks(size)
         self._harm = RestartingMixture(len(PAIR_BETS), policy.restart_seconds, sums=4)
         self._sums = np.zeros(4)
         self.no_harm = Mixture(len(PAIR_BETS), log_threshold)

@@ -124,6 +124,7 @@ models:
       tau_lag: 0s
       coverage: 40
       shed: 5
+      split_alpha: 0.01
       label_retention: 1d
 """
     settings = load_settings(written(tmp_path, text))
