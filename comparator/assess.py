@@ -10,13 +10,11 @@ from comparator.difference import DifferenceTest
 from comparator.events import Mode
 from comparator.guardrail import PRECEDENCE, Estimate, GuardrailReport
 from comparator.policy import Guardrail, Policy
-from comparator.precision import PrecisionTest
+from comparator.ratio import RatioTest
 from comparator.scoreboard import ratio_estimate
 from comparator.sequence import as_e, log_e_below, quantile_ranks
 from comparator.sketch import Sketch
-
-_MOST_TOLD = 1e9
-"""Evidence beyond is not told to the digit: it has up to 300 of them."""
+from comparator.words import amount, evidence, percents, plain, points, seconds, worse_by
 
 _FAR = 1e5
 """A pass that takes more than so many times the time so far is not told in seconds."""
@@ -83,7 +81,7 @@ class Finding:
         verdict = PRECEDENCE[harmed, bool(self.missing)]
         e = as_e(self.log_e)
         if harmed:
-            said = f"{self.worse}, evidence {_evidence(e)} (alone it needs {threshold:,.0f})"
+            said = f"{self.worse}, evidence {evidence(e)} (alone it needs {threshold:,.0f})"
         elif self.missing:
             said = "waiting for " + " and ".join(self.missing)
         elif self.proven:
@@ -122,15 +120,15 @@ def errors(
     shown = slack(1.0) < 0  # holds for many buckets only: of a single one the variance is not even known
     found = Finding(
         rail,
-        f"error rate {_ratio(ours)} against {now.reference} {_ratio(theirs)} on {counts[1].answers:,} answers",
+        f"error rate {percents(ours)} against {now.reference} {percents(theirs)} on {counts[1].answers:,} answers",
         theirs,
         ours,
         test.log_e,
         harm,
-        _worse_by(harm),
+        worse_by(harm, rail),
         harmful=harm is not None and harm >= rail.margin / 2,
         proven=(shown and test.buckets >= policy.min_buckets) or log_below >= enough,
-        beyond=_points(rail.margin),
+        beyond=points(rail.margin),
     )
     if now.mode is not Mode.WATCH:
         _need_buckets(policy, found, test, now)
@@ -154,7 +152,7 @@ def latency(
     quantile = rail.name.removesuffix("_latency").replace("_", ".")
     found = Finding(
         rail,
-        f"{quantile} latency {_seconds(ours)} against {now.reference} {_seconds(theirs)} on "
+        f"{quantile} latency {seconds(ours)} against {now.reference} {seconds(theirs)} on "
         f"{counts[1].latency.count:,} answers",
         theirs,
         ours,
@@ -176,58 +174,63 @@ def latency(
     return found
 
 
-def precision(policy: Policy, rail: Guardrail, test: PrecisionTest, offline: float | None, now: Moment) -> Finding:
-    """Precision, and the offline promise. What was proven once stands while the present estimate agrees with it."""
-    theirs, ours = (ratio_estimate(test.true[i], test.positives[i], policy.alpha) for i in (0, 1))
-    harm = test.harm
+def labelled(policy: Policy, rail: Guardrail, test: RatioTest, now: Moment) -> Finding:
+    """A metric from labels, and the offline promise. What was proven stands while the present estimate agrees."""
+    theirs, ours = (test.estimate(side, policy.alpha) for side in (0, 1))
+    harm, metric = test.harm, test.metric
     found = Finding(
         rail,
-        f"precision {_plain(ours)} against {now.reference} {_plain(theirs)} on {test.positives[1]:,} "
-        "labelled positives",
+        f"{metric.name} {plain(ours)} against {now.reference} {plain(theirs)} on {test.counts[1]:,} {metric.rows}",
         theirs,
         ours,
         test.log_e,
         harm,
-        _worse_by(harm),
+        worse_by(harm, rail),
         harmful=harm is not None and harm >= rail.margin / 2,
         proven=test.no_harm.reached,
-        beyond=_points(rail.margin),
+        beyond=amount(rail.margin, rail),
     )
     if now.mode is Mode.WATCH:
         return found
-    have, need = test.positives[1], policy.min_labelled_positives
+    if now.mode is Mode.SHADOW and not metric.in_pairs:
+        found.need(f"a canary: in shadow the challenger's answers are not acted upon, and have no {metric.name}", None)
+        return found
+    have, need = test.counts[1], policy.min_labelled_positives
     if have < need:
-        found.need(f"{need - have:,} more labelled positives of {need:,}", _until_count(have, need, now.in_rollout))
+        found.need(f"{need - have:,} more {metric.rows} of {need:,}", _until_count(have, need, now.in_rollout))
     enough = math.log(1 / policy.alpha)
     if not test.no_harm.reached:
         wait = _growth(test.no_harm.log_e, enough, now.in_rollout)
         found.need(f"proof that it is not worse by {found.beyond}", wait)
-    elif theirs is not None and ours is not None and ours.value < theirs.value - rail.margin:
+    elif theirs is not None and ours is not None and metric.sign * (theirs.value - ours.value) > rail.margin:
         # Labels can come in an order that depends on the truth (confirmed cases first): the proof then was of those.
         found.need(f"an estimate that is not worse by {found.beyond}: labels have turned since the proof", None)
-    _need_promise(found, test, offline, now, enough)
+    _need_promise(found, test, now, enough)
     coverage = test.coverage
     if now.mode is Mode.SHADOW and coverage is not None and coverage[1] < policy.coverage_ratio * coverage[0]:
-        found.need(
-            f"labels: they reach {coverage[1]:.0%} of the positives that only the challenger predicted and "
-            f"{coverage[0]:.0%} of the champion's, so its precision cannot be told in shadow (use a canary)",
-            None,
+        few, many = (f"{share:.0%}" for share in (coverage[1], coverage[0]))
+        reach = (
+            f"{few} of the positives that only the challenger predicted and {many} of the champion's"
+            if metric.by_prediction
+            else f"{few} of the requests on which the two disagree and {many} of the others"
         )
+        found.need(f"labels: they reach {reach}, so its {metric.name} cannot be told in shadow (use a canary)", None)
     return found
 
 
-def _need_promise(found: Finding, test: PrecisionTest, offline: float | None, now: Moment, enough: float) -> None:
-    tolerance = found.rail.offline_tolerance
+def _need_promise(found: Finding, test: RatioTest, now: Moment, enough: float) -> None:
+    tolerance, metric = found.rail.offline_tolerance, test.metric
     if tolerance is None:
         return
-    if offline is None:
-        found.need("an offline precision of this version in the registry", None)
-    elif test.promise is not None and test.promise > 0 and not test.kept.reached:
+    if test.offline is None or test.promise is None:
+        found.need(f"an offline {metric.name} of this version in the registry", None)
+        return
+    promised = f"({test.offline:.3f} {'less' if metric.sign > 0 else 'and'} {points(tolerance)})"
+    if not test.promise_kept:
         wait = _growth(test.kept.log_e, enough, now.in_rollout)
-        text = f"proof that it keeps its offline promise ({offline:.3f} less {_points(tolerance)})"
-        found.need(text, wait)
-    elif found.challenger is not None and found.challenger.value < offline - tolerance:
-        found.need(f"an estimate that keeps the offline promise ({offline:.3f} less {_points(tolerance)}) again", None)
+        found.need(f"proof that it keeps its offline promise {promised}", wait)
+    elif found.challenger is not None and metric.sign * (found.challenger.value - test.promise) < 0:
+        found.need(f"an estimate that keeps the offline promise {promised} again", None)
 
 
 def _need_buckets(policy: Policy, found: Finding, test: DifferenceTest, now: Moment) -> None:
@@ -267,40 +270,6 @@ def _until(slack: Callable[[float], float], elapsed: float) -> float | None:
             return (times - 1) * elapsed
         times *= 1.1
     return None
-
-
-# ---- in words
-
-
-def _worse_by(harm: float | None) -> str:
-    return "worse by an unknown amount" if harm is None else f"worse by {_points(harm)}"
-
-
-def _evidence(e: float) -> str:
-    return f"{e:,.0f}" if e < _MOST_TOLD else f"over {_MOST_TOLD:,.0f}"
-
-
-def _points(ratio: float) -> str:
-    return f"{ratio * 100:.3g} points"
-
-
-def _ratio(estimate: Estimate | None) -> str:
-    if estimate is None:
-        return "unknown"
-    return f"{estimate.value * 100:.2f} % [{estimate.lower * 100:.2f}, {estimate.upper * 100:.2f}]"
-
-
-def _plain(estimate: Estimate | None) -> str:
-    if estimate is None:
-        return "unknown"
-    return f"{estimate.value:.3f} [{estimate.lower:.3f}, {estimate.upper:.3f}]"
-
-
-def _seconds(estimate: Estimate | None) -> str:
-    if estimate is None:
-        return "unknown"
-    upper = f"{estimate.upper:.3g}" if math.isfinite(estimate.upper) else "?"
-    return f"{estimate.value:.3g} s [{estimate.lower:.3g}, {upper}]"
 
 
 def _quantile(sketch: Sketch, q: float, alpha: float) -> Estimate | None:

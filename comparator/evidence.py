@@ -1,8 +1,8 @@
 """The evidence of one rollout: every guardrail's tests, combined into a report.
 
 Evidence of harm runs through the whole rollout, over all modes; evidence of no harm on errors and latency is taken
-anew in each mode, that on precision stands once it is proven, while the present estimate agrees. All of it depends on
-data time and the order of the facts, never on how they were cut into batches.
+anew in each mode, that on metrics from labels stands once proven, while the present estimate agrees. All of it depends
+on data time and the order of the facts, never on how they were cut into batches.
 
 Combination: the mean of the guardrails' e-values is an e-value under any dependence (Vovk and Wang 2021). A guardrail
 counts only while the harm estimated since its leading restart is at least half its margin, so that a trivial difference
@@ -28,10 +28,10 @@ from comparator.breaker import Breaker
 from comparator.buckets import Bucket, Buckets
 from comparator.difference import DifferenceTest
 from comparator.events import Mode, Role
-from comparator.gate import offline_precision
+from comparator.gate import offline_figure
 from comparator.guardrail import GuardrailReport, Verdict, overall
-from comparator.policy import Metric, Policy
-from comparator.precision import PAIR_MODES, PrecisionTest
+from comparator.policy import LABEL_METRICS, Metric, Policy
+from comparator.ratio import PAIR_MODES, RatioTest
 from comparator.sequence import as_e, log_e_below
 from comparator.split import Split
 
@@ -57,10 +57,9 @@ class Report:
         missing: what a pass still needs besides the guardrails.
         seconds_left: about how long all that is missing takes at the present rate; None: nothing, or it cannot be
             told.
-        coverage: shares labelled of the reference's positives, and of those that only the trial version predicted, in
-            shadow.
+        coverage: shares labelled in shadow, by the first guardrail that can tell them: see `coverage.Coverage`.
         shed: share of this mode's copies that were shed; None: none were to be sent.
-        left_out: observations that are no evidence, by reason.
+        left_out: observations that are no evidence, and labels and scores that are not legal, by reason.
     """
 
     at: float
@@ -122,7 +121,6 @@ class Evidence:
         self._policy = policy
         self._trial = trial
         self._reference = reference
-        self._offline = offline_precision(offline)
         self._mode = Mode.NONE
         self._entered_at = self._mode_at = self._began_at = 0.0
         self._answers = 0
@@ -137,8 +135,11 @@ class Evidence:
         self._buckets = Buckets(policy, self._latency)
         self._errors = DifferenceTest(policy.restart_seconds, policy.incident_buckets)
         self._slow = [DifferenceTest(policy.restart_seconds, policy.incident_buckets) for _ in self._latency]
-        rail = policy.guardrail(Metric.PRECISION)
-        self._precision = PrecisionTest(policy, rail, (trial, reference), self._offline) if rail is not None else None
+        self._labelled = [
+            RatioTest(policy, rail, (trial, reference), offline_figure(rail.metric, offline))
+            for rail in rails
+            if rail.metric in LABEL_METRICS
+        ]
         self.look()
 
     # ---- facts
@@ -149,8 +150,8 @@ class Evidence:
             self._began_at = at
             for test in (self._errors, *self._slow):
                 test.begin(at)
-            if self._precision is not None:
-                self._precision.begin(at)
+            for labelled in self._labelled:
+                labelled.begin(at)
         if mode is not self._mode:
             self._mode, self._mode_at = mode, at
             self._counts = (Counts(), Counts())
@@ -198,8 +199,8 @@ class Evidence:
 
     def label(self, joined: Joined) -> None:
         """Take what labels completed of this rollout's requests."""
-        if self._precision is not None:
-            self._precision.take(joined)
+        for test in self._labelled:
+            test.take(joined)
 
     def _take(self, bucket: Bucket) -> None:
         failed = (bucket.failed[0], bucket.failed[1])
@@ -256,7 +257,7 @@ class Evidence:
                 return False
             if least >= 0 and (rail is not None or not self._few_failures):
                 return False
-        return self._precision is None or self._precision.may_pass
+        return all(test.may_pass for test in self._labelled)
 
     @property
     def _few_failures(self) -> bool:
@@ -269,14 +270,12 @@ class Evidence:
         return log_e_below(failed, answers, rail.margin) >= math.log(2 / self._policy.alpha)
 
     @property
-    def _tests(self) -> list[DifferenceTest | PrecisionTest]:
+    def _tests(self) -> list[DifferenceTest | RatioTest]:
         """One for each guardrail."""
-        tests: list[DifferenceTest | PrecisionTest] = [*self._slow]
+        tests: list[DifferenceTest | RatioTest] = [*self._slow]
         if self._policy.guardrail(Metric.ERROR_RATE) is not None:
             tests.append(self._errors)
-        if self._precision is not None:
-            tests.append(self._precision)
-        return tests
+        return [*tests, *self._labelled]
 
     # ---- the report
 
@@ -310,10 +309,18 @@ class Evidence:
             guardrails=rails,
             missing=missing,
             seconds_left=left if verdict is Verdict.INCONCLUSIVE else None,
-            coverage=self._precision.coverage if self._precision is not None else None,
+            coverage=next((test.coverage for test in self._labelled if test.coverage is not None), None),
             shed=self._shed,
-            left_out=dict(self._left_out),
+            left_out=self._all_left_out,
         )
+
+    @property
+    def _all_left_out(self) -> dict[str, int]:
+        """Observations, and labelled rows: these count once, however many guardrails leave them out."""
+        return self._left_out | {
+            "bad_label": max((test.bad_label for test in self._labelled), default=0),
+            "bad_score": max((test.bad_score for test in self._labelled), default=0),
+        }
 
     @property
     def _shed(self) -> float | None:
@@ -323,14 +330,14 @@ class Evidence:
 
     def _findings(self, now: Moment) -> list[Finding]:
         findings: list[Finding] = []
-        slow = iter(self._slow)
+        slow, labelled = iter(self._slow), iter(self._labelled)
         for rail in self._policy.guardrails:
             if rail.metric is Metric.LATENCY:
                 findings.append(assess.latency(self._policy, rail, next(slow), self._counts, now))
             elif rail.metric is Metric.ERROR_RATE:
                 findings.append(assess.errors(self._policy, rail, self._errors, self._counts, now))
-            elif self._precision is not None:
-                findings.append(assess.precision(self._policy, rail, self._precision, self._offline, now))
+            else:
+                findings.append(assess.labelled(self._policy, rail, next(labelled), now))
         return findings
 
     def _blamed(self, findings: list[Finding]) -> Finding | None:

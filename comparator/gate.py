@@ -8,13 +8,26 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from comparator.guardrail import Verdict
-from comparator.policy import Gate, Metric, Policy
+from comparator.label_metric import LabelMetric
+from comparator.policy import LABEL_METRICS, RANGED, Gate, Guardrail, Metric, Policy
 
 if TYPE_CHECKING:
     from comparator.events import VersionFacts
 
-OFFLINE_PRECISION = ("precision", "eval_precision", "test_precision", "precision_score", "val_precision")
-"""The names under which an offline precision is looked for, in this order."""
+_ALIASES = {
+    Metric.PRECISION: ("precision", "precision_score"),
+    Metric.RECALL: ("recall", "recall_score"),
+    Metric.ACCURACY: ("accuracy", "accuracy_score"),
+    Metric.F1: ("f1", "f1_score"),
+    Metric.BRIER: ("brier", "brier_score", "brier_score_loss"),
+    Metric.MAE: ("mae", "mean_absolute_error"),
+}
+
+OFFLINE_NAMES = {
+    metric: (name, f"eval_{name}", f"test_{name}", *others, f"val_{name}")
+    for metric, (name, *others) in _ALIASES.items()
+}
+"""The names under which a metric's offline figure is looked for, in this order; of a reward there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +39,12 @@ class GateReport:
     checks: tuple[tuple[str, Verdict, str], ...] = ()  # (name, verdict, what was found)
 
 
-def offline_precision(offline: Mapping[str, float]) -> float | None:
-    """The offline precision among a version's metrics, or None where there is none between 0 and 1."""
-    for name in OFFLINE_PRECISION:
+def offline_figure(metric: Metric, offline: Mapping[str, float]) -> float | None:
+    """The offline figure of a metric among a version's, or None where there is none (between 0 and 1, but for mae)."""
+    most = math.inf if metric is Metric.MAE else 1.0
+    for name in OFFLINE_NAMES.get(metric, ()):
         value = offline.get(name)
-        if value is not None and math.isfinite(value) and 0 <= value <= 1:
+        if value is not None and math.isfinite(value) and 0 <= value <= most:
             return value
     return None
 
@@ -42,7 +56,7 @@ def judge(policy: Policy, challenger: VersionFacts, champion: VersionFacts) -> G
     checks = (
         _present("git_sha", "git SHA", challenger.git_sha),
         _present("data_hash", "data hash", challenger.data_hash),
-        _precision(policy, challenger, champion),
+        *_offline(policy, challenger, champion),
     )
     for wanted in (Verdict.FAIL, Verdict.INCONCLUSIVE):
         found = [text for _, verdict, text in checks if verdict is wanted]
@@ -60,20 +74,27 @@ def _present(name: str, text: str, value: str | None) -> tuple[str, Verdict, str
     return name, Verdict.INCONCLUSIVE, f"no {text} is recorded"
 
 
-def _precision(policy: Policy, challenger: VersionFacts, champion: VersionFacts) -> tuple[str, Verdict, str]:
-    ours, theirs = offline_precision(challenger.offline), offline_precision(champion.offline)
+def _offline(policy: Policy, challenger: VersionFacts, champion: VersionFacts) -> tuple[tuple[str, Verdict, str], ...]:
+    """A check for each guardrail from labels; without one, some offline precision has to be there."""
+    rails = [rail for rail in policy.guardrails if rail.metric in LABEL_METRICS]
+    if not rails:
+        ours = offline_figure(Metric.PRECISION, challenger.offline)
+        if ours is None:
+            return (("precision", Verdict.INCONCLUSIVE, "no offline precision is recorded"),)
+        return (("precision", Verdict.PASS, f"offline precision {ours:.3f} (no guardrail on precision)"),)
+    return tuple(_no_worse(rail, challenger, champion) for rail in rails if rail.metric in OFFLINE_NAMES)
+
+
+def _no_worse(rail: Guardrail, challenger: VersionFacts, champion: VersionFacts) -> tuple[str, Verdict, str]:
+    metric, name = LabelMetric(rail), LabelMetric(rail).name
+    ours, theirs = (offline_figure(rail.metric, facts.offline) for facts in (challenger, champion))
     if ours is None:
-        return "precision", Verdict.INCONCLUSIVE, "no offline precision is recorded"
-    rail = policy.guardrail(Metric.PRECISION)
-    if rail is None:
-        return "precision", Verdict.PASS, f"offline precision {ours:.3f} (no guardrail on precision)"
+        return rail.name, Verdict.INCONCLUSIVE, f"no offline {name} is recorded"
     if theirs is None:
-        return (
-            "precision",
-            Verdict.INCONCLUSIVE,
-            f"no offline precision is recorded for the champion, version {champion.version}",
-        )
-    text = f"offline precision {ours:.3f} against the champion's {theirs:.3f}"
-    if ours < theirs - rail.margin:
-        return "precision", Verdict.FAIL, f"{text}: worse by more than {rail.margin * 100:g} points"
-    return "precision", Verdict.PASS, text
+        missing = f"no offline {name} is recorded for the champion, version {champion.version}"
+        return rail.name, Verdict.INCONCLUSIVE, missing
+    text = f"offline {name} {ours:.3f} against the champion's {theirs:.3f}"
+    if (ours < theirs - rail.margin) if metric.sign > 0 else (ours > theirs + rail.margin):
+        margin = f"{rail.margin:g}" if rail.metric in RANGED else f"{rail.margin * 100:g} points"
+        return rail.name, Verdict.FAIL, f"{text}: worse by more than {margin}"
+    return rail.name, Verdict.PASS, text

@@ -6,9 +6,11 @@ An illegal policy cannot be constructed: `PolicyError` says which field, and wha
 from __future__ import annotations
 
 import hashlib
-import json
+import math
 from dataclasses import asdict, dataclass, field
 from enum import Enum
+
+from comparator.canonical import canonical_text, read_canonical
 
 
 class PolicyError(ValueError):
@@ -33,8 +35,24 @@ class Metric(str, Enum):
     """What a guardrail looks at."""
 
     PRECISION = "precision"
+    RECALL = "recall"
+    ACCURACY = "accuracy"
+    F1 = "f1"
+    BRIER = "brier"
+    MAE = "mae"
+    REWARD = "reward"
     LATENCY = "latency"
     ERROR_RATE = "error_rate"
+
+
+CLASS_METRICS = frozenset({Metric.PRECISION, Metric.RECALL, Metric.ACCURACY, Metric.F1, Metric.BRIER})
+"""Labels are 0 or 1, and so are predictions."""
+
+LABEL_METRICS = CLASS_METRICS | {Metric.MAE, Metric.REWARD}
+"""What is told from labels."""
+
+RANGED = frozenset({Metric.MAE, Metric.REWARD})
+"""In label units, within a range."""
 
 
 class Gate(str, Enum):
@@ -72,20 +90,24 @@ class Guardrail:
 
     Args:
         metric: what is compared.
-        margin: how much worse is still no harm. Precision and error rate: absolute, as a ratio (0.02 is 2 points).
-            Latency: relative to the champion's quantile (0.10 is 10 percent).
+        margin: how much worse is still no harm. Latency: relative to the champion's quantile (0.10 is 10 percent). MAE
+            and reward: in label units. All others: absolute, as a ratio (0.02 is 2 points).
         quantile: latency only: which quantile is held.
-        offline_tolerance: precision only: how far live precision may fall below the offline promise; None: the
-            promise is not checked.
+        offline_tolerance: metrics of classes only: how much worse than the offline promise the live figure may be;
+            None: the promise is not checked.
+        range: in label units. MAE: (0, r), errors beyond r count as r. Reward: (low, high), rewards beyond count as
+            low or high. No other metric has one.
     """
 
     metric: Metric
     margin: float
     quantile: float | None = None
     offline_tolerance: float | None = None
+    range: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
-        upper = 10.0 if self.metric is Metric.LATENCY else 1.0
+        self._check_range()
+        upper = 10.0 if self.metric is Metric.LATENCY else self.width
         if not 0 < self.margin <= upper:
             raise PolicyError(f"{self.name}.margin", f"expected more than 0 and at most {upper:g}, not {self.margin}")
         if (self.metric is Metric.LATENCY) != (self.quantile is not None):
@@ -93,14 +115,32 @@ class Guardrail:
         if self.quantile is not None and not 0.5 <= self.quantile <= 0.999:
             raise PolicyError(f"{self.name}.quantile", f"expected 0.5 to 0.999, not {self.quantile}")
         if self.offline_tolerance is not None:
-            if self.metric is not Metric.PRECISION:
-                raise PolicyError(f"{self.name}.offline_tolerance", "only precision has an offline promise")
+            if self.metric not in CLASS_METRICS:
+                raise PolicyError(f"{self.name}.offline_tolerance", f"{self.name} has no offline promise")
             if not 0 < self.offline_tolerance < 1:
                 raise PolicyError(f"{self.name}.offline_tolerance", "expected more than 0 and less than 1")
 
+    def _check_range(self) -> None:
+        if (self.metric in RANGED) != (self.range is not None):
+            raise PolicyError(f"{self.name}.range", "guardrails on mae and reward have a range, no others do")
+        if self.range is None:
+            return
+        low, high = self.range
+        if not -math.inf < low < high < math.inf:
+            raise PolicyError(
+                f"{self.name}.range", f"expected two finite numbers, the lower first, not {low} and {high}"
+            )
+        if self.metric is Metric.MAE and low != 0:
+            raise PolicyError(f"{self.name}.range", f"expected the range of an error to begin at 0, not at {low}")
+
+    @property
+    def width(self) -> float:
+        """The whole of the range in the margin's units; 1 where there is none."""
+        return self.range[1] - self.range[0] if self.range is not None else 1.0
+
     @property
     def name(self) -> str:
-        """As people write it: precision, error_rate, p99_latency."""
+        """As people write it: precision, mae, error_rate, p99_latency."""
         if self.metric is Metric.LATENCY:
             digits = f"{(self.quantile or 0.0) * 100:.10g}".replace(".", "_")
             return f"p{digits}_latency"
@@ -138,7 +178,8 @@ class Policy:
         incident_buckets: a one-sided incident (errors, slowness) that is over after so many buckets counts once.
         min_buckets: closed buckets before no harm on errors or latency may be said.
         min_answers: the challenger's answers in a step before it may pass.
-        min_labelled_positives: the challenger's labelled positives before precision may pass.
+        min_labelled_positives: the challenger's labelled positives before precision may pass; of any other metric from
+            labels: its labelled requests.
         block_requests: requests per block of the precision test in shadow.
         restart_seconds: how often the tests restart, to find late regressions.
         tau_window_seconds: past span that the champion's latency quantile is taken from.
@@ -176,6 +217,12 @@ class Policy:
         names = [guardrail.name for guardrail in self.guardrails]
         if len(set(names)) != len(names):
             raise PolicyError("guardrails", "expected each guardrail once")
+        metrics = {guardrail.metric for guardrail in self.guardrails}
+        if Metric.MAE in metrics and metrics & CLASS_METRICS:
+            others = ", ".join(sorted(metric.value for metric in metrics & CLASS_METRICS))
+            raise PolicyError(
+                "guardrails.mae", f"expected predictions to be numbers or classes, not both: see {others}"
+            )
 
     def _check_numbers(self) -> None:
         for name in ("alpha", "split_alpha"):
@@ -229,14 +276,14 @@ class Policy:
     @classmethod
     def from_canonical(cls, text: str) -> Policy:
         """The policy that `canonical` wrote down; PolicyError or TypeError where it is not one."""
-        data = json.loads(text)
+        data = read_canonical(text)
         steps = tuple(Step(**{**step, "kind": StepKind(step["kind"])}) for step in data.pop("steps"))
         guardrails = tuple(Guardrail(**{**rail, "metric": Metric(rail["metric"])}) for rail in data.pop("guardrails"))
         return cls(steps=steps, guardrails=guardrails, gate=Gate(data.pop("gate")), **data)
 
     def canonical(self) -> str:
-        """Canonical JSON with all defaults filled in: sorted keys, no spaces."""
-        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+        """Canonical JSON, see `canonical_text`."""
+        return canonical_text(asdict(self))
 
     @property
     def digest(self) -> str:

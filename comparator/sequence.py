@@ -204,8 +204,8 @@ def _log_null(successes: float, count: float, ratio: float) -> float:
     return (successes * math.log(ratio) if successes else 0.0) + (failures * math.log1p(-ratio) if failures else 0.0)
 
 
-def ratio_bounds(successes: int, count: int, alpha: float) -> tuple[float, float]:
-    """Bounds for a probability that hold at all times together with probability 1 - alpha."""
+def ratio_bounds(successes: float, count: int, alpha: float) -> tuple[float, float]:
+    """Bounds for a probability (or the mean of shares) that hold at all times together with probability 1 - alpha."""
     if count == 0:
         return 0.0, 1.0
     least = _log_mixed(successes, count) - math.log(1 / alpha)  # of the log likelihood within the bounds

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -75,12 +76,17 @@ class Extracted:
     unread: int
 
 
-def extract(exchanges: Exchanges, protocol: Protocol, positive: float | str | bool) -> Extracted:  # noqa: FBT001
+Positive = float | str | bool
+"""The prediction that counts as positive."""
+
+
+def extract(exchanges: Exchanges, protocol: Protocol, positive: Positive | None) -> Extracted:
     """Read the predictions. Raises nothing, whatever the bodies are.
 
     `prediction` becomes 1.0 where the value equals `positive`, else 0.0; numbers compare as numbers, and true is 1. A
     value of another kind (a text where `positive` is a number, or the other way round) can never equal it, so it is no
-    prediction; nor is NaN. An answer that holds none at all is GARBAGE.
+    prediction; nor is NaN. Where `positive` is None, predictions are kept as numbers, and a text is none. An answer
+    that holds no prediction at all is GARBAGE.
     """
     size = EXCHANGE_ROW.size
     rows = np.frombuffer(exchanges.rows, EXCHANGE, count=len(exchanges.rows) // size)
@@ -124,8 +130,8 @@ def _bodies(rows: Columns, bodies: bytes) -> list[bytes | None]:
     ]
 
 
-def _read(body: bytes, protocol: Protocol, positive: float | str) -> list[tuple[float, float]] | None:
-    """(1.0 | 0.0 | NaN, score) per row; None: there is no prediction in it."""
+def _read(body: bytes, protocol: Protocol, positive: Positive | None) -> list[tuple[float, float]] | None:
+    """(prediction, score) per row; None: there is no prediction in it."""
     try:
         predictions = protocol.predictions(body)
     except Unreadable:
@@ -134,8 +140,10 @@ def _read(body: bytes, protocol: Protocol, positive: float | str) -> list[tuple[
     return coded if any(value == value for value, _ in coded) else None  # noqa: PLR0124 - NaN is not itself
 
 
-def _code(prediction: Prediction, positive: float | str) -> float:
+def _code(prediction: Prediction, positive: Positive | None) -> float:
     value = prediction.value
+    if positive is None:
+        return _NAN if isinstance(value, str) or not -math.inf < value < math.inf else float(value)
     if isinstance(value, str) is not isinstance(positive, str) or value != value:  # noqa: PLR0124 - NaN is not itself
         return _NAN
     return 1.0 if value == positive else 0.0

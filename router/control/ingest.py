@@ -33,7 +33,7 @@ class Ingest:
 
     def take(self, exchanges: Exchanges, settings: ModelSettings) -> None:
         """Extract predictions and keep the observations for the next flush."""
-        extracted = extract(exchanges, protocol(settings.protocol), settings.positive)
+        extracted = extract(exchanges, protocol(settings.protocol), settings.positive_prediction)
         self._metrics.observe(exchanges.model, extracted.columns)
         self._metrics.unpredicted(exchanges.model, unreadable=extracted.unreadable, unread=extracted.unread)
         self._waiting[exchanges.model].append(extracted.columns)

@@ -186,11 +186,11 @@ class ControlPlane:
         """The names of all models."""
         return sorted(self.settings.models)
 
-    def positive(self, model: str) -> float | str | bool:
-        """Which label counts as positive. Raises UnknownModel."""
+    def positive(self, model: str) -> float | str | bool | None:
+        """Which label counts as positive; None: labels are numbers. Raises UnknownModel."""
         if model not in self.settings.models:
             raise UnknownModel(model)
-        return self.settings.models[model].positive
+        return self.settings.models[model].positive_label
 
     async def add_labels(self, model: str, columns: Columns) -> None:
         """Record labels; they are safe when this returns. Raises UnknownModel, LedgerUnavailable."""

@@ -49,7 +49,9 @@ def wrong_at(
     )
 
 
-def _reading(parse: Callable[[object], Any]) -> BeforeValidator:
+def reading(parse: Callable[[object], Any]) -> BeforeValidator:
+    """What reads a value as users write it, by a parser whose ValueError says what was expected."""
+
     def read(written: object) -> object:
         try:
             return parse(written)
@@ -81,24 +83,24 @@ def _parse_text(written: object) -> str:
     raise ValueError(f"expected text, not {shown(written)}")
 
 
-Duration = Annotated[float, _reading(parse_duration), _text_schema(DURATION_PATTERN, "30s", "10m", "1h30m", "7d")]
+Duration = Annotated[float, reading(parse_duration), _text_schema(DURATION_PATTERN, "30s", "10m", "1h30m", "7d")]
 """Seconds, written "10m"."""
 
-Size = Annotated[int, _reading(parse_size), _text_schema(SIZE_PATTERN, "64KiB", "1MiB")]
+Size = Annotated[int, reading(parse_size), _text_schema(SIZE_PATTERN, "64KiB", "1MiB")]
 """Bytes, written "64KiB"."""
 
-Points = Annotated[float, _reading(parse_points), _text_schema(POINTS_PATTERN, "2 points", "0.5 points")]
+Points = Annotated[float, reading(parse_points), _text_schema(POINTS_PATTERN, "2 points", "0.5 points")]
 """A ratio, written as percentage points."""
 
-Relative = Annotated[float, _reading(parse_relative), _text_schema(RELATIVE_PATTERN, "10%")]
+Relative = Annotated[float, reading(parse_relative), _text_schema(RELATIVE_PATTERN, "10%")]
 """A ratio, written as a percentage."""
 
 Percent = Annotated[
-    int, _reading(parse_percent), WithJsonSchema({"type": "integer", "minimum": 1, "maximum": 100, "examples": [10]})
+    int, reading(parse_percent), WithJsonSchema({"type": "integer", "minimum": 1, "maximum": 100, "examples": [10]})
 ]
-Count = Annotated[int, _reading(_parse_count), WithJsonSchema({"type": "integer", "minimum": 1})]
-Number = Annotated[float, _reading(_parse_number), WithJsonSchema({"type": "number"})]
-Text = Annotated[str, _reading(_parse_text), WithJsonSchema({"type": "string", "minLength": 1})]
+Count = Annotated[int, reading(_parse_count), WithJsonSchema({"type": "integer", "minimum": 1})]
+Number = Annotated[float, reading(_parse_number), WithJsonSchema({"type": "number"})]
+Text = Annotated[str, reading(_parse_text), WithJsonSchema({"type": "string", "minLength": 1})]
 Switch = StrictBool
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, WithJsonSchema, model_validator
 
-from comparator.policy import Policy, PolicyError, Step, StepKind
+from comparator.policy import CLASS_METRICS, Metric, Policy, PolicyError, Step, StepKind
 from router.link.endpoint import Tls, place_of
 from router.protocols.select import NAMES as PROTOCOLS
 from router.settings.block import Block, Number, Percent, Switch, Text, wrong, wrong_at
@@ -141,7 +141,10 @@ class ModelSettings(PolicySettings):
         default={},
         description="Model server by version. A version that is not here has the one of `endpoint`, where that is set.",
     )
-    positive: Number = Field(default=1.0, description="Which prediction counts as positive for precision.")
+    positive: Number = Field(
+        default=1.0,
+        description="Which prediction and which label count as positive; with a guardrail on mae, neither is read so.",
+    )
     assign_by: Header | None = Field(
         default=None,
         description="Sticky key of the assignment: header:NAME. Default: the request's own id.",
@@ -190,9 +193,24 @@ class ModelSettings(PolicySettings):
             problems.append((("endpoint",), "expected endpoint (a template) or endpoints (one URL by version)"))
         if self.split is not None and self.rollout is not None:
             problems.append((("split",), "expected either split or rollout"))
+        metrics = {rail.metric for rail in self.guardrails.guardrails()} if self.guardrails is not None else set()
+        if Metric.REWARD in metrics and metrics & CLASS_METRICS and self.positive != 1.0:
+            expected = f"expected positive to be 1, not {self.positive:g}: beside a reward, labels are kept as numbers"
+            problems.append((("positive",), expected))
         if problems:
             raise wrong_at(problems)
         return self
+
+    @property
+    def positive_prediction(self) -> float | None:
+        """Which prediction counts as positive; None: predictions are numbers, for a guardrail on mae."""
+        return None if self.guardrails is not None and self.guardrails.mae is not None else self.positive
+
+    @property
+    def positive_label(self) -> float | None:
+        """Which label counts as positive; None: labels are numbers, for a guardrail on mae or reward."""
+        numbers = self.guardrails is not None and (self.guardrails.mae or self.guardrails.reward) is not None
+        return None if numbers else self.positive
 
     def policy(self) -> Policy:
         """The policy that the next rollout of this model begins with."""

@@ -2,31 +2,16 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
-from comparator.policy import DEFAULT_GUARDRAILS, DEFAULT_STEPS, Gate, Guardrail, Metric, Policy, PolicyError, Step
+from comparator.policy import DEFAULT_GUARDRAILS, DEFAULT_STEPS, Gate, Policy, PolicyError, Step
 from comparator.policy import StepKind as Kind
-from router.settings.block import (
-    UNKNOWN_KEY,
-    Block,
-    Count,
-    Duration,
-    Number,
-    Percent,
-    Points,
-    Relative,
-    Switch,
-    written,
-    wrong_at,
-)
-from router.settings.problems import Path, did_you_mean
+from router.settings.block import Block, Count, Duration, Number, Percent, Switch, written, wrong_at
+from router.settings.guardrails import Guardrails
+from router.settings.problems import Path
 from router.settings.units import parse_duration
-
-LATENCY_NAME = re.compile(r"p(\d{2})(?:_(\d{1,3}))?_latency", re.ASCII)
 
 
 class ShadowStep(Block):
@@ -103,94 +88,6 @@ AnyStep = Annotated[
 ]
 
 
-class PrecisionGuardrail(Block):
-    """Precision, from labels: an absolute margin."""
-
-    margin: Points = Field(description="How much lower than the champion's is still no harm, in percentage points.")
-    offline_tolerance: Points | None = Field(
-        default=None,
-        description="How far below the offline promise live precision may stay; left out: the promise is not checked.",
-    )
-
-
-class ErrorRateGuardrail(Block):
-    """The share of failed answers: an absolute margin."""
-
-    margin: Points = Field(description="How much higher than the champion's is still no harm, in percentage points.")
-
-
-class LatencyGuardrail(Block):
-    """A latency quantile: a margin relative to the champion's."""
-
-    margin: Relative = Field(description="How much slower than the champion is still no harm, in percent of it.")
-
-
-class Guardrails(Block):
-    """What the challenger must hold against the champion."""
-
-    model_config = ConfigDict(
-        extra="allow",
-        json_schema_extra=lambda schema: schema.update(
-            patternProperties={f"^{LATENCY_NAME.pattern}$": schema.pop("additionalProperties")},
-            additionalProperties=False,
-        ),
-    )
-    __pydantic_extra__: dict[str, LatencyGuardrail]
-
-    precision: PrecisionGuardrail | None = Field(default=None, description="Live precision, by labels.")
-    error_rate: ErrorRateGuardrail | None = Field(default=None, description="The share of errors.")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _known(cls, value: object) -> object:
-        unknown = [
-            str(name)
-            for name in (value if isinstance(value, dict) else ())
-            if name not in cls.model_fields and LATENCY_NAME.fullmatch(str(name)) is None
-        ]
-        if unknown:
-            known = (*cls.model_fields, "p50_latency", "p95_latency", "p99_latency")
-            problems = [((name,), f"unknown guardrail{did_you_mean(name, known)}") for name in unknown]
-            raise wrong_at(problems, UNKNOWN_KEY)
-        return value
-
-    @model_validator(mode="after")
-    def _legal(self) -> Self:
-        problems: list[tuple[Path, str]] = []
-        for name, make in self._makers():
-            try:
-                make()
-            except PolicyError as error:
-                problems.append(((name, *error.where.split(".")[1:]), error.expected))
-        if problems:
-            raise wrong_at(problems)
-        return self
-
-    def guardrails(self) -> tuple[Guardrail, ...]:
-        """The judge's guardrails. Raises PolicyError."""
-        return tuple(make() for _, make in self._makers())
-
-    def _makers(self) -> Iterator[tuple[str, Any]]:
-        precision, error_rate = self.precision, self.error_rate
-        if precision is not None:
-            yield (
-                "precision",
-                lambda: Guardrail(Metric.PRECISION, precision.margin, offline_tolerance=precision.offline_tolerance),
-            )
-        for name, latency in sorted((self.__pydantic_extra__ or {}).items()):  # one order, one digest
-            yield name, lambda name=name, margin=latency.margin: Guardrail(Metric.LATENCY, margin, quantile(name))
-        if error_rate is not None:
-            yield "error_rate", lambda: Guardrail(Metric.ERROR_RATE, error_rate.margin)
-
-
-def quantile(name: str) -> float:
-    """The quantile that the name of a latency guardrail says: p99_9_latency is 0.999."""
-    match = LATENCY_NAME.fullmatch(name)
-    if match is None:
-        raise PolicyError(name, "expected the name of a latency guardrail, such as p99_latency")
-    return float(f"0.{match[1]}{match[2] or ''}")
-
-
 class Judge(Block):
     """The judge's numbers. The defaults are meant for production."""
 
@@ -198,26 +95,38 @@ class Judge(Block):
     bucket_min_answers: Count = Field(
         default=10, description="A bucket stays open until each side has so many answers."
     )
+    incident_buckets: Count = Field(
+        default=4,
+        description="A one-sided incident (errors, slowness) that is over after so many buckets counts once.",
+    )
     min_buckets: Count = Field(default=30, description="Closed buckets before no harm may be said.")
     min_answers: Count = Field(default=1000, description="The challenger's answers in a step before it may pass.")
     min_labelled_positives: Count = Field(
-        default=100, description="The challenger's labelled positives before precision may pass."
+        default=100,
+        description="The challenger's labelled positives before precision may pass; for any other metric from labels: "
+        "its labelled requests.",
     )
     block_requests: Count = Field(
         default=8, description="Requests per block of the precision test in shadow; at least 2."
     )
-    restart: Duration = written("10m", parse_duration, "How often the tests restart, to find late regressions.")
+    restart: Duration = written("20m", parse_duration, "How often the tests restart, to find late regressions.")
     tau_window: Duration = written(
         "10m", parse_duration, "Past span that the champion's latency quantile is taken from."
     )
     tau_lag: Duration = written("1m", parse_duration, "The most recent span left out of it.")
     coverage: Percent = Field(
         default=50,
-        description="Labels must reach the challenger-only positives at least so often, in percent of the champion's.",
+        description="Labels must reach the challenger-only positives at least so often, in percent of the champion's; "
+        "for recall, accuracy, brier and mae: the requests on which the two disagree, in percent of the others.",
     )
     shed: Percent = Field(
         default=10,
         description="Most copies, in percent, that may have been dropped for the challenger to pass in shadow.",
+    )
+    split_alpha: Number = Field(
+        default=0.001,
+        description="Probability of holding a canary whose split is as asked, as one whose split is not.",
+        json_schema_extra={"exclusiveMinimum": 0, "maximum": 0.5},
     )
     label_retention: Duration = written("7d", parse_duration, "How long predictions and labels wait for one another.")
 
@@ -226,6 +135,7 @@ class Judge(Block):
         return {
             "bucket_seconds": self.bucket,
             "bucket_min_answers": self.bucket_min_answers,
+            "incident_buckets": self.incident_buckets,
             "min_buckets": self.min_buckets,
             "min_answers": self.min_answers,
             "min_labelled_positives": self.min_labelled_positives,
@@ -235,6 +145,7 @@ class Judge(Block):
             "tau_lag_seconds": self.tau_lag,
             "coverage_ratio": self.coverage / 100,
             "most_shed_ratio": self.shed / 100,
+            "split_alpha": self.split_alpha,
             "label_retention_seconds": self.label_retention,
         }
 

@@ -7,7 +7,8 @@ receipt, which retention and evidence go by.
 
 The label is compared with the model's `positive` value: equal is 1.0, anything else of its kind 0.0. Its kind must fit,
 because a label of another kind never equals: where `positive` is a number or a boolean, labels are numbers or booleans
-(true is 1, false is 0), and the text "1" is refused; where `positive` is a text, labels are texts.
+(true is 1, false is 0), and the text "1" is refused; where `positive` is a text, labels are texts. Where it is None (a
+regression, or rewards), the label is kept as the number that it is.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ CLOCK_SKEW_SECONDS = 300.0
 
 _KEYS = frozenset({"request_id", "label", "row", "model", "at"})
 
-Positive = float | str | bool
+Positive = float | str | bool | None
+"""The label that counts as positive; None: labels are kept as numbers."""
 
 
 class BadLabel(ValueError):
@@ -152,7 +154,10 @@ def _label(given: object, positive: Positive) -> float:
         return float(given == positive)
     if not isinstance(given, bool | int | float) or not -math.inf < given < math.inf:
         raise BadLabel(f"label: expected a finite number, true or false, not {_shown(given)}")
-    return float(given == positive)
+    try:
+        return float(given) if positive is None else float(given == positive)
+    except OverflowError:
+        raise BadLabel(f"label: expected a number within the range of a float, not {_shown(given)}") from None
 
 
 def _check_time(given: object, now: float) -> None:

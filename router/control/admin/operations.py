@@ -19,8 +19,8 @@ class Operations(Protocol):
         """The names of all models."""
         ...
 
-    def positive(self, model: str) -> float | str | bool:
-        """Which label counts as positive. Raises UnknownModel."""
+    def positive(self, model: str) -> float | str | bool | None:
+        """Which label counts as positive; None: labels are numbers. Raises UnknownModel."""
         ...
 
     async def add_labels(self, model: str, columns: Columns) -> None:

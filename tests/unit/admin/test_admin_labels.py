@@ -178,3 +178,10 @@ def test_every_item_is_accounted_for(items):
 def test_no_bytes_break_it(body, content_type):
     with contextlib.suppress(NotLabels):
         read_labels(body, content_type, ONE, NOW)
+
+
+def test_labels_of_a_regression_are_kept_as_numbers():
+    items = [{"request_id": ID, "label": label} for label in (-2.5, 7, True, "7", 1e999, 10**400)]
+    batch = read(items, {"late": None})
+    assert batch.columns["late"]["label"].tolist() == [-2.5, 7.0, 1.0]
+    assert [index for index, _ in batch.rejected] == [3, 4, 5]

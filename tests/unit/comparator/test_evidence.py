@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import math
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -61,6 +62,9 @@ def feed(judge, pairing, observations, labels, *, every=2.0, until_fail=False):
 def run(duel, seconds=60.0, seed=1, *, policy=POLICY, offline=0.73, mode=Mode.SHADOW, canary=0.1):
     observations, labels = traffic(duel, np.random.default_rng(seed), seconds, mode=mode, canary=canary)
     return feed(evidence(policy, offline, mode), Pairing(1e6), observations, labels, until_fail=True)
+
+
+NO_BAD_LABELS = {"bad_label": 0, "bad_score": 0}
 
 
 def rail(report, name):
@@ -222,7 +226,7 @@ def test_what_is_no_evidence_is_left_out_and_counted():
     assert judge.report(1010.0).answers == 0
     judge.observe(bad)
     report = judge.report(1010.0)
-    assert report.left_out == {"other_version": n, "other_mode": n, "unpaired": n, "bad_latency": 3}
+    assert report.left_out == {"other_version": n, "other_mode": n, "unpaired": n, "bad_latency": 3, **NO_BAD_LABELS}
     assert report.answers == n // 2
     assert rail(report, "p90_latency").challenger.count + rail(report, "p90_latency").champion.count == n - 3
 
@@ -276,3 +280,32 @@ def test_an_identical_challenger_is_seldom_rolled_back(mode, canary):
                 failed += 1
                 break
     assert failed <= 0.05 * runs + 2.6 * math.sqrt(runs * 0.05 * 0.95)
+
+
+def test_every_guardrail_from_labels_has_a_test_of_its_own():
+    policy = replace(
+        POLICY,
+        guardrails=(
+            Guardrail(Metric.RECALL, 0.1),
+            Guardrail(Metric.ERROR_RATE, 0.05),
+            Guardrail(Metric.PRECISION, 0.05),
+            Guardrail(Metric.F1, 0.1, offline_tolerance=0.2),
+            Guardrail(Metric.ACCURACY, 0.05),
+        ),
+    )
+    duel = Duel(Model(0.12, 0.7), Model(0.12, 0.35))
+    report = run(duel, 100.0, policy=policy)
+    assert report.verdict is Verdict.FAIL
+    assert report.blame in {"recall", "precision", "f1", "accuracy"}
+    assert [each.name for each in report.guardrails] == ["recall", "error_rate", "precision", "f1", "accuracy"]
+    assert rail(report, "recall").challenger.value < rail(report, "recall").champion.value
+    assert any("offline F1" in each for each in rail(report, "f1").missing)
+    assert rail(report, "accuracy").reason.startswith("accuracy 0.")
+
+
+def test_labels_that_are_neither_0_nor_1_are_counted():
+    observations, labels = traffic(EQUAL, np.random.default_rng(3), 30.0)
+    labels["label"][:5] = 0.5
+    judge = evidence(replace(POLICY, guardrails=(Guardrail(Metric.PRECISION, 0.1), Guardrail(Metric.RECALL, 0.1))))
+    report = feed(judge, Pairing(1e6), observations, labels)
+    assert report.left_out["bad_label"] == 5

@@ -1,7 +1,7 @@
 import pytest
 
 from comparator.events import VersionFacts
-from comparator.gate import judge, offline_precision
+from comparator.gate import judge, offline_figure
 from comparator.guardrail import Verdict
 from comparator.policy import Gate, Guardrail, Metric, Policy
 
@@ -58,4 +58,23 @@ def test_without_a_guardrail_on_precision_a_figure_is_enough():
     ],
 )
 def test_the_names_of_an_offline_precision(metrics, found):
-    assert offline_precision(metrics) == found
+    assert offline_figure(Metric.PRECISION, metrics) == found
+
+
+@pytest.mark.parametrize(
+    ("rail", "offline", "verdict", "says"),
+    [
+        (Guardrail(Metric.RECALL, 0.05), {"recall_score": 0.58}, Verdict.PASS, "offline recall 0.580"),
+        (Guardrail(Metric.F1, 0.05), {"test_f1": 0.5}, Verdict.FAIL, "offline F1 0.500 against the champion's 0.600"),
+        (Guardrail(Metric.BRIER, 0.05), {"brier_score": 0.3}, Verdict.FAIL, "worse by more than 5 points"),
+        (Guardrail(Metric.BRIER, 0.05), {"brier": 0.1}, Verdict.PASS, "Brier score 0.100"),
+        (Guardrail(Metric.MAE, 1.0, range=(0.0, 9.0)), {"mae": 4.5}, Verdict.FAIL, "worse by more than 1"),
+        (Guardrail(Metric.ACCURACY, 0.05), {"recall": 0.9}, Verdict.INCONCLUSIVE, "no offline accuracy"),
+        (Guardrail(Metric.REWARD, 0.05, range=(0.0, 1.0)), {}, Verdict.PASS, "data hash"),
+    ],
+)
+def test_each_metric_from_labels_is_checked_by_its_own_names(rail, offline, verdict, says):
+    champion = VersionFacts(1, {"recall": 0.6, "f1": 0.6, "brier": 0.2, "mean_absolute_error": 3.0, "accuracy": 0.7})
+    report = judge(Policy(gate=Gate.OFFLINE, guardrails=(rail,)), facts(offline=offline), champion)
+    assert report.verdict is verdict
+    assert says in report.reason

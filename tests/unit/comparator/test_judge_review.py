@@ -10,7 +10,7 @@ from comparator.difference import DifferenceTest
 from comparator.events import OBSERVATION, Mode
 from comparator.pairing import JOINED, SCORED, Joined
 from comparator.policy import Guardrail, Metric, Policy
-from comparator.precision import PrecisionTest
+from comparator.ratio import RatioTest
 
 P99 = Guardrail(Metric.LATENCY, margin=0.1, quantile=0.99)
 ERRORS = Guardrail(Metric.ERROR_RATE, margin=0.005)
@@ -85,7 +85,7 @@ def test_a_proof_on_labels_that_came_first_for_true_cases_does_not_stand_when_th
     rows = np.zeros(count, JOINED)
     rows["at"], rows["mode"], rows["sides"], rows["version"] = np.arange(count), Mode.SHADOW, 2, (1, 2)
     rows["prediction"], rows["label"] = np.column_stack([champion, challenger]), true
-    test = PrecisionTest(policy, rail, (2, 1), 0.8)
+    test = RatioTest(policy, rail, (2, 1), 0.8)
     test.begin(0.0)
     none = np.zeros(0, SCORED)
     now = Moment(at=float(count), mode=Mode.SHADOW, mode_began_at=0.0, rollout_began_at=0.0)
@@ -93,9 +93,9 @@ def test_a_proof_on_labels_that_came_first_for_true_cases_does_not_stand_when_th
     test.take(Joined(rows[true], rows, none))  # confirmed cases first, for everybody alike
     assert test.no_harm.reached
     assert test.kept.reached
-    assert any("labels" in each for each in assess.precision(policy, rail, test, 0.8, now).missing)  # coverage holds
+    assert any("labels" in each for each in assess.labelled(policy, rail, test, now).missing)  # coverage holds
 
     test.take(Joined(rows[~true], rows[:0], none))
-    missing = assess.precision(policy, rail, test, 0.8, now).missing
+    missing = assess.labelled(policy, rail, test, now).missing
     assert any("labels have turned" in each for each in missing)
     assert any("offline promise" in each for each in missing)

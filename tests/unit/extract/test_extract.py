@@ -104,6 +104,18 @@ def test_a_prediction_is_whether_the_value_is_the_positive_one(positive, predict
 
 
 @pytest.mark.parametrize(
+    ("predictions", "expected"),
+    [
+        ("[1, 2.5, -3]", [1.0, 2.5, -3.0]),
+        ('[1e3, "high"]', [1000.0, math.nan]),
+    ],
+)
+def test_predictions_of_a_regression_are_kept_as_numbers(predictions, expected):
+    columns = extracted(exchange(f'{{"predictions": {predictions}}}'.encode()), positive=None).columns
+    np.testing.assert_array_equal(columns["prediction"], expected)
+
+
+@pytest.mark.parametrize(
     "body", [b"", b"<html>", b'{"predictions": []}', b'{"predictions": [NaN]}', b'{"predictions": ["late"]}']
 )
 def test_a_good_answer_without_a_prediction_is_garbage(body):

@@ -64,6 +64,21 @@ def problems(tmp_path, text):
         ("guardrails: {precision: {}}", 18, "guardrails.precision.margin: expected a value, found nothing"),
         ("guardrails: {error_rate: {margin: 1 point, offline_tolerance: 1 point}}", 48,
          "guardrails.error_rate.offline_tolerance: unknown key; expected one of margin"),
+        ("guardrails: {mae: {margin: 1 point, range: 10}}", 32, "guardrails.mae.margin: expected a number, not '1 point'"),
+        ("guardrails: {mae: {margin: 1}}", 18, "guardrails.mae.range: expected a value, found nothing"),
+        ("guardrails: {mae: {margin: 1, range: 0}}", 42, "guardrails.mae.range: expected two finite numbers, the lower "
+         "first, not 0.0 and 0.0"),
+        ("guardrails: {mae: {margin: 3, range: 2}}", 32, "guardrails.mae.margin: expected more than 0 and at most 2, not "
+         "3.0"),
+        ("guardrails: {reward: {margin: 1, range: 5}}", 45, "guardrails.reward.range: expected [lowest, highest], such as "
+         "[0, 1], not 5"),
+        ("guardrails: {reward: {margin: 1, range: [1, 0]}}", 45, "guardrails.reward.range: expected two finite numbers, "
+         "the lower first, not 1.0 and 0.0"),
+        ("guardrails: {mae: {margin: 1, range: 5}, recall: {margin: 1 point}}", 23, "guardrails.mae: expected predictions "
+         "to be numbers or classes, not both: see recall"),
+        ("guardrails: {brier: {margin: 1 point, offline_tolerance: 1 point}}", 43,
+         "guardrails.brier.offline_tolerance: unknown key; expected one of margin"),
+        ("judge: {split_alpha: 0}", 26, "judge.split_alpha: expected more than 0 and at most 0.5, not 0.0"),
         ("guardrails: {p99_latency: {margin: 2 points}}", 40, "guardrails.p99_latency.margin: expected a percentage of "
          "the champion's, such as 10%, not '2 points'"),
         ("guardrails: {p99_latency: {margn: 1%, margin: 1%}}", 32, "guardrails.p99_latency.margn: unknown key; did you "

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from comparator.policy import DEFAULT_GUARDRAILS, DEFAULT_STEPS, Gate, Metric, Policy, StepKind
+from comparator.policy import DEFAULT_GUARDRAILS, DEFAULT_STEPS, Gate, Guardrail, Metric, Policy, StepKind
 from router.link.endpoint import Tls
 from router.link.messages import Limits
 from router.settings import SettingsError, is_loopback, load_policy, load_settings
@@ -115,6 +115,7 @@ models:
     judge:
       bucket: 1s
       bucket_min_answers: 5
+      incident_buckets: 6
       min_buckets: 4
       min_answers: 50
       min_labelled_positives: 20
@@ -124,6 +125,7 @@ models:
       tau_lag: 0s
       coverage: 40
       shed: 5
+      split_alpha: 0.01
       label_retention: 1d
 """
     settings = load_settings(written(tmp_path, text))
@@ -264,3 +266,32 @@ def test_settings_are_frozen_and_keep_secrets_out_of_their_text(tmp_path):
 ])  # fmt: skip
 def test_loopback(host, loopback):
     assert is_loopback(host) is loopback
+
+
+NUMBERS = "    guardrails: {mae: {margin: 2, range: 50}, reward: {margin: 0.1, range: [-1, 1]}}\n"
+
+
+def test_guardrails_on_numbers_keep_predictions_and_labels_as_numbers(tmp_path):
+    model = load_settings(written(tmp_path, SMALL + NUMBERS)).models["late-arrival"]
+    assert model.policy().guardrails == (
+        Guardrail(Metric.MAE, 2.0, range=(0.0, 50.0)),
+        Guardrail(Metric.REWARD, 0.1, range=(-1.0, 1.0)),
+    )
+    assert (model.positive_prediction, model.positive_label) == (None, None)
+
+
+def test_a_reward_keeps_labels_as_numbers_and_predictions_as_classes(tmp_path):
+    text = SMALL + "    positive: 3\n    guardrails: {reward: {margin: 0.1, range: [-1, 1]}}\n"
+    model = load_settings(written(tmp_path, text)).models["late-arrival"]
+    assert (model.positive_prediction, model.positive_label) == (3.0, None)
+
+
+def test_classes_beside_a_reward_have_1_as_positive(tmp_path):
+    rails = (
+        "    guardrails: {reward: {margin: 0.1, range: [0, 1]}, f1: {margin: 1 point, offline_tolerance: 5 points}}\n"
+    )
+    model = load_settings(written(tmp_path, SMALL + rails)).models["late-arrival"]
+    assert [rail.name for rail in model.policy().guardrails] == ["f1", "reward"]
+    assert model.policy().guardrail(Metric.F1).offline_tolerance == 0.05
+    with pytest.raises(SettingsError, match="positive: expected positive to be 1, not 2"):
+        load_settings(written(tmp_path, f"{SMALL}    positive: 2\n{rails}"))

@@ -69,7 +69,7 @@ HEAD = "registry: r\nmodels:\n  m:\n    endpoint: http://m-v{version}:1\n"
         HEAD + "    rollout: [{canary: '10%'}]",
         HEAD + "    guardrails: {p99_latency: {margin: 2 points}}",
         HEAD + "    guardrails: {precision: {margin: 10%}}",
-        HEAD + "    guardrails: {recall: {margin: 2 points}}",
+        HEAD + "    guardrails: {auc: {margin: 2 points}}",
         HEAD + "    guardrails: {precision: null}",
         HEAD + "    endpoints: {one: http://m:1}",
         HEAD + "    alpha: 0",

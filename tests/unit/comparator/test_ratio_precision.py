@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from comparator.events import Mode, Role
 from comparator.pairing import JOINED, SCORED, Joined
 from comparator.policy import Guardrail, Metric, Policy
-from comparator.precision import PrecisionTest
+from comparator.ratio import RatioTest
 from comparator.sequence import START_WEIGHT
 
 POLICY = Policy(restart_seconds=50.0)
@@ -18,7 +18,7 @@ NOTHING = np.zeros(0, dtype=JOINED)
 
 
 def fresh(rail=RAIL, offline=0.8):
-    test = PrecisionTest(POLICY, rail, (2, 1), offline)
+    test = RatioTest(POLICY, rail, (2, 1), offline)
     test.begin(0.0)
     return test
 
@@ -94,16 +94,16 @@ def test_an_offline_promise_that_is_not_kept_is_not_confirmed():
 def test_counts_are_of_labelled_positives():
     test = fresh()
     take(test, pairs([1, 1, 0, 0], [1, 0, 1, 0], [1, 0, 0, 1]))
-    assert test.positives == [2, 2]
-    assert test.true == [1, 1]
+    assert test.counts == [2, 2]
+    assert [test.estimate(side, 0.05).value for side in (0, 1)] == [0.5, 0.5]
     take(test, singles([1, 2, 3], [1, 1, 1], [1, 1, 1]))
-    assert test.positives == [3, 3]
+    assert test.counts == [3, 3]
 
 
 def test_a_missing_prediction_is_no_positive():
     test = fresh()
     take(test, pairs([np.nan, 1.0], [1.0, np.nan], [1, 1]))
-    assert test.positives == [1, 1]
+    assert test.counts == [1, 1]
 
 
 def test_a_canary_block_is_the_shortest_run_with_both():

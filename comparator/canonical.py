@@ -1,0 +1,34 @@
+"""The text of a policy that its digest is of: canonical JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+_LATER: Mapping[str, object] = {"split_alpha": 0.001, "incident_buckets": 4}
+_LATER_OF_GUARDRAIL: Mapping[str, object] = {"range": None}
+
+
+def canonical_text(policy: Mapping[str, Any]) -> str:
+    """Canonical JSON of a policy's fields: sorted keys, no spaces, defaults filled in but for fields that came later.
+
+    Those are left out where they say what was true before there was the field, so that the text and the digest of an
+    earlier policy stay as they were.
+    """
+    data = _earlier(policy, _LATER)
+    data["guardrails"] = [_earlier(rail, _LATER_OF_GUARDRAIL) for rail in policy["guardrails"]]
+    return json.dumps(data, sort_keys=True, separators=(",", ":"))
+
+
+def read_canonical(text: str) -> dict[str, Any]:
+    """The fields again, pairs as tuples; what was left out is left out. ValueError or TypeError: it is not one."""
+    data: dict[str, Any] = json.loads(text)
+    for rail in data["guardrails"]:
+        if rail.get("range") is not None:
+            rail["range"] = tuple(rail["range"])
+    return data
+
+
+def _earlier(data: Mapping[str, Any], later: Mapping[str, object]) -> dict[str, Any]:
+    return {name: value for name, value in data.items() if name not in later or value != later[name]}

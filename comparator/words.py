@@ -1,0 +1,53 @@
+"""Figures in words."""
+
+from __future__ import annotations
+
+import math
+
+from comparator.guardrail import Estimate
+from comparator.policy import RANGED, Guardrail
+
+_MOST_TOLD = 1e9
+"""Evidence beyond is not told to the digit: it has up to 300 of them."""
+
+
+def worse_by(harm: float | None, rail: Guardrail) -> str:
+    """The harm."""
+    return "worse by an unknown amount" if harm is None else f"worse by {amount(harm, rail)}"
+
+
+def amount(harm: float, rail: Guardrail) -> str:
+    """In the margin's units."""
+    return f"{harm:.3g}" if rail.metric in RANGED else points(harm)
+
+
+def evidence(e: float) -> str:
+    """An e-value."""
+    return f"{e:,.0f}" if e < _MOST_TOLD else f"over {_MOST_TOLD:,.0f}"
+
+
+def points(ratio: float) -> str:
+    """A ratio as percentage points."""
+    return f"{ratio * 100:.3g} points"
+
+
+def percents(estimate: Estimate | None) -> str:
+    """A ratio with its bounds, in percent."""
+    if estimate is None:
+        return "unknown"
+    return f"{estimate.value * 100:.2f} % [{estimate.lower * 100:.2f}, {estimate.upper * 100:.2f}]"
+
+
+def plain(estimate: Estimate | None) -> str:
+    """A figure with its bounds."""
+    if estimate is None:
+        return "unknown"
+    return f"{estimate.value:.3f} [{estimate.lower:.3f}, {estimate.upper:.3f}]"
+
+
+def seconds(estimate: Estimate | None) -> str:
+    """A duration with its bounds."""
+    if estimate is None:
+        return "unknown"
+    upper = f"{estimate.upper:.3g}" if math.isfinite(estimate.upper) else "?"
+    return f"{estimate.value:.3g} s [{estimate.lower:.3g}, {upper}]"
