@@ -55,13 +55,14 @@ class GuardrailReport:
         name: as people write it: precision, error_rate, p99_latency.
         verdict: by PRECEDENCE.
         reason: one plain sentence with the numbers.
-        champion: the reference version's figure; None: nothing to tell it from yet. Latency in seconds, else ratios.
+        champion: the reference version's figure; None: nothing to tell it from yet. Latency in seconds, mae and reward
+            in label units, else ratios.
         challenger: the trial version's.
         margin: as in the policy.
         harm_e: the e-value against "the trial version is no worse", over the whole rollout, mixed over restarts.
         harm_threshold: what it would need to roll back alone: (number of guardrails) / alpha.
-        harm: the harm estimated, in the margin's units; None: nothing to tell it from. Precision and error rate: since
-            the leading restart. Latency: of this mode as a whole (a late harm may not show in it).
+        harm: the harm estimated, in the margin's units; None: nothing to tell it from. Latency: of this mode as a whole
+            (a late harm may not show in it). Else: since the leading restart.
         proven: no harm beyond the margin is proven, in this mode.
         missing: what a pass still needs, a sentence part each.
         seconds_left: about how long that takes at the present rate; None: nothing is missing, or it cannot be told.

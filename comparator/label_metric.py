@@ -86,7 +86,7 @@ _WORDS: Mapping[Metric, tuple[str, str]] = {
     Metric.RECALL: ("recall", "requests labelled positive"),
     Metric.ACCURACY: ("accuracy", "labelled requests"),
     Metric.F1: ("F1", "labelled requests that are positive by label or prediction"),
-    Metric.BRIER: ("Brier score", "labelled requests"),
+    Metric.BRIER: ("Brier score", "labelled requests with a score"),
     Metric.MAE: ("mean absolute error", "labelled requests"),
     Metric.REWARD: ("reward", "labelled requests"),
 }
