@@ -7,9 +7,11 @@ promise is broken beyond Monte-Carlo error. Nothing is timed: the clock is the d
 """
 
 import argparse
+import json
 import math
 import sys
 import time
+from dataclasses import asdict
 from datetime import UTC, datetime
 from multiprocessing import Pool
 from pathlib import Path
@@ -17,7 +19,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "bench")]
 
-from judging.minutes import minutes_of  # noqa: E402 - found by the line above
+from judging.minutes import even, minutes_of, usual  # noqa: E402 - found by the line above
 from judging.outcomes import Tally, failures, heads, rows  # noqa: E402
 from judging.peers import PEERS  # noqa: E402
 from judging.traces import CHALLENGER, CHAMPION, SCENARIOS, START, Scenario, make  # noqa: E402
@@ -32,6 +34,7 @@ PIECE = 10
 
 TITLES = {
     "harmless": "No worse: how often it is rolled back all the same",
+    "beyond": "Incidents longer than the default buckets forgive: no promise; longer buckets do",
     "harm": "Harm: how often it is missed, and how long it takes to roll back",
     "at the margin": "At a margin: how often it is promoted (at most 5 % may be)",
     "unproven": "Not to be promoted: the offline promise does not hold, or labels are biased",
@@ -45,7 +48,7 @@ def policy_for(scenario: Scenario) -> Policy:
         if scenario.percent is None
         else Step(StepKind.CANARY, scenario.percent, scenario.step_seconds)
     )
-    return Policy(steps=(step, Step(StepKind.PROMOTE)))
+    return Policy(steps=(step, Step(StepKind.PROMOTE)), bucket_seconds=scenario.bucket_seconds)
 
 
 def judge(scenario: Scenario, repetition: int, seed: int) -> dict[str, tuple[str, float]]:
@@ -64,8 +67,16 @@ def judge(scenario: Scenario, repetition: int, seed: int) -> dict[str, tuple[str
         if decision.kind in (DecisionKind.ROLL_BACK, DecisionKind.PROMOTE):
             verdicts["titleshot"] = (decision.kind.value, decision.at - START)
             break
-    minutes = minutes_of(scenario, trace)
-    return verdicts | {name: rule(minutes, int(scenario.step_seconds // 60)) for name, rule in PEERS.items()}
+    figures = minutes_of(scenario, trace)
+    evenly = figures if scenario.percent in (None, 50) else minutes_of(scenario, even(scenario, trace))
+    for name, (rule, _) in PEERS.items():
+        minute = rule(evenly if name == "Kayenta" else figures, usual(scenario))  # its documentation asks for that
+        at = math.inf if minute is None else 60.0 * (minute + 1)
+        promoted = scenario.step_seconds <= scenario.seconds and at > scenario.step_seconds
+        verdicts[name] = (
+            ("promote", scenario.step_seconds) if promoted else ("roll_back" if at < math.inf else "none", at)
+        )
+    return verdicts
 
 
 def piece(asked: tuple[int, int, int, int]) -> tuple[int, dict[str, Tally]]:
@@ -78,14 +89,20 @@ def piece(asked: tuple[int, int, int, int]) -> tuple[int, dict[str, Tally]]:
     return index, tallies
 
 
-def run(chosen: list[int], counts: dict[str, int], jobs: int, seed: int) -> dict[int, dict[str, Tally]]:
-    """All trials, spread over processes; scenarios in order."""
+def run(
+    chosen: list[int], counts: dict[str, int], jobs: int, seed: int, kept: Path | None
+) -> dict[int, dict[str, Tally]]:
+    """All trials, spread over processes; scenarios in order. Those that are in the kept file are not run again."""
+    done = json.loads(kept.read_text()) if kept is not None and kept.exists() else {}
     work = [
         (index, first, min(first + PIECE, counts[SCENARIOS[index].truth]), seed)
         for index in chosen
+        if SCENARIOS[index].name not in done
         for first in range(0, counts[SCENARIOS[index].truth], PIECE)
     ]
-    found: dict[int, dict[str, Tally]] = {index: {} for index in chosen}
+    found: dict[int, dict[str, Tally]] = {
+        index: {name: Tally(**tally) for name, tally in done.get(SCENARIOS[index].name, {}).items()} for index in chosen
+    }
     began = time.monotonic()
     with Pool(jobs) as pool:
         for index, tallies in pool.imap(piece, work):
@@ -95,6 +112,9 @@ def run(chosen: list[int], counts: dict[str, int], jobs: int, seed: int) -> dict
             if ours.trials == counts[scenario.truth]:
                 broken = "; ".join(failures(scenario, ours))
                 line = " | ".join(rows(scenario, found[index])[:4])
+                if kept is not None:
+                    done[scenario.name] = {name: asdict(tally) for name, tally in found[index].items()}
+                    kept.write_text(json.dumps(done))
                 print(f"{time.monotonic() - began:6.0f} s  {line}  {broken}", flush=True)
     return found
 
@@ -117,11 +137,12 @@ def main() -> None:
     parser.add_argument("--only", default="", help="scenarios whose name has this text")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--keep", type=Path, help="a file that keeps what is done, to go on from there")
     parser.add_argument("--write", action="store_true", help="replace the section in bench/RESULTS.md")
     asked = parser.parse_args()
     chosen = [index for index, each in enumerate(SCENARIOS) if asked.only in each.name]
     counts = dict.fromkeys(TITLES, asked.harm) | {"harmless": asked.harmless}
-    found = run(chosen, counts, asked.jobs, asked.seed)
+    found = run(chosen, counts, asked.jobs, asked.seed, asked.keep)
     lines = report(found)
     print("\n".join(lines))
     if asked.write:

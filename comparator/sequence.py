@@ -65,8 +65,8 @@ class Mixture:
         return float(log_mean_exp(self._logs))
 
 
-START_WEIGHT = 0.8
-"""Most harm is there from the start; a late regression costs a factor of about 5 j^2 more, which is a few buckets."""
+START_WEIGHT = 0.65
+"""Most harm is there from the start; a late regression costs a factor of about 2 j^2 more, which is a few buckets."""
 
 
 class RestartingMixture:

@@ -78,10 +78,12 @@ class Title:
     Args:
         policy: applies to the next rollout; one under way keeps the policy it began with.
         policies: recorded policies by digest, needed when recorded decisions are received again after a restart.
+        sticky: clients of a canary stick to a side, by a header: its split of requests is not judged.
     """
 
-    def __init__(self, policy: Policy, policies: dict[str, Policy] | None = None) -> None:
+    def __init__(self, policy: Policy, policies: dict[str, Policy] | None = None, *, sticky: bool = False) -> None:
         self.policy = policy
+        self._sticky = sticky
         self.policies = {**(policies or {}), policy.digest: policy}
         self.aliases: AliasesRead | None = None
         self.champion: int | None = None  # whose endpoint serves: the alias, once its endpoint was ready
@@ -259,7 +261,7 @@ class Title:
             return None
         challenger = read.versions.get(version, VersionFacts(version))
         checked = gate.judge(self.policy, challenger, read.versions.get(champion, VersionFacts(champion)))
-        rollout = Rollout(rollout_id, self.policy, challenger, champion)
+        rollout = Rollout(rollout_id, self.policy, challenger, champion, sticky=self._sticky)
         if checked.verdict is not Verdict.PASS:
             reason = checked.reason
         elif version not in read.ready:
@@ -364,6 +366,7 @@ class Title:
             self.policies[decision.policy_digest],
             VersionFacts(decision.version, subject.offline),
             subject.reference,
+            sticky=self._sticky,
         )
 
 

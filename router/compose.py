@@ -211,7 +211,7 @@ async def _model(
     policy = settings.policy()
     recorded = {digest: Policy.from_canonical(text) for digest, text in (await plane.ledger.policies()).items()}
     await journal.drain()
-    title = Title(policy, recorded)
+    title = Title(policy, recorded, sticky=settings.assign_by is not None)
     since = time.time() - policy.label_retention_seconds
     facts = 0
     async for _, fact in plane.ledger.resume(model, since):

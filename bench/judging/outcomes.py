@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from statistics import median
 
 from judging.oracle import requests, seconds
+from judging.peers import PEERS
 from judging.traces import Scenario
 
 ALPHA = 0.05
@@ -86,7 +87,7 @@ class Tally:
 
     def wrong(self, scenario: Scenario) -> int:
         """Trials in which the rule erred: false rollbacks, misses, or false promotions."""
-        if scenario.truth == "harmless":
+        if scenario.truth in ("harmless", "beyond"):
             return self.rolled_back
         if scenario.truth == "harm":
             return self.trials - self.rolled_back
@@ -96,9 +97,9 @@ class Tally:
 def failures(scenario: Scenario, ours: Tally) -> list[str]:
     """What of the promises is broken in this cell, beyond Monte-Carlo error."""
     wrong = ours.wrong(scenario)
-    lower, upper = clopper_pearson(wrong, ours.trials)
+    lower, _ = clopper_pearson(wrong, ours.trials)
     found = []
-    if scenario.truth != "harm" and lower > ALPHA:
+    if scenario.truth not in ("harm", "beyond") and lower > ALPHA:
         found.append(f"{wrong} of {ours.trials} wrong, more than {ALPHA:.0%}")
     if scenario.truth == "harm":
         if lower > 1 - CLEAR:
@@ -106,14 +107,13 @@ def failures(scenario: Scenario, ours: Tally) -> list[str]:
         allowed = most_delay(scenario)
         if allowed is not None and ours.delays and median(ours.delays) > allowed:
             found.append(f"median delay {median(ours.delays):.0f} s, more than {allowed:.0f} s")
-    del upper
     return found
 
 
 def most_delay(scenario: Scenario) -> float | None:
     """The larger of 3 times the oracle's and 200 s; None: there is no oracle."""
     oracle = seconds(scenario)
-    return None if oracle is None else max(3 * oracle, 200.0)
+    return None if oracle is None or not scenario.within else max(3 * oracle, 200.0)
 
 
 def rows(scenario: Scenario, tallies: dict[str, Tally]) -> list[str]:
@@ -133,6 +133,9 @@ def rows(scenario: Scenario, tallies: dict[str, Tally]) -> list[str]:
         line.append(_percent(ours.promoted, ours.trials))
     for name, tally in tallies.items():
         if name != "titleshot":
+            if scenario.shown_by and scenario.shown_by not in PEERS[name][1]:
+                line.append("cannot")
+                continue
             share = _percent(tally.wrong(scenario), tally.trials)
             line.append(f"{share}, {_delay(tally, scenario)}" if scenario.truth == "harm" and tally.delays else share)
     return line
@@ -143,7 +146,7 @@ def heads(truth: str, names: Sequence[str]) -> list[str]:
     peers = [name for name in names if name != "titleshot"]
     if truth == "harm":
         return ["harm", "missed by titleshot", "oracle (requests)", "median delay (requests)", *peers]
-    what = "rolled back by titleshot" if truth == "harmless" else "promoted by titleshot"
+    what = "rolled back by titleshot" if truth in ("harmless", "beyond") else "promoted by titleshot"
     return ["scenario", what, "promoted", *peers]
 
 

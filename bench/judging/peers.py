@@ -1,158 +1,185 @@
-"""The rules of well-known systems, as their documentation sets them up, on what their metrics server would have.
+"""The rules of peers, on figures by the minute. Ideas only, written from their documentation and public source.
 
-Each rule looks once a minute (or at its own interval) and says when it rolls back or promotes. All promote after the
-same time as the judge may. Where a system leaves its thresholds to the operator, they are set as an operator who knows
-the champion would: 1 % of errors, 1.5 times the champion's p99. None of them knows precision by itself; those that
-compare any metric (Kayenta, GrowthBook, the z-test) get it as a metric.
+Every rule is a function of (Minutes, Usual) that says after which minute (0: the first) it would roll back, or None.
+A peer that has not rolled back by the step's end promotes: none of them asks for proof of no harm.
+
+Thresholds stand where a careful operator would put them who knows the champion's usual figures (`Usual`, bursts and
+day cycle included): errors at the documented 1 %, or half a point above the champion's, if that is more; p99 and mean
+latency at 1.25 times the champion's. Rules that compare both sides need none.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from statistics import NormalDist
 
 import numpy as np
-from judging.minutes import Minutes
-from numpy.typing import NDArray
+from judging.minutes import Floats, Minutes, Usual
 
-MOST_ERRORS = 0.01
-SLOWER = 1.5
-
-Verdict = tuple[str, float]  # ("roll_back" | "promote" | "none", seconds)
+ALPHA = 0.05
+ROOM = 1.25
 
 
-def kayenta(minutes: Minutes, promote_at: int) -> Verdict:
-    """Spinnaker Kayenta, NetflixACAJudge-v1.0: one point a minute and metric, Mann-Whitney at 98 %, every 5 minutes.
+Rule = Callable[[Minutes, Usual], int | None]
 
-    A metric is High or Low where the confidence interval of the shift (Hodges-Lehmann) lies beyond a tolerance of 0.25
-    of it about 0. The score is the share of metrics that pass; below 75 the run fails, and 95 passes at the end. The
-    lookback grows, as in an analysis with one lifetime. A metric without data is skipped.
+
+def _first(bad: np.ndarray) -> int | None:
+    found = np.flatnonzero(bad)
+    return int(found[0]) if found.size else None
+
+
+def _ratio(part: Floats, whole: Floats) -> Floats:
+    return np.divide(part, whole, out=np.full(np.shape(part), np.nan), where=np.asarray(whole) > 0)
+
+
+def _merged(values: Floats, length: int) -> Floats:
+    """Sums of whole spans of `length` minutes: shape (2, m) -> (2, m // length)."""
+    spans = values.shape[1] // length
+    return values[:, : spans * length].reshape(2, spans, length).sum(axis=2)
+
+
+# ---- thresholds
+
+
+def flagger(minutes: Minutes, usual: Usual) -> int | None:
+    """Flagger: each minute success rate and p99 of the last minute against thresholds; the 5th failed check rolls back.
+
+    Source: docs, "How it works" (061c179) and "Metrics analysis" (interval 1m, request-success-rate min 99,
+    request-duration max P99, threshold 5 as in the tutorials); scheduler.go: failed checks add up over the analysis,
+    whatever passes between.
     """
-    error = _ratio(minutes.failed, minutes.answers)
-    precision = _ratio(minutes.true, minutes.labelled)
-    for minute in range(5, promote_at + 1, 5):
-        passed = counted = 0
-        for series, up_is_bad in ((error, True), (minutes.p99, True), (precision, False)):
-            ours, theirs = (side[np.isfinite(side)] for side in (series[1][:minute], series[0][:minute]))
-            if min(ours.size, theirs.size) < 3:
-                continue
-            counted += 1
-            shift = _shift(ours, theirs, z=2.326)
-            passed += not (shift > 0 if up_is_bad else shift < 0)
-        score = 100 * passed / counted if counted else 100.0
-        if score < 75:
-            return "roll_back", minute * 60.0
-    return "promote", promote_at * 60.0
+    errors = _ratio(minutes.failed[1], minutes.count[1]) > usual.most_errors
+    slow = minutes.p99[1] > ROOM * usual.p99
+    return _first(np.cumsum(errors | slow) >= 5)
 
 
-def _shift(ours: NDArray[np.float64], theirs: NDArray[np.float64], z: float) -> int:
-    """1: higher, -1: lower, 0: neither, by Mann-Whitney with Kayenta's tolerance."""
-    differences = np.sort((ours[:, None] - theirs[None, :]).ravel())
-    if differences[0] == differences[-1]:
-        return 0
-    m, n = ours.size, theirs.size
-    rank = m * n / 2 - z * math.sqrt(m * n * (m + n + 1) / 12)
-    low = max(math.floor(rank), 0)
-    lower, upper = differences[low], differences[differences.size - 1 - low]
-    tolerance = 0.25 * abs(float(np.median(differences)))
-    if lower > tolerance:
-        return 1
-    return -1 if upper < -tolerance else 0
+def argo(minutes: Minutes, usual: Usual) -> int | None:
+    """Argo Rollouts: every 5 minutes success rate and p99 of the last 5; fails once a metric failed more than 3 times.
 
-
-def flagger(minutes: Minutes, promote_at: int) -> Verdict:
-    """Flagger: every minute the success rate (at least 99 %) and the duration's p99; 5 failed checks roll back.
-
-    A check without data of the canary fails, too.
+    Source: docs, "Analysis & Progressive Delivery" (010ad55: interval 5m, failureLimit 3); analysis.go: failed >
+    failureLimit, added up per metric. The p99 of 5 minutes is taken as the median of the five minutes' (a shade too
+    kind to noise).
     """
-    failed = 0
-    for minute in range(promote_at):
-        if _beyond(minutes, minute, 1) is not False:
-            failed += 1
-            if failed >= 5:
-                return "roll_back", (minute + 1) * 60.0
-    return "promote", promote_at * 60.0
+    count, failed = _merged(minutes.count, 5), _merged(minutes.failed, 5)
+    spans = count.shape[1]
+    with np.errstate(all="ignore"):
+        by_span = minutes.p99[1, : spans * 5].reshape(spans, 5)
+        p99 = np.where(np.isnan(by_span).all(axis=1), np.nan, np.nanmedian(np.nan_to_num(by_span), axis=1))
+    bad = [_ratio(failed[1], count[1]) > usual.most_errors, p99 > ROOM * usual.p99]
+    found = [each for each in (_first(np.cumsum(one) > 3) for one in bad) if each is not None]
+    return min(found) * 5 + 4 if found else None
 
 
-def argo_rollouts(minutes: Minutes, promote_at: int) -> Verdict:
-    """Argo Rollouts' AnalysisTemplate: every 5 minutes, success and latency conditions over them; failureLimit 3."""
-    failed = 0
-    for minute in range(5, promote_at + 1, 5):
-        if _beyond(minutes, minute - 5, 5) is True:
-            failed += 1
-            if failed > 3:
-                return "roll_back", minute * 60.0
-    return "promote", promote_at * 60.0
+def sagemaker(minutes: Minutes, usual: Usual) -> int | None:
+    """SageMaker deployment guardrails: an alarm on the new fleet during the baking period rolls back.
+
+    Source: docs, "Auto-rollback configuration and monitoring" (0a58b94): errors, average over a period of 600 s, 2
+    periods in a row; ModelLatency, average over 300 s, 2 periods in a row; missing data is not breaching.
+    """
+    found = []
+    for length, part, threshold in (
+        (10, minutes.failed, usual.most_errors),
+        (5, np.nan_to_num(minutes.mean) * minutes.count, ROOM * usual.mean),
+    ):
+        bad = _ratio(_merged(part, length)[1], _merged(minutes.count, length)[1]) > threshold
+        first = _first(bad[1:] & bad[:-1])
+        if first is not None:
+            found.append((first + 2) * length - 1)
+    return min(found) if found else None
 
 
-def sagemaker(minutes: Minutes, promote_at: int) -> Verdict:
-    """SageMaker deployment guardrails: a CloudWatch alarm on one period of 60 s rolls back while the canary bakes."""
-    for minute in range(promote_at):
-        if _beyond(minutes, minute, 1) is True:
-            return "roll_back", (minute + 1) * 60.0
-    return "promote", promote_at * 60.0
+# ---- tests
 
 
-def _beyond(minutes: Minutes, start: int, length: int) -> bool | None:
-    """Whether the challenger was beyond a threshold; None: it had no answers."""
-    span = slice(start, start + length)
-    answers = minutes.answers[1][span].sum()
-    if answers == 0:
-        return None
-    errors = minutes.failed[1][span].sum() / answers
-    p99 = float(np.nanmean(minutes.p99[1][span]))
-    return bool(errors > MOST_ERRORS or p99 > SLOWER * minutes.tau)
+def kayenta(minutes: Minutes, _usual: Usual) -> int | None:
+    """Kayenta (NetflixACAJudge): Mann-Whitney on the minutes' error rates and p99s, judged every 30 minutes.
+
+    Source: MannWhitneyClassifier.scala (5e8bc1a: High where the 98 % confidence interval of the Hodges-Lehmann shift
+    lies above 0.25 times its absolute estimate; identical data pass), NetflixACAJudge.scala (8a754a1); Spinnaker docs:
+    score thresholds 95 and 75, step 60 s, growing lookback, an interval of at least 30 minutes. With two metrics one
+    High is a score of 50: below marginal, so the canary fails. Their docs want a baseline of the canary's size, so it
+    gets figures in which the side with more traffic is thinned to the other's share.
+    """
+    m = minutes.count.shape[1]
+    errors = _ratio(minutes.failed, minutes.count)
+    for until in range(30, m + 1, 30):
+        if any(_high(metric[1, :until], metric[0, :until]) for metric in (errors, minutes.p99)):
+            return until - 1
+    return None
 
 
-def growthbook(minutes: Minutes, promote_at: int) -> Verdict:
+def _high(experiment: Floats, control: Floats) -> bool:
+    x, y = experiment[~np.isnan(experiment)], control[~np.isnan(control)]
+    if x.size == 0 or y.size == 0 or np.array_equal(np.sort(x), np.sort(y)):
+        return False
+    shifts = np.sort(np.subtract.outer(x, y).ravel())
+    spread = NormalDist().inv_cdf(0.99) * math.sqrt(x.size * y.size * (x.size + y.size + 1) / 12)
+    lower = shifts[max(math.floor(x.size * y.size / 2 - spread), 0)]
+    return bool(lower > 0.25 * abs(np.median(shifts)))
+
+
+def _cumulative(minutes: Minutes) -> list[tuple[Floats, Floats]]:
+    """Of errors, latency and precision: bad ones and all so far, by side, shapes (2, m). Slow: than the usual p99."""
+    count = np.cumsum(minutes.count, axis=1)
+    positives, true = np.cumsum(minutes.positives, axis=1), np.cumsum(minutes.true, axis=1)
+    return [
+        (np.cumsum(minutes.failed, axis=1), count),
+        (np.cumsum(minutes.slow, axis=1), count),
+        (positives - true, positives),
+    ]
+
+
+def peeked(minutes: Minutes, _usual: Usual) -> int | None:
+    """A one-sided two-proportion z-test (pooled variance) on each of three metrics, looked at every minute.
+
+    The dashboard of the textbook: alpha 5 %, shared by the metrics (Bonferroni), from 30 answers (or labelled
+    positives) a side on. p99: the share of answers slower than the champion's usual p99, known from days before.
+    """
+    critical = NormalDist().inv_cdf(1 - ALPHA / 3)
+    bad_at = []
+    for bad, count in _cumulative(minutes):
+        pooled = _ratio(bad.sum(axis=0), count.sum(axis=0))
+        with np.errstate(all="ignore"):
+            error = np.sqrt(pooled * (1 - pooled) * (1 / count[0] + 1 / count[1]))
+            z = (_ratio(bad[1], count[1]) - _ratio(bad[0], count[0])) / error
+        bad_at.append((z > critical) & (count.min(axis=0) >= 30))
+    return _first(np.any(bad_at, axis=0))
+
+
+def growthbook(minutes: Minutes, _usual: Usual) -> int | None:
     """GrowthBook's sequential test: asymptotic confidence sequences, every request taken as independent.
 
-    Waudby-Smith, Arbour, Sinha, Kennedy, Ramdas 2021, as in its statistics documentation; tuning parameter 5,000,
-    alpha 5 % a metric, two-sided. Rolls back when a metric is worse for sure; at the end the rest is promoted.
+    Source: docs, "Sequential testing", 2026 (Waudby-Smith et al., asymptotic confidence sequences; tuning N* = 5000;
+    two-sided, alpha 5 % for each guardrail, as by default). Absolute differences; p99 as in `peeked`. It says harm once
+    the whole interval is on the harmful side; as there, nothing is said while a side has no variance (so never of a
+    challenger that always fails). The minimum of 150 conversions before results are shown, which would slow it, is not
+    applied. Looked at every minute, which it allows.
     """
-    return _peeked(minutes, promote_at, _always_valid)
+    log_alpha = math.log(ALPHA)
+    rho2 = (-2 * log_alpha + math.log(-2 * log_alpha + 1)) / 5000
+    bad_at = []
+    for bad, count in _cumulative(minutes):
+        n = count.sum(axis=0)
+        share = _ratio(bad, count)
+        with np.errstate(all="ignore"):
+            each = share * (1 - share) / count
+            variance = each.sum(axis=0)
+            width = np.sqrt(variance * 2 * (n * rho2 + 1) / (n * rho2) * np.log(np.sqrt(n * rho2 + 1) / ALPHA))
+            low = share[1] - share[0] - width
+        bad_at.append((low > 0) & (each.min(axis=0) > 0))
+    return _first(np.any(bad_at, axis=0))
 
 
-def z_test(minutes: Minutes, promote_at: int) -> Verdict:
-    """A one-sided z-test at 5 % on errors, slow answers and precision, looked at every minute."""
-    return _peeked(minutes, promote_at, lambda difference, variance, _: difference > 1.645 * math.sqrt(variance))
+OPERATIONS = ("error_rate", "p99_latency")
+EVERYTHING = (*OPERATIONS, "precision")
 
-
-def _always_valid(difference: float, variance: float, n: float) -> bool:
-    rho = math.sqrt((-2 * math.log(0.05) + math.log(-2 * math.log(0.05) + 1)) / 5000)
-    sigma = math.sqrt(variance * n)
-    width = sigma * math.sqrt(2 * (n * rho**2 + 1) / (n**2 * rho**2) * math.log(math.sqrt(n * rho**2 + 1) / 0.05))
-    return difference > width
-
-
-def _peeked(minutes: Minutes, promote_at: int, worse: Callable[[float, float, float], bool]) -> Verdict:
-    sums = {
-        name: np.cumsum(getattr(minutes, name), axis=1) for name in ("answers", "failed", "slow", "labelled", "true")
-    }
-    pairs = (("failed", "answers", 1), ("slow", "answers", 1), ("true", "labelled", -1))
-    for minute in range(minutes.count):
-        for good, of, sign in pairs:
-            ours, theirs = sums[of][1][minute], sums[of][0][minute]
-            if min(ours, theirs) < 20:
-                continue
-            a, b = sums[good][0][minute] / theirs, sums[good][1][minute] / ours
-            variance = a * (1 - a) / theirs + b * (1 - b) / ours
-            if variance > 0 and worse(sign * (b - a), variance, ours + theirs):
-                return "roll_back", (minute + 1) * 60.0
-        if minute + 1 == promote_at:
-            return "promote", promote_at * 60.0
-    return "none", math.inf
-
-
-def _ratio(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.where(whole > 0, part / np.maximum(whole, 1), np.nan)
-
-
-PEERS: dict[str, Callable[[Minutes, int], Verdict]] = {
-    "Kayenta": kayenta,
-    "Flagger": flagger,
-    "Argo Rollouts": argo_rollouts,
-    "SageMaker": sagemaker,
-    "GrowthBook": growthbook,
-    "z-test": z_test,
+PEERS: dict[str, tuple[Rule, tuple[str, ...]]] = {
+    "Kayenta": (kayenta, OPERATIONS),
+    "Flagger": (flagger, OPERATIONS),
+    "Argo Rollouts": (argo, OPERATIONS),
+    "SageMaker": (sagemaker, OPERATIONS),
+    "GrowthBook": (growthbook, EVERYTHING),
+    "z-test": (peeked, EVERYTHING),
 }
+"""By name: the rule, and the guardrails whose harm it can see."""

@@ -53,7 +53,8 @@ class Scenario:
     """One kind of traffic and its truth.
 
     Args:
-        truth: "harmless": rolling back is a false alarm; "harm": not rolling back is a miss; "at the margin":
+        truth: "harmless": rolling back is a false alarm; "beyond": the same, where the default bucket is said to be too
+            short; "harm": not rolling back is a miss; "at the margin":
             promoting is a false promotion, rolling back is allowed; "unproven": neither may it be promoted.
         percent: of the clients that the challenger answers; None: shadow.
         precision_loss: of the challenger, in points as a ratio; the same model has none and agrees everywhere.
@@ -64,6 +65,8 @@ class Scenario:
         label_seconds: mean of the labels' delay, exponential. `labelled`: share of the requests that get one.
             `labels_of_champion`: only those that the champion called positive get one.
         step_seconds: what every rule that promotes waits for at least; no trace is shorter.
+        bucket_seconds: of the judge's policy.
+        within: the delay is promised to be within 3 times the oracle's, or 200 s.
         cycle: rate and latency swing by this share, in half an hour.
         shared: incidents that hit both sides at once.
     """
@@ -88,6 +91,8 @@ class Scenario:
     cycle: float = 0.0
     shared: Incidents | None = None
     step_seconds: float = 1800.0
+    bucket_seconds: float = 10.0
+    within: bool = True
     shown_by: str = ""  # the guardrail that harm shows in
 
     @property
@@ -248,7 +253,13 @@ def _harms(percent: int | None) -> list[Scenario]:
     where = "shadow" if percent is None else f"canary {percent} %"
     base = Scenario("", truth="harm", percent=percent, seconds=2400.0 if percent is None else LONG)
     return [
-        replace(base, name=f"precision -5 points, {where}", precision_loss=0.05, shown_by="precision"),
+        replace(
+            base,
+            name=f"precision -5 points, {where}",
+            precision_loss=0.05,
+            seconds=base.seconds if percent is None else 2 * LONG,
+            shown_by="precision",
+        ),
         replace(base, name=f"precision -10 points, {where}", precision_loss=0.10, shown_by="precision"),
         replace(base, name=f"errors +2 points, {where}", challenger=Side(errors=0.021), shown_by="error_rate"),
         replace(base, name=f"errors +5 points, {where}", challenger=Side(errors=0.051), shown_by="error_rate"),
@@ -278,10 +289,32 @@ SCENARIOS: tuple[Scenario, ...] = (
         Scenario(f"{name}, {where}", percent=percent, champion=Side(incidents=each), challenger=Side(incidents=each))
         for name, each in (
             ("own bursts of slowness of 20 s", SLOW_20),
-            ("own bursts of slowness of 60 s", SLOW_60),
             ("own bursts of errors of 20 s", FAIL_20),
         )
         for percent, where in ((None, "shadow"), (10, "canary 10 %"))
+    ),
+    *(
+        Scenario(
+            f"own bursts of slowness of 60 s, {where}, buckets of {bucket} s",
+            truth="beyond",
+            percent=percent,
+            champion=Side(incidents=SLOW_60),
+            challenger=Side(incidents=SLOW_60),
+            bucket_seconds=bucket,
+        )
+        for percent, where in ((None, "shadow"), (10, "canary 10 %"))
+        for bucket in (10, 30, 60)
+    ),
+    *(
+        Scenario(
+            f"latency x 2, shadow, buckets of {bucket} s",
+            truth="harm",
+            challenger=Side(slower=2.0),
+            bucket_seconds=bucket,
+            shown_by="p99_latency",
+            within=False,
+        )
+        for bucket in (30, 60)
     ),
     Scenario("shared outages of 60 s, shadow", shared=OUTAGE),
     Scenario("shared outages of 60 s, canary 10 %", percent=10, shared=OUTAGE),

@@ -51,7 +51,7 @@ class Desk:
 
     def __init__(self, rules: Policy | None = None, *, champion: int | None = 1) -> None:
         self.policy = rules or policy()
-        self.title = Title(self.policy)
+        self.title = Title(self.policy, sticky=True)
         self.recorded: list[Observations | Labels | Decision] = []
         self.at = 1000.0
         self.aliases = {"champion": champion, "challenger": None, "previous": None}
@@ -150,7 +150,7 @@ class Desk:
 
     def restarted(self, rules: Policy | None = None) -> Title:
         """A new Title that has received what was recorded, in order."""
-        fresh = Title(rules or self.title.policy, dict(self.title.policies))
+        fresh = Title(rules or self.title.policy, dict(self.title.policies), sticky=True)
         for fact in self.recorded:
             assert fresh.receive(fact) == []
         return fresh
