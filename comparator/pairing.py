@@ -10,6 +10,7 @@ time, in order; it does not depend on how the events were cut into batches.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,6 +64,8 @@ EXPIRY_GRACE_SECONDS = 60.0
 
 SETTLED_SECONDS = 3600.0
 """A row that has met its label is remembered so long, to know a second label, or the same answer once more."""
+
+TOTALS = ("matched", "unknown", "duplicates", "conflicts", "expired", "unlabelled", "repeated", "invalid")
 
 NO_OBSERVATIONS = np.zeros(0, dtype=OBSERVATION)
 NO_LABELS = np.zeros(0, dtype=LABEL)
@@ -163,6 +166,16 @@ class Pairing:
         self.labels_waiting = self.predictions_waiting = self.matched = self.unknown = 0
         self.duplicates = self.conflicts = 0
         self.expired = self.unlabelled = self.repeated = self.invalid = 0
+
+    @property
+    def totals(self) -> Mapping[str, int]:
+        """The running totals by name; not what waits now."""
+        return {name: getattr(self, name) for name in TOTALS}
+
+    @totals.setter
+    def totals(self, totals: Mapping[str, int]) -> None:
+        for name in TOTALS:
+            setattr(self, name, int(totals.get(name, 0)))
 
     def observe(self, columns: Columns) -> Joined:
         """Take observations: dtype OBSERVATION, in order of arrival."""

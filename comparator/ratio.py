@@ -61,7 +61,7 @@ class _Rows:
         return [each[which] for each in (self.d_ref, self.n_ref, self.d_trial, self.n_trial)]
 
 
-class _Blocks:
+class Blocks:
     """Cuts rows into blocks of both kinds; keeps what is left over for the next batch.
 
     All sums are of multiples of 2^-24 (see `label_metric`), hence exact: numpy may add them in any order.
@@ -161,7 +161,7 @@ class RatioTest:
         self._pair_bets = PAIR_BETS / self.metric.pair_bound(size)
         self._canary_bets = CANARY_BETS / self.metric.canary_bound
         log_threshold = math.log(1 / policy.alpha)
-        self._blocks = _Blocks(size)
+        self._blocks = Blocks(size)
         self._harm = RestartingMixture(len(PAIR_BETS), policy.restart_seconds, sums=4)
         self._sums = np.zeros(4)
         self.no_harm = Mixture(len(PAIR_BETS), log_threshold)

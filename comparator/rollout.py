@@ -127,7 +127,7 @@ class Rollout:
         self.evidence = Evidence(
             policy, trial=self.version, reference=reference, offline=challenger.offline, sticky=sticky
         )
-        self._looked = -1  # the last forward look of this step, counted from its beginning
+        self.looked = -1  # the last forward look of this step, counted from its beginning
         self._report: Report | None = None
 
     # ---- what the world needs to know
@@ -177,6 +177,11 @@ class Rollout:
         if self.phase in COMPARED:
             self._report = None
             self.evidence.label(joined.of_rollout(self.rollout_id))
+
+    def go_on(self, evidence: Evidence, looked: int) -> None:
+        """Go on with the evidence of a checkpoint, and the number of the last forward look."""
+        self.evidence, self.looked = evidence, looked
+        self._report = None
 
     def lower(self, cap: int) -> None:
         """The share is capped by hand, in integer percent; 100: no longer."""
@@ -230,13 +235,13 @@ class Rollout:
 
     def _look(self, at: float) -> None:
         self.evidence.look()
-        self._looked = self._look_number(at)
+        self.looked = self._look_number(at)
 
     def _look_number(self, at: float) -> int:
         return math.floor((at - self.step_began_at) / self.policy.bucket_seconds)
 
     def _forward_due(self, at: float) -> bool:
-        return self._look_number(at) > self._looked
+        return self._look_number(at) > self.looked
 
     def on_breaker(self, fact: BreakerTripped) -> Decision | None:
         """The data plane cut the challenger off and a probe found it still failing."""
@@ -308,7 +313,7 @@ class Rollout:
             self.step = decision.step
             self.step_began_at = decision.at
             self.cap = 100
-            self._looked = -1
+            self.looked = -1
             step = self.policy.steps[self.step]
             self.evidence.enter(_STEP_MODE[step.kind], decision.at, step.percent)
 

@@ -36,7 +36,9 @@ class VersionScore:
     p99: float | None
 
 
-class _Version:
+class Version:
+    """What was counted of one version."""
+
     __slots__ = ("answers", "before", "cells", "failed", "now", "span")
 
     def __init__(self) -> None:
@@ -62,7 +64,7 @@ class Scoreboard:
 
     def __init__(self, alpha: float) -> None:
         self._alpha = alpha
-        self._versions: dict[int, _Version] = {}
+        self._versions: dict[int, Version] = {}
 
     @property
     def versions(self) -> list[int]:
@@ -94,12 +96,12 @@ class Scoreboard:
 
     def labelled(self, version: int) -> dict[str, int]:
         """One version's labels joined so far (tp, fp, fn, tn), without the cost of its bounds."""
-        seen = self._versions.get(version) or _Version()
+        seen = self._versions.get(version) or Version()
         return dict(zip(CELLS, seen.cells.tolist(), strict=True))
 
     def score(self, version: int) -> VersionScore:
         """One version's figures; all zero where it was never seen."""
-        seen = self._versions.get(version) or _Version()
+        seen = self._versions.get(version) or Version()
         labelled = dict(zip(CELLS, seen.cells.tolist(), strict=True))
         sketch = Sketch()
         sketch.merge(seen.now)
@@ -113,8 +115,8 @@ class Scoreboard:
             p99=_known(sketch.quantile(0.99)),
         )
 
-    def _of(self, version: int) -> _Version:
-        return self._versions.setdefault(version, _Version())
+    def _of(self, version: int) -> Version:
+        return self._versions.setdefault(version, Version())
 
 
 def ratio_estimate(successes: int, count: int, alpha: float) -> Estimate | None:

@@ -1,0 +1,75 @@
+"""A restart that need not weigh everything again: a title's checkpoint, and how to go on from it.
+
+A checkpoint holds what was counted up to a cursor in the record. To go on, receive the recorded decisions up to the
+cursor as ever, `rejoin` the traffic of the label retention up to it, `go_on`, and receive what comes after.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from comparator.checkpoint import LAYOUT, Unusable, freeze, thaw
+from comparator.events import Labels, Observations
+from comparator.evidence import Evidence
+from comparator.pairing import NO_LABELS, NO_OBSERVATIONS
+from comparator.scoreboard import Scoreboard
+
+if TYPE_CHECKING:
+    from comparator.title import Title
+
+
+def checkpoint(title: Title) -> dict[str, Any] | None:
+    """What was counted so far, as plain data; None: there is no rollout to go on with.
+
+    Not the rows that wait for a label, nor what recorded decisions tell.
+    """
+    rollout = title.rollout
+    if rollout is None:
+        return None
+    return {
+        "layout": LAYOUT,
+        "rollout_id": rollout.rollout_id,
+        "policy": rollout.policy.digest,
+        "looked": rollout.looked,
+        "evidence": freeze(rollout.evidence),
+        "scoreboard": freeze(title.scoreboard),
+        "pairing": dict(title.pairing.totals),
+    }
+
+
+def rejoin(title: Title, fact: Observations | Labels) -> None:
+    """Take traffic that a checkpoint counts already: only to know what waits for what."""
+    if isinstance(fact, Observations):
+        title.pairing.take(fact.columns, NO_LABELS)
+    else:
+        title.pairing.take(NO_OBSERVATIONS, fact.columns)
+
+
+def go_on(title: Title, checkpoint: Mapping[str, Any]) -> None:
+    """Take over what a checkpoint counted.
+
+    Raises:
+        Unusable: it is damaged, of another layout, or not of the rollout under way; nothing was changed.
+    """
+    rollout = title.rollout
+    if checkpoint.get("layout") != LAYOUT:
+        raise Unusable(f"of layout {checkpoint.get('layout')}, expected {LAYOUT}")
+    if rollout is None or (rollout.rollout_id, rollout.policy.digest) != (
+        checkpoint.get("rollout_id"),
+        checkpoint.get("policy"),
+    ):
+        raise Unusable("of another rollout")
+    evidence = thaw(checkpoint.get("evidence"), rollout.policy)
+    scoreboard = thaw(checkpoint.get("scoreboard"), rollout.policy)
+    looked, totals = checkpoint.get("looked"), checkpoint.get("pairing")
+    if (
+        not isinstance(evidence, Evidence)
+        or not isinstance(scoreboard, Scoreboard)
+        or not isinstance(looked, int)
+        or not isinstance(totals, dict)
+    ):
+        raise Unusable("without all of its parts")
+    rollout.go_on(evidence, looked)
+    title.scoreboard = scoreboard
+    title.pairing.totals = totals
