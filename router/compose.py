@@ -143,6 +143,7 @@ async def _run_control(settings_path: Path, state: Path, generation: str, lifeli
             "flush": plane.flush_forever(),
             "tick": plane.tick_forever(),
             "prune": plane.prune_forever(),
+            "checkpoint": plane.checkpoint_forever(),
             "loops": plane.watch_loops(),
             "reload": _reload(plane, settings_path, state / "settings.json"),
             "stop": stop.wait(),
@@ -206,17 +207,15 @@ async def _model(
     from comparator.title import Title
     from router.control.controller import ModelController
     from router.control.follow import Follower
+    from router.control.resume import resumed
 
     settings = plane.settings.models[model]
     policy = settings.policy()
     recorded = {digest: Policy.from_canonical(text) for digest, text in (await plane.ledger.policies()).items()}
     await journal.drain()
-    title = Title(policy, recorded, sticky=settings.assign_by is not None)
     since = time.time() - policy.label_retention_seconds
-    facts = 0
-    async for _, fact in plane.ledger.resume(model, since):
-        title.receive(fact)
-        facts += 1
+    sticky = settings.assign_by is not None
+    title, facts = await resumed(plane.ledger, model, since, lambda: Title(policy, recorded, sticky=sticky))
     if title.champion is None and (served := publisher.served(model)) is not None:
         # Nothing was ever decided: whoever answered before goes on, until the registry says otherwise.
         title.champion = served if settings.endpoint_of(served) is not None else None

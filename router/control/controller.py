@@ -26,6 +26,7 @@ from comparator.events import (
     Tick,
 )
 from comparator.policy import Policy
+from comparator.resuming import checkpoint
 from comparator.title import Effect, Title
 from router.control.journal import Journal
 from router.control.ledger import LedgerUnavailable
@@ -107,6 +108,10 @@ class ModelController:
         """
         return await self._whole(self._command(command))
 
+    async def checkpoint(self) -> None:
+        """Keep what was counted, so that a restart need not weigh all of it again. Raises LedgerUnavailable."""
+        await self._whole(self._checkpoint())
+
     def adopt(self, policy: Policy) -> None:
         """A new policy from the settings: for the next rollout. Recorded when one begins under it."""
         self.title.adopt(policy)
@@ -137,6 +142,12 @@ class ModelController:
         async with self._traffic, self._order:
             await self._journal.record(self.name, [fact])
             self.title.receive(fact)  # calls for nothing: the next tick looks at the evidence
+
+    async def _checkpoint(self) -> None:
+        async with self._traffic, self._order:
+            state = checkpoint(self.title)
+            if state is not None:
+                await self._journal.checkpoint(self.name, state)
 
     async def _tick(self, at: float) -> None:
         async with self._deciding:

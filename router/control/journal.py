@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from comparator.events import Decision, Labels, Observations
 from router.control.ledger import Ledger, LedgerUnavailable
@@ -58,6 +59,15 @@ class Journal:
         """Bring what was spooled into the ledger. Raises LedgerUnavailable, Fenced."""
         async with self._turn:
             await self._drain()
+
+    async def checkpoint(self, model: str, state: Mapping[str, Any]) -> None:
+        """Keep a model's state as it is after all its facts, those that were spooled among them.
+
+        Raises LedgerUnavailable, Fenced: the earlier one stays.
+        """
+        async with self._turn:
+            await self._drain()
+            await self._ledger.save_checkpoint(model, state, self._term)
 
     async def save_policy(self, digest: str, canonical: str) -> None:
         """Keep a policy's text, which recorded decisions name by digest. Raises LedgerUnavailable."""

@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 FLUSH_SECONDS = 0.1
 TICK_SECONDS = 0.5
 PRUNE_SECONDS = 3600.0
+CHECKPOINT_SECONDS = 60.0
 
 
 class ControlPlane:
@@ -118,6 +119,14 @@ class ControlPlane:
             with contextlib.suppress(LedgerUnavailable):
                 await self.ledger.prune(time.time() - retention)
             await asyncio.sleep(PRUNE_SECONDS)
+
+    async def checkpoint_forever(self) -> None:
+        """Keep what the judge has counted, now and then."""
+        while True:
+            await asyncio.sleep(CHECKPOINT_SECONDS)
+            for controller in list(self.controllers.values()):
+                with contextlib.suppress(LedgerUnavailable):  # the earlier one stays
+                    await controller.checkpoint()
 
     async def watch_loops(self) -> None:
         """Raise what ended a model's loop: nothing here may end silently. Models that could not join try again."""

@@ -6,6 +6,7 @@ import math
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -156,6 +157,20 @@ def decode_batch(dtype: np.dtype[np.void], rows: int, data: bytes) -> Columns:
         columns[name] = np.frombuffer(raw[start:end], field)
         start = end
     return columns
+
+
+def encode_state(state: Mapping[str, Any]) -> bytes:
+    """Plain data (as JSON has it), compressed."""
+    return zlib.compress(msgspec.json.encode(state), 1)
+
+
+def decode_state(data: bytes) -> Mapping[str, Any] | None:
+    """What `encode_state` wrote; None: it is damaged."""
+    try:
+        state = msgspec.json.decode(zlib.decompress(data))
+    except (zlib.error, msgspec.DecodeError):
+        return None
+    return state if isinstance(state, dict) else None
 
 
 def encode_decision(decision: Decision) -> str:

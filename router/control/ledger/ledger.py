@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from sqlalchemy import Engine
 
 from comparator.events import Decision, Labels, Observations
 from router.control.ledger import queries
-from router.control.ledger.codec import Row, encode
+from router.control.ledger.codec import Row, decode_state, encode, encode_state
 from router.control.ledger.engine import connect, reading, writing
 from router.control.ledger.errors import LedgerUnavailable
 from router.control.ledger.lease import Lease
@@ -167,6 +167,39 @@ class Ledger:
         while (count := await self._run(delete)) > 0:
             deleted += count
         return deleted
+
+    # ---- checkpoints
+
+    async def save_checkpoint(self, model: str, state: Mapping[str, Any], term: int | None = None) -> int:
+        """Keep a model's state (plain data) as it is after its last fact, in place of an earlier one.
+
+        Returns:
+            The sequence number of that fact.
+
+        Raises:
+            LedgerUnavailable, Fenced: the earlier one stays.
+        """
+
+        def write() -> int:
+            packed = encode_state(state)
+            with writing(self._engine) as connection:
+                return queries.save_checkpoint(connection, model, packed, term)
+
+        return await self._run(write)
+
+    async def checkpoint(self, model: str) -> tuple[int, Mapping[str, Any]] | None:
+        """The last fact that a model's checkpoint counts, and the state; None: there is none that can be read.
+
+        Raises LedgerUnavailable.
+        """
+
+        def read() -> tuple[int, Mapping[str, Any]] | None:
+            with reading(self._engine) as connection:
+                found = queries.checkpoint(connection, model)
+            state = decode_state(found[1]) if found is not None else None
+            return None if found is None or state is None else (found[0], state)
+
+        return await self._run(read)
 
     # ---- policies
 

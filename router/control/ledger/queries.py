@@ -12,7 +12,7 @@ from router.control.ledger.codec import DECISION, LABELS, OBSERVATIONS, Row, Unr
 from router.control.ledger.engine import reading
 from router.control.ledger.errors import LedgerUnavailable
 from router.control.ledger.lease import check_term
-from router.control.ledger.schema import FACTS, POLICIES
+from router.control.ledger.schema import CHECKPOINTS, FACTS, POLICIES
 
 PAGE = 32
 """Facts read at once: at most 36 MB of observations."""
@@ -128,6 +128,26 @@ def prune(connection: Connection, before: float, most: int) -> int:
         .limit(most)
     )
     return connection.execute(FACTS.delete().where(FACTS.c.seq.in_(old.scalar_subquery()))).rowcount
+
+
+def save_checkpoint(connection: Connection, model: str, state: bytes, term: int | None) -> int:
+    """Keep a model's state as it is after its last fact, in place of an earlier one; return that fact's number.
+
+    Raises Fenced.
+    """
+    check_term(connection, term)
+    cursor = int(connection.execute(select(func.max(FACTS.c.seq)).where(FACTS.c.model == model)).scalar() or 0)
+    connection.execute(CHECKPOINTS.delete().where(CHECKPOINTS.c.model == model))
+    connection.execute(insert(CHECKPOINTS).values(model=model, cursor=cursor, state=state))
+    return cursor
+
+
+def checkpoint(connection: Connection, model: str) -> tuple[int, bytes] | None:
+    """The number of the last fact that a model's checkpoint counts, and the state."""
+    found = connection.execute(
+        select(CHECKPOINTS.c.cursor, CHECKPOINTS.c.state).where(CHECKPOINTS.c.model == model)
+    ).one_or_none()
+    return None if found is None else (int(found.cursor), bytes(found.state))
 
 
 def save_policy(connection: Connection, digest: str, canonical: str) -> None:

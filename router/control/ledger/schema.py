@@ -39,6 +39,12 @@ FACTS = table(
     column("decision", Text),
 )
 POLICIES = table("policies", column("digest", Text), column("canonical", Text))
+CHECKPOINTS = table(
+    "checkpoints",
+    column("model", Text),
+    column("cursor", BigInteger),  # of the last fact that it counts
+    column("state", LargeBinary),
+)
 LEASE = table(
     "lease",
     column("name", Text),
@@ -87,9 +93,21 @@ def _version_1(connection: Connection) -> None:
     connection.execute(lease.insert().values(name=LEADER, holder=None, term=0, beat=0, ttl_seconds=0.0))
 
 
+def _version_2(connection: Connection) -> None:
+    metadata = MetaData()
+    Table(
+        "checkpoints",
+        metadata,
+        Column("model", Text, primary_key=True),
+        Column("cursor", BigInteger, nullable=False),
+        Column("state", LargeBinary, nullable=False),
+    )
+    metadata.create_all(connection)
+
+
 Migration = Callable[[Connection], None]
 
-MIGRATIONS: tuple[Migration, ...] = (_version_1,)
+MIGRATIONS: tuple[Migration, ...] = (_version_1, _version_2)
 """MIGRATIONS[n] leads from version n to n + 1."""
 
 

@@ -1,15 +1,22 @@
 """What a new control process makes of what the one before left behind: ledger, spool, routes file."""
 
+import time
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
-from comparator.events import Decision, DecisionKind, VersionFacts
+from comparator.checkpoint import freeze
+from comparator.events import OBSERVATION, Decision, DecisionKind, Mode, Observations, Outcome, Role, VersionFacts
 from comparator.policy import Gate, Guardrail, Metric, Policy, Step, StepKind
 from comparator.rollout import Phase, Rollout
 from router.compose import _model, _settings
+from router.control.controller import ModelController
 from router.control.journal import Journal
 from router.control.ledger import LedgerUnavailable
+from router.control.ledger.codec import encode_state
+from router.control.ledger.engine import writing
+from router.control.ledger.schema import CHECKPOINTS
 from router.control.metrics import Metrics
 from router.control.probe import Prober
 from router.control.publish import Publisher
@@ -126,3 +133,90 @@ def test_good_settings_are_in_force_although_they_cannot_be_kept(story):
         assert list(settings.models) == ["m"]
 
     story(work)
+
+
+def traffic(rollout, at, count=200):
+    """Answers of both sides of a canary, one of ten failing."""
+    rows = np.zeros(count, OBSERVATION)
+    rows["at"] = at + np.arange(count) * 0.1
+    rows["request_lo"] = np.arange(count) + int(at) * 1000
+    rows["rollout_id"], rows["mode"] = rollout.rollout_id, Mode.CANARY
+    rows["version"] = np.where(np.arange(count) % 2, 2, 1)
+    rows["role"] = np.where(np.arange(count) % 2, Role.CHALLENGER, Role.CHAMPION)
+    rows["outcome"] = np.where(np.arange(count) % 10 == 0, Outcome.SERVER_ERROR, Outcome.OK)
+    rows["latency"] = 0.05
+    rows["prediction"] = 1.0
+    return Observations(rows)
+
+
+@pytest.mark.parametrize("damage", [None, "layout", "bytes", "rollout"])
+def test_a_restart_goes_on_from_the_checkpoint_if_it_can(story, damage, caplog):
+    async def work(left):
+        rollout = await started(left)
+        title = await left.back()
+        controller = ModelController("m", title, left.journal, lambda: None, lambda *_: None)
+        now = time.time()
+        for at in (now - 60.0, now - 30.0):
+            await controller.observations(traffic(rollout, at).columns)
+        await controller.checkpoint()
+        cursor, state = await left.ledger.checkpoint("m")
+        await controller.observations(traffic(rollout, now).columns)
+        if damage == "bytes":
+            await left.ledger._run(lambda: spoil(left.ledger))
+        elif damage is not None:
+            state = {**state, "layout": 0} if damage == "layout" else {**state, "rollout_id": 8}
+            await left.ledger._run(lambda: put(left.ledger, cursor, state))
+        again = await left.back()
+        assert freeze(again.rollout.evidence) == freeze(title.rollout.evidence)
+        assert again.pairing.totals == title.pairing.totals
+        assert again.pairing.predictions_waiting == title.pairing.predictions_waiting
+        assert again.scoreboard.score(2) == title.scoreboard.score(2)
+        assert ("checkpoint cannot be used" in caplog.text) == (damage in ("layout", "rollout"))
+
+    story(work)
+
+
+def test_what_a_checkpoint_counts_outlives_its_traffic(story):
+    async def work(left):
+        rollout = await started(left)
+        title = await left.back()
+        controller = ModelController("m", title, left.journal, lambda: None, lambda *_: None)
+        await controller.observations(traffic(rollout, 1010.0).columns)  # older than the label retention
+        await controller.checkpoint()
+        assert await left.ledger.prune(time.time() - 3600.0) == 1
+        again = await left.back()
+        assert again.scoreboard.score(2).answers == 100
+        assert freeze(again.rollout.evidence) == freeze(title.rollout.evidence)
+
+    story(work)
+
+
+def test_a_checkpoint_waits_for_what_is_spooled(story, monkeypatch):
+    async def work(left):
+        await started(left)
+        title = await left.back()
+        controller = ModelController("m", title, left.journal, lambda: None, lambda *_: None)
+
+        async def full(*_args):
+            raise LedgerUnavailable("full")
+
+        left.spool.append("m", Decision(DecisionKind.PAUSE, 1001.0, 7, 2, "wait", phase="canary"))
+        with monkeypatch.context() as patched:
+            patched.setattr(left.ledger, "append", full)
+            with pytest.raises(LedgerUnavailable):
+                await controller.checkpoint()
+        assert await left.ledger.checkpoint("m") is None
+        await controller.checkpoint()
+        cursor, _ = await left.ledger.checkpoint("m")
+        assert cursor == 2
+
+    story(work)
+
+
+def put(ledger, cursor, state):
+    spoil(ledger, encode_state(state))
+
+
+def spoil(ledger, state=b"\0"):
+    with writing(ledger._engine) as connection:
+        connection.execute(CHECKPOINTS.update().values(state=state))
