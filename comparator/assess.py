@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from comparator.buckets import WIDER
 from comparator.difference import DifferenceTest
 from comparator.events import Mode
 from comparator.guardrail import PRECEDENCE, Estimate, GuardrailReport
@@ -76,12 +77,15 @@ class Finding:
         self.missing.append(text)
         self.waits.append(seconds)
 
-    def report(self, *, harmed: bool, threshold: float) -> GuardrailReport:
-        """The guardrail's report; `harmed`: it is a reason to roll back."""
+    def report(self, *, harmed: bool, threshold: float, alpha: float) -> GuardrailReport:
+        """The guardrail's report; `harmed`: it is a reason to roll back; `alpha`: the rollout's false-alarm rate."""
         verdict = PRECEDENCE[harmed, bool(self.missing)]
         e = as_e(self.log_e)
         if harmed:
-            said = f"{self.worse}, evidence {evidence(e)} (alone it needs {threshold:,.0f})"
+            said = (
+                f"{self.worse}, evidence {evidence(e)} (alone it needs {threshold:,.0f}), "
+                f"false-alarm rate {alpha * 100:g} %"
+            )
         elif self.missing:
             said = "waiting for " + " and ".join(self.missing)
         elif self.proven:
@@ -135,7 +139,9 @@ def errors(
         if not shown and log_below < enough:
             waits = [_until(slack, now.in_mode), _growth(log_below, enough, now.in_mode)]
             known = [wait for wait in waits if wait is not None]
-            found.need(f"proof that it is not worse by {found.beyond}", min(known) if known else None)
+            least = test.least_allowed(policy.alpha / 2)
+            or_else = f" (or a margin of {points(_up(least, 0.001))})" if least is not None and least < 1 else ""
+            found.need(f"proof that it is not worse by {found.beyond}{or_else}", min(known) if known else None)
     return found
 
 
@@ -170,7 +176,9 @@ def latency(
     if now.mode is not Mode.WATCH:
         _need_buckets(policy, found, test, now)
         if not shown:
-            found.need(f"proof that it is not worse by {found.beyond}", _until(slack, now.in_mode))
+            wide = test.slack(0.0, policy.alpha, wider=True) < 0
+            or_else = f" (or a margin of {rail.margin * WIDER * 100:g} %)" if wide else ""
+            found.need(f"proof that it is not worse by {found.beyond}{or_else}", _until(slack, now.in_mode))
     return found
 
 
@@ -247,6 +255,11 @@ def longest(waits: list[float | None]) -> float | None:
     """The longest of the waits that are known; None: nothing is missing, or one cannot be told."""
     known = [wait for wait in waits if wait is not None]
     return max(known) if known and len(known) == len(waits) else None
+
+
+def _up(value: float, grain: float) -> float:
+    """Rounded up to a multiple of the grain, and one more: a margin that is just enough now is not for long."""
+    return (math.ceil(value / grain) + 1) * grain
 
 
 def _until_count(have: int, need: int, elapsed: float) -> float | None:

@@ -20,6 +20,9 @@ from comparator.answers import Answers
 from comparator.policy import Guardrail, Policy
 from comparator.sketch import Sketch
 
+WIDER = 1.5
+"""Times the margin of a latency: whether that would be proven is said where the margin is not."""
+
 REFERENCE, TRIAL = 0, 1
 SLICES = 20
 """The past is kept in so many slices of the window."""
@@ -29,7 +32,8 @@ SLICES = 20
 class Slow:
     """Answers slower than the reference version's past quantile `tau`, in one bucket; counts of [reference, trial].
 
-    `trial_half` and `trial_margin` are the trial's answers slower than tau * (1 + margin / 2) and tau * (1 + margin).
+    `trial_half`, `trial_margin` and `trial_wider` are the trial's answers slower than tau * (1 + margin / 2),
+    tau * (1 + margin) and tau * (1 + WIDER * margin).
     """
 
     tau: float
@@ -37,6 +41,7 @@ class Slow:
     slow: list[int] = field(default_factory=lambda: [0, 0])
     trial_half: int = 0
     trial_margin: int = 0
+    trial_wider: int = 0
 
 
 @dataclass(slots=True)
@@ -176,6 +181,7 @@ class Buckets:
                 slow.slow[TRIAL] += int(ours.size)
                 slow.trial_half += int(np.count_nonzero(ours > slow.tau * (1 + margin / 2)))
                 slow.trial_margin += int(np.count_nonzero(ours > slow.tau * (1 + margin)))
+                slow.trial_wider += int(np.count_nonzero(ours > slow.tau * (1 + WIDER * margin)))
 
 
 class _Batch:

@@ -149,7 +149,7 @@ class DifferenceTest:
         """Evidence of no harm begins anew: traffic is shared in another way from here on."""
         self.buckets = 0
         self.answers = 0  # per side
-        self._total = self._squares = 0.0
+        self._totals, self._squares = [0.0, 0.0], [0.0, 0.0]  # by the margin, and by a wider one
 
     def begin(self, at: float) -> None:
         """The rollout's data time starts here."""
@@ -163,6 +163,7 @@ class DifferenceTest:
         count: tuple[int, int],
         excess_bad: int,
         margin_bad: int,
+        wider_bad: int | None = None,
     ) -> None:
         """Take one bucket.
 
@@ -171,7 +172,8 @@ class DifferenceTest:
             bad: bad answers of (reference, trial).
             count: answers of (reference, trial).
             excess_bad: the trial's answers that are bad by the measure of `harm`.
-            margin_bad: the trial's answers that are bad by the measure of `no_harm`.
+            margin_bad: the trial's answers that are bad by the measure of no harm.
+            wider_bad: those that are bad by a wider measure; by default the same.
         """
         least = min(count)
         if least == 0:
@@ -187,11 +189,12 @@ class DifferenceTest:
         self._size, self._weight = self._size * fade + abs(d), self._weight * fade + 1.0
         self._burst.take(d)
         self._sums = self._sums + np.array([excess_bad * down[1] - bad[0] * down[0], least])
-        slack = margin_bad * down[1] - bad[0] * down[0]
         self.buckets += 1
         self.answers += least
-        self._total += slack
-        self._squares += slack * slack
+        for index, worse in enumerate((margin_bad, margin_bad if wider_bad is None else wider_bad)):
+            slack = worse * down[1] - bad[0] * down[0]
+            self._totals[index] += slack
+            self._squares[index] += slack * slack
 
     def _log_factors(self, bad: tuple[int, int], count: tuple[int, int], scale: float) -> Floats:
         drawn = min(count)
@@ -229,14 +232,20 @@ class DifferenceTest:
         excess, answers = self._sums - self._harm.since_leader
         return float(excess / answers) if answers > 0 else None
 
-    def slack(self, allowed: float, alpha: float, times: float = 1.0) -> float:
+    def slack(self, allowed: float, alpha: float, times: float = 1.0, *, wider: bool = False) -> float:
         """How far the sum of differences, with its radius, is above what is allowed per answer; negative: no harm.
 
         Args:
             allowed: per answer, as a ratio.
             alpha: the error rate of the statement, over all times.
             times: as if there were so many times as many buckets like those seen.
+            wider: by the wider measure.
         """
-        mean = self._total / self.buckets if self.buckets else 0.0
-        variance = max(self._squares - self.buckets * mean * mean, 0.0) * times + 1.0
-        return self._total * times + mixture_radius(variance, alpha) - allowed * self.answers * times
+        total, squares = self._totals[wider], self._squares[wider]
+        mean = total / self.buckets if self.buckets else 0.0
+        variance = max(squares - self.buckets * mean * mean, 0.0) * times + 1.0
+        return total * times + mixture_radius(variance, alpha) - allowed * self.answers * times
+
+    def least_allowed(self, alpha: float) -> float | None:
+        """The smallest that could be allowed per answer for no harm to be shown now; None: nothing was seen."""
+        return max(self.slack(0.0, alpha), 0.0) / self.answers if self.answers else None

@@ -34,6 +34,7 @@ from comparator.policy import LABEL_METRICS, Metric, Policy
 from comparator.ratio import PAIR_MODES, RatioTest
 from comparator.sequence import as_e, log_e_below
 from comparator.split import Split
+from comparator.words import duration
 
 if TYPE_CHECKING:
     from comparator.events import Columns
@@ -217,6 +218,7 @@ class Evidence:
                     count=(slow.count[0], slow.count[1]),
                     excess_bad=slow.trial_half,
                     margin_bad=slow.trial_margin,
+                    wider_bad=slow.trial_wider,
                 )
                 self._least_slack[index] = min(self._least_slack[index], test.slack(0.0, self._policy.alpha))
 
@@ -291,6 +293,7 @@ class Evidence:
             found.report(
                 harmed=blamed is not None and (found is blamed or (found.harmful and found.log_e >= math.log(alone))),
                 threshold=alone,
+                alpha=policy.alpha,
             )
             for found in findings
         )
@@ -386,5 +389,5 @@ def _reason(
     if verdict is Verdict.PASS:
         return "; ".join(rail.reason for rail in rails)
     waiting = [f"{rail.name}: {' and '.join(rail.missing)}" for rail in rails if rail.missing]
-    about = f", about {left:,.0f} s more at this rate" if left is not None else ""
+    about = f", about {duration(left)} more at this rate" if left is not None else ""
     return f"waiting for {'; '.join([*missing, *waiting])}{about}"

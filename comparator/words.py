@@ -26,6 +26,14 @@ def evidence(e: float) -> str:
     return f"{e:,.0f}" if e < _MOST_TOLD else f"over {_MOST_TOLD:,.0f}"
 
 
+def duration(seconds: float) -> str:
+    """So many seconds, as one would say it."""
+    for unit, name in ((86_400.0, "days"), (3600.0, "h"), (60.0, "min")):
+        if seconds >= 2 * unit:
+            return f"{seconds / unit:.0f} {name}"
+    return f"{seconds:.0f} s"
+
+
 def points(ratio: float) -> str:
     """A ratio as percentage points."""
     return f"{ratio * 100:.3g} points"

@@ -87,7 +87,8 @@ def test_migrations_run_once_in_order_and_a_newer_ledger_is_refused(url, tmp_pat
     engine = connect(url, 1.0)
     for _ in range(2):
         with writing(engine) as connection:
-            assert schema.migrate(connection, (*schema.MIGRATIONS, add_column, fill_column)) == len(schema.MIGRATIONS) + 2
+            known = (*schema.MIGRATIONS, add_column, fill_column)
+            assert schema.migrate(connection, known) == len(known)
     engine.dispose()
     assert ran == ["add", "fill"]
     with pytest.raises(LedgerUnavailable, match=rf"schema version {len(schema.MIGRATIONS) + 2}.*newer titleshot"):

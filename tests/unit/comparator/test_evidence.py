@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import math
+import re
 from dataclasses import replace
 from itertools import pairwise
 
@@ -15,6 +16,7 @@ from comparator.evidence import Evidence
 from comparator.guardrail import Verdict
 from comparator.pairing import Pairing
 from comparator.policy import Guardrail, Metric, Policy
+from comparator.words import duration
 
 POLICY = Policy(
     guardrails=(
@@ -309,3 +311,23 @@ def test_labels_that_are_neither_0_nor_1_are_counted():
     judge = evidence(replace(POLICY, guardrails=(Guardrail(Metric.PRECISION, 0.1), Guardrail(Metric.RECALL, 0.1))))
     report = feed(judge, Pairing(1e6), observations, labels)
     assert report.left_out["bad_label"] == 5
+
+
+def test_what_holds_is_said_with_the_time_it_takes_and_the_margin_that_would_do():
+    """Noisy latencies: a tight margin is not proven in a minute, one and a half times of it is."""
+    policy = dataclasses.replace(
+        POLICY, guardrails=(Guardrail(Metric.LATENCY, 0.1, quantile=0.9), Guardrail(Metric.ERROR_RATE, 0.004))
+    )
+    noisy = Model(0.1, 0.7, sigma=1.0, errors=0.01)
+    report = run(Duel(noisy, noisy), 60.0, policy=policy, seed=8)
+    assert report.verdict is Verdict.INCONCLUSIVE
+    assert "proof that it is not worse by 10 % (or a margin of 15 %)" in report.reason
+    assert re.search(r"not worse by 0\.4 points \(or a margin of [0-9.]+ points\)", report.reason)
+    assert re.search(r", about \d+ (s|min|h|days) more at this rate", report.reason)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"), [(5.4, "5 s"), (119, "119 s"), (120, "2 min"), (10_800, "3 h"), (200_000, "2 days")]
+)
+def test_durations_as_one_would_say_them(seconds, said):
+    assert duration(seconds) == said

@@ -46,7 +46,7 @@ def test_a_late_harm_on_latency_is_not_told_with_the_sign_of_the_whole_mode():
     challenger.latency.add(np.full(1000, 0.15))  # over the whole mode it is faster
     found = assess.latency(POLICY, P99, test, (champion, challenger), WATCH)
     assert found.harmful
-    reason = found.report(harmed=True, threshold=40.0).reason
+    reason = found.report(harmed=True, threshold=40.0, alpha=0.05).reason
     assert "worse by -" not in reason
     assert "worse by 5 % or more since the harm began" in reason
 
@@ -56,7 +56,7 @@ def test_evidence_in_a_sentence_has_a_bounded_length():
     for bucket in range(2000):
         test.take(bucket * 10.0, bad=(0, 50), count=(100, 100), excess_bad=50, margin_bad=50)
     found = assess.errors(POLICY, ERRORS, test, (Counts(200_000, 0), Counts(200_000, 100_000)), WATCH)
-    reason = found.report(harmed=True, threshold=40.0).reason
+    reason = found.report(harmed=True, threshold=40.0, alpha=0.05).reason
     assert "evidence over 1,000,000,000 (alone it needs 40)" in reason
     assert len(reason) < 250
 
@@ -69,7 +69,7 @@ def test_one_bucket_proves_nothing_not_even_in_a_watch():
         assess.errors(POLICY, ERRORS, test, counts, WATCH),
         assess.latency(POLICY, P99, test, counts, WATCH),
     ):
-        report = found.report(harmed=False, threshold=40.0)
+        report = found.report(harmed=False, threshold=40.0, alpha=0.05)
         assert not report.proven
         assert report.reason.endswith("no harm found")
 

@@ -256,7 +256,7 @@ def test_sentences(metric, says):
     test = fresh(metric)
     test.take(joined(rows(metric, len(WORLDS[metric]) - 1, 3000, Mode.SHADOW, 1)))
     found = assess.labelled(Policy(), RAILS[metric], test, Moment(9e3, Mode.SHADOW, 0.0, 0.0))
-    report = found.report(harmed=True, threshold=20.0)
+    report = found.report(harmed=True, threshold=20.0, alpha=0.05)
     assert report.reason.startswith(says)
     assert "against the champion's" in report.reason
     assert (" points, evidence" in report.reason) is (metric is not Metric.MAE)
