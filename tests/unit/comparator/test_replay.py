@@ -8,7 +8,8 @@ from duel import Duel, Model, traffic
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from comparator.events import LABEL, OBSERVATION, DecisionKind, Mode
+from comparator import replaying
+from comparator.events import LABEL, OBSERVATION, DecisionKind, Mode, Outcome
 from comparator.policy import Guardrail, Metric, Policy, Step, StepKind
 from comparator.replaying import Replay, replay
 
@@ -122,3 +123,53 @@ def test_wrong_columns_are_refused():
 def test_an_empty_record_decides_nothing():
     empty = replay(POLICY, np.zeros(0, dtype=OBSERVATION), np.zeros(0, dtype=LABEL), champion=1, challenger=2)
     assert empty == []
+
+
+LATE = Duel(Model(0.12, 0.7), Model(0.12, 0.7), label_delay=1.0)
+
+
+def late_harm(seed):
+    """The challenger begins to fail, and to be slow, in the middle."""
+    observations, labels = traffic(LATE, np.random.default_rng(seed), 60.0)
+    bad = (observations["version"] == 2) & (observations["at"] > 1030.0)
+    observations["latency"][bad] *= 3
+    observations["outcome"][bad & (np.arange(observations.size) % 4 == 0)] = Outcome.SERVER_ERROR
+    return observations, labels
+
+
+def biased(seed):
+    """Labels only where the champion acted."""
+    observations, labels = traffic(GOOD, np.random.default_rng(seed), 60.0)
+    acted = observations["request_lo"][(observations["version"] == 1) & (observations["prediction"] == 1.0)]
+    return observations, labels[np.isin(labels["request_lo"], acted)]
+
+
+RECORDS = {
+    "the whole road": whole_road,
+    "bad": lambda seed: traffic(BAD, np.random.default_rng(seed), 60.0),
+    "late harm": late_harm,
+    "biased labels": biased,
+    "equal": lambda seed: traffic(LATE, np.random.default_rng(seed), 60.0),
+    "low traffic": lambda seed: traffic(dataclasses.replace(GOOD, rate=0.5), np.random.default_rng(seed), 600.0),
+    "a canary that dies": lambda seed: traffic(
+        Duel(Model(0.12, 0.7), Model(0.12, 0.7, errors=1.0)), np.random.default_rng(seed), 60.0, mode=Mode.CANARY
+    ),
+}
+RAILS = (
+    *POLICY.guardrails,
+    Guardrail(Metric.LATENCY, 0.3, quantile=0.9),
+    Guardrail(Metric.RECALL, 0.3),
+)
+
+
+@pytest.mark.parametrize("record", RECORDS)
+@pytest.mark.parametrize("seed", [1, 2])
+def test_many_looks_at_once_find_what_one_look_after_another_finds(record, seed, monkeypatch):
+    policy = dataclasses.replace(POLICY, guardrails=RAILS, tau_window_seconds=10.0, tau_lag_seconds=1.0)
+    if record == "a canary that dies":
+        policy = dataclasses.replace(policy, steps=(Step(StepKind.CANARY, 10, 5.0), Step(StepKind.PROMOTE)))
+    made = RECORDS[record](seed)
+    many = replay(policy, *made)
+    monkeypatch.setattr(replaying, "MOST_STRIDE", 1)
+    monkeypatch.setattr(replaying, "LEAST_STRIDE", 1)
+    assert replay(policy, *made) == many

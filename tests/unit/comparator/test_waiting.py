@@ -1,0 +1,204 @@
+"""The join of whole batches is that of one event at a time: held against a model in plain Python."""
+
+import math
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from comparator.events import LABEL, OBSERVATION, Mode
+from comparator.pairing import EXPIRY_GRACE_SECONDS, SETTLED_SECONDS, Pairing
+from comparator.waiting import MemoryWaitingStore
+
+RETENTION = 100.0
+
+
+@dataclass
+class Row:
+    at: float
+    both: bool = False
+    sides: list = field(default_factory=list)  # (version, prediction)
+    label: float | None = None
+    settled_at: float | None = None
+
+
+class Plain:
+    """One event at a time, in a dictionary."""
+
+    def __init__(self):
+        self.rows = {}
+        self.completed, self.paired, self.scored = [], [], []
+        self.matched = self.unknown = self.duplicates = self.conflicts = self.repeated = self.invalid = 0
+
+    def find(self, key, at):
+        row = self.rows.get(key)
+        if row is not None:
+            memory = min(SETTLED_SECONDS, RETENTION)
+            if at - row.at > RETENTION or (row.settled_at is not None and at - row.settled_at > memory):
+                del self.rows[key]
+                return None
+        return row
+
+    def observe(self, key, at, version, both, prediction):
+        row = self.find(key, at)
+        if row is None:
+            row = self.rows[key] = Row(at)
+        if row.settled_at is not None or len(row.sides) == 2 or any(version == side[0] for side in row.sides):
+            self.repeated += 1
+            return
+        if not row.sides:
+            row.both = both
+            self.matched += row.label is not None
+        elif not row.both:
+            self.repeated += 1
+            return
+        row.sides.append((version, prediction))
+        if len(row.sides) == 2:
+            self.paired.append((at, tuple(row.sides)))
+        if row.label is not None:
+            self.scored.append((at, version, prediction, row.label))
+            self.settle(row, at)
+
+    def take_label(self, key, at, label):
+        if not math.isfinite(label):
+            self.invalid += 1
+            return
+        row = self.find(key, at)
+        if row is None:
+            row = self.rows[key] = Row(at)
+        if row.label is not None:
+            self.duplicates += row.label == label
+            self.conflicts += row.label != label
+            return
+        row.label = label
+        if not row.sides:
+            self.unknown += 1
+            return
+        self.matched += 1
+        self.scored += [(at, *side, label) for side in row.sides]
+        self.settle(row, at)
+
+    def settle(self, row, at):
+        if not row.both or len(row.sides) == 2:
+            row.settled_at = at
+            self.completed.append((at, tuple(row.sides), row.label))
+
+
+events = st.lists(
+    st.tuples(
+        st.integers(0, 5),  # which request
+        st.integers(0, 1),  # which row of it
+        st.sampled_from([0.0, 0.5, 10.0, 60.0, 101.0]),  # seconds after the event before
+        st.one_of(
+            st.tuples(st.just("seen"), st.integers(1, 3), st.booleans(), st.sampled_from([0.0, 1.0])),
+            st.tuples(st.just("told"), st.sampled_from([0.0, 1.0, math.nan, math.inf])),
+        ),
+    ),
+    max_size=60,
+)
+
+
+def columns(given_events):
+    """Each event with its time, and both kinds as columns."""
+    at, seen, told, order = 1000.0, [], [], []
+    for request, row, wait, what in given_events:
+        at += wait
+        key = (request * 2**32, row)
+        order.append((at, key, what))
+        if what[0] == "seen":
+            one = np.zeros(1, OBSERVATION)
+            one["version"], one["attempted_both"], one["prediction"] = what[1:]
+            one["mode"], one["rollout_id"] = Mode.SHADOW, 7
+        else:
+            one = np.zeros(1, LABEL)
+            one["label"] = what[1]
+        one["at"], one["request_lo"], one["row"] = at, *key
+        (seen if what[0] == "seen" else told).append(one)
+    none = (np.zeros(0, OBSERVATION), np.zeros(0, LABEL))
+    return order, *(np.concatenate(parts) if parts else empty for parts, empty in zip((seen, told), none, strict=True))
+
+
+def sides(row):
+    return tuple((int(row["version"][i]), float(row["prediction"][i])) for i in range(int(row["sides"])))
+
+
+@given(events, st.lists(st.integers(0, 3000), max_size=6), st.booleans())
+@settings(max_examples=300, deadline=None)
+def test_batches_are_joined_as_one_event_at_a_time(given_events, cuts, forgets):
+    order, seen, told = columns(given_events)
+    plain = Plain()
+    # of the same moment observations come first, in a batch of both
+    for at, key, what in sorted(order, key=lambda event: (event[0], event[2][0] == "told")):
+        if what[0] == "seen":
+            plain.observe(key, at, *what[1:])
+        else:
+            plain.take_label(key, at, what[1])
+    pairing = Pairing(RETENTION)
+    completed, paired, scored = [], [], []
+    edges = [0.0, *(1000.0 + cut for cut in sorted(set(cuts))), 1e9]
+    for low, high in pairwise(edges):
+        if forgets:
+            pairing.expire(low)
+        batch = [part[(part["at"] >= low) & (part["at"] < high)] for part in (seen, told)]
+        joined = pairing.take(*batch)
+        completed += [(float(row["at"]), sides(row), float(row["label"])) for row in joined.completed]
+        paired += [(float(row["at"]), sides(row)) for row in joined.paired]
+        scored += [
+            tuple(float(row[name]) for name in ("at", "version", "prediction", "label")) for row in joined.scored
+        ]
+    assert completed == plain.completed
+    assert paired == plain.paired
+    assert scored == plain.scored
+    for name in ("matched", "unknown", "duplicates", "conflicts", "repeated", "invalid"):
+        assert getattr(pairing, name) == getattr(plain, name), name
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2**64 - 1])
+def test_a_table_that_grows_finds_all_it_was_given(seed):
+    rng = np.random.default_rng(3)
+    store = MemoryWaitingStore(3600.0, seed)
+    hi = np.repeat(rng.integers(0, 4, 3000).astype(np.uint64), 2)  # few differ in their upper half
+    lo = np.repeat(rng.integers(0, 50_000, 3000).astype(np.uint64) << np.uint64(40), 2)  # or in their lower bits
+    row = np.tile(np.array([0, 1], dtype=np.uint32), 3000)
+    keys = [*zip(hi.tolist(), lo.tolist(), row.tolist(), strict=True)]
+    known = {}
+    for start in range(0, len(keys), 500):
+        part = slice(start, start + 500)
+        at = np.full(len(keys[part]), float(start))
+        places = store.places(hi[part], lo[part], row[part], at)
+        for key, place in zip(keys[part], places.tolist(), strict=True):
+            stored = store.rows[place]
+            assert (stored["hi"], stored["lo"], stored["row"]) == key
+            known.setdefault(key, float(stored["at"]))
+            assert known[key] == stored["at"]  # found again, not made anew
+    assert len(set(known)) == len(set(keys))
+
+
+def test_memory_is_that_of_what_waits():
+    """A hundred thousand requests that met their labels long ago take no more room than the latest thousand."""
+    pairing = Pairing(1e6)
+    sizes = []
+    for piece in range(100):
+        seen = np.zeros(1000, OBSERVATION)
+        seen["at"], seen["request_lo"] = piece * 600.0, np.arange(1000) + piece * 1000
+        told = np.zeros(1000, LABEL)
+        told["at"], told["request_lo"] = piece * 600.0 + 1, seen["request_lo"]
+        pairing.take(seen, told)
+        sizes.append(pairing._store.bytes)
+    assert max(sizes[50:]) <= max(sizes[:50])
+    assert pairing.matched == 100_000
+
+
+def test_what_is_forgotten_is_counted_once():
+    pairing = Pairing(RETENTION)
+    seen = np.zeros(10, OBSERVATION)
+    seen["request_lo"] = np.arange(10)
+    pairing.observe(seen)
+    for _ in range(2):
+        pairing.expire(RETENTION + EXPIRY_GRACE_SECONDS + 1)
+    seen["at"] = RETENTION + 1
+    pairing.observe(seen)
+    assert (pairing.unlabelled, pairing.predictions_waiting) == (10, 10)
