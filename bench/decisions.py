@@ -22,7 +22,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "bench")]
 from judging.minutes import even, minutes_of, usual  # noqa: E402 - found by the line above
 from judging.outcomes import Tally, failures, heads, rows  # noqa: E402
 from judging.peers import PEERS  # noqa: E402
-from judging.traces import CHALLENGER, CHAMPION, SCENARIOS, START, Scenario, make  # noqa: E402
+from judging.traces import CHALLENGER, CHAMPION, SCENARIOS, START, Scenario, Trace, make  # noqa: E402
 from results import table, write_section  # noqa: E402
 
 from comparator import replay  # noqa: E402
@@ -51,10 +51,12 @@ def policy_for(scenario: Scenario) -> Policy:
     return Policy(steps=(step, Step(StepKind.PROMOTE)), bucket_seconds=scenario.bucket_seconds)
 
 
-def judge(scenario: Scenario, repetition: int, seed: int) -> dict[str, tuple[str, float]]:
-    """What each rule says of one trial."""
-    trace = make(scenario, repetition, seed)
-    verdicts: dict[str, tuple[str, float]] = {"titleshot": ("none", math.inf)}
+def judged(scenario: Scenario, repetition: int, seed: int) -> tuple[str, float]:
+    """What the judge says of one trial: ("roll_back" | "promote" | "none", seconds from the start)."""
+    return _judged(scenario, make(scenario, repetition, seed))
+
+
+def _judged(scenario: Scenario, trace: Trace) -> tuple[str, float]:
     decisions = replay(
         policy_for(scenario),
         trace.observations,
@@ -65,8 +67,14 @@ def judge(scenario: Scenario, repetition: int, seed: int) -> dict[str, tuple[str
     )
     for decision in decisions:
         if decision.kind in (DecisionKind.ROLL_BACK, DecisionKind.PROMOTE):
-            verdicts["titleshot"] = (decision.kind.value, decision.at - START)
-            break
+            return decision.kind.value, decision.at - START
+    return "none", math.inf
+
+
+def all_judged(scenario: Scenario, repetition: int, seed: int) -> dict[str, tuple[str, float]]:
+    """What each rule says of one trial."""
+    trace = make(scenario, repetition, seed)
+    verdicts = {"titleshot": _judged(scenario, trace)}
     figures = minutes_of(scenario, trace)
     evenly = figures if scenario.percent in (None, 50) else minutes_of(scenario, even(scenario, trace))
     for name, (rule, _) in PEERS.items():
@@ -84,7 +92,7 @@ def piece(asked: tuple[int, int, int, int]) -> tuple[int, dict[str, Tally]]:
     index, first, last, seed = asked
     tallies: dict[str, Tally] = {}
     for repetition in range(first, last):
-        for name, verdict in judge(SCENARIOS[index], repetition, seed).items():
+        for name, verdict in all_judged(SCENARIOS[index], repetition, seed).items():
             tallies.setdefault(name, Tally()).add(SCENARIOS[index], verdict)
     return index, tallies
 
