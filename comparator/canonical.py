@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-_LATER: Mapping[str, object] = {"split_alpha": 0.001, "incident_buckets": 4}
+_LATER: Mapping[str, object] = {"split_alpha": 0.001, "incident_buckets": 4, "label_grace_seconds": 0.0}
 _LATER_OF_GUARDRAIL: Mapping[str, object] = {"range": None}
 
 

@@ -1,7 +1,8 @@
 """Where observations and late labels meet, in any order, and both sides of a shadow pair.
 
-A label counts once: the same again is harmless and counted, another value for the same row is a conflict and the first
-one stands. What has not met within the retention is forgotten and counted.
+A label counts once: the same again is harmless and counted, another value for the same row is a conflict, and the first
+one stands, or the last one within the grace that labels are held for. What has not met within the retention is
+forgotten and counted.
 
 A batch is taken as columns: its events are looked up together, and those of one row of a request are then taken one
 after the other, all first ones at once, then all second ones, and so on. The result is that of taking one event at a
@@ -18,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from comparator.events import LABEL, OBSERVATION, Columns
+from comparator.held import HeldLabels
 from comparator.waiting import (
     BOTH,
     FIRST,
@@ -144,6 +146,7 @@ class Pairing:
     Args:
         retention_seconds: how long a part waits for the others, in data time.
         store: where it waits; in memory by default.
+        grace_seconds: how long a label is held before it counts, in data time.
 
     Attributes:
         labels_waiting: labels that wait for their prediction now; falls, too.
@@ -151,15 +154,18 @@ class Pairing:
         matched: labels that met a prediction.
         unknown: labels that came before their prediction, or without one.
         duplicates: labels that came again with the same value.
-        conflicts: labels that came again with another value; the first counts.
+        conflicts: labels that came again with another value, whichever counts.
         expired: labels forgotten at the retention without having met a prediction.
         unlabelled: predictions forgotten at the retention without having met a label.
         repeated: observations left out because their version had answered the same row of the same id before.
         invalid: labels left out because they are not a finite number.
     """
 
-    def __init__(self, retention_seconds: float, store: WaitingStore | None = None) -> None:
+    def __init__(
+        self, retention_seconds: float, store: WaitingStore | None = None, *, grace_seconds: float = 0.0
+    ) -> None:
         self._retention = retention_seconds
+        self._held = HeldLabels(grace_seconds) if grace_seconds > 0 else None
         self._settled = min(SETTLED_SECONDS, retention_seconds)
         self._store: WaitingStore = store if store is not None else MemoryWaitingStore(self._settled)
         self._clock = -np.inf
@@ -185,12 +191,32 @@ class Pairing:
         """Take labels: dtype LABEL, in order of arrival."""
         return self.take(NO_OBSERVATIONS, columns)
 
-    def take(self, observations: Columns, labels: Columns) -> Joined:
-        """Take both, each in order of arrival, merged by time; of the same moment observations come first."""
+    def come_due(self, at: float) -> Joined | None:
+        """Let the labels that were held until `at` (seconds since the epoch) count; None: labels are not held."""
+        return None if self._held is None else self.take(NO_OBSERVATIONS, NO_LABELS, at)
+
+    @property
+    def clock(self) -> float:
+        """Up to when labels that are held have come due; -infinity: none has."""
+        return -np.inf if self._held is None else self._held.clock
+
+    def take(self, observations: Columns, labels: Columns, until: float = -np.inf) -> Joined:
+        """Take both, each in order of arrival, merged by time; of the same moment observations come first.
+
+        Args:
+            observations: dtype OBSERVATION.
+            labels: dtype LABEL.
+            until: labels that are held come due up to then, and up to the latest of these.
+        """
         good = np.isfinite(labels["label"])
         if not good.all():
             self.invalid += int(labels.size - np.count_nonzero(good))
             labels = labels[good]
+        if self._held is not None:
+            before = self._held.duplicates, self._held.conflicts
+            labels = self._held.take(labels, max(until, *observations["at"][-1:].tolist(), -np.inf))
+            self.duplicates += self._held.duplicates - before[0]
+            self.conflicts += self._held.conflicts - before[1]
         if observations.size and labels.size:
             seen, told = (np.maximum.accumulate(np.maximum(each["at"], self._clock)) for each in (observations, labels))
             where = np.searchsorted(seen, told, side="right") + np.arange(told.size)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from enum import Enum
 
@@ -164,6 +165,25 @@ DEFAULT_STEPS = (
 )
 
 
+_NUMBERS: tuple[tuple[tuple[str, ...], Callable[[float], bool], str], ...] = (
+    (("alpha", "split_alpha"), lambda x: 0 < x <= 0.5, "more than 0 and at most 0.5"),
+    (
+        ("bucket_seconds", "restart_seconds", "tau_window_seconds", "label_retention_seconds"),
+        lambda x: 0 < x < math.inf,
+        "a duration of more than 0",
+    ),
+    (("tau_lag_seconds", "label_grace_seconds"), lambda x: 0 <= x < math.inf, "a duration of 0 or more"),
+    (
+        ("bucket_min_answers", "incident_buckets", "min_buckets", "min_answers", "min_labelled_positives"),
+        lambda x: x >= 1,
+        "at least 1",
+    ),
+    (("block_requests",), lambda x: x >= 2, "at least 2"),
+    (("coverage_ratio", "most_shed_ratio"), lambda x: 0 <= x <= 1, "0 to 1"),
+)
+"""Fields of a policy, which numbers are legal, and that in words."""
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
     """All that a rollout is judged by. Defaults are meant for production.
@@ -187,6 +207,7 @@ class Policy:
         coverage_ratio: labels must reach the challenger-only positives at least so often, relative to the champion's.
         most_shed_ratio: of the copies that were to be sent, so many may be shed: what is shed is not chosen at random.
         split_alpha: the probability of holding a canary whose split is as asked, as one whose split is not.
+        label_grace_seconds: how long a label is held before it counts; of those that differ the last one counts.
         label_retention_seconds: how long predictions and labels wait for one another.
     """
 
@@ -207,6 +228,7 @@ class Policy:
     coverage_ratio: float = 0.5
     most_shed_ratio: float = 0.1
     split_alpha: float = 0.001
+    label_grace_seconds: float = 0.0
     label_retention_seconds: float = field(default=7 * 24 * HOUR)
 
     def __post_init__(self) -> None:
@@ -225,22 +247,12 @@ class Policy:
             )
 
     def _check_numbers(self) -> None:
-        for name in ("alpha", "split_alpha"):
-            if not 0 < getattr(self, name) <= 0.5:
-                raise PolicyError(name, f"expected more than 0 and at most 0.5, not {getattr(self, name)}")
-        for name in ("bucket_seconds", "restart_seconds", "tau_window_seconds", "label_retention_seconds"):
-            if not 0 < getattr(self, name) < float("inf"):
-                raise PolicyError(name, "expected a duration of more than 0")
-        if not 0 <= self.tau_lag_seconds < float("inf"):
-            raise PolicyError("tau_lag_seconds", "expected a duration of 0 or more")
-        for name in ("bucket_min_answers", "incident_buckets", "min_buckets", "min_answers", "min_labelled_positives"):
-            if getattr(self, name) < 1:
-                raise PolicyError(name, "expected at least 1")
-        if self.block_requests < 2:
-            raise PolicyError("block_requests", "expected at least 2")
-        for name in ("coverage_ratio", "most_shed_ratio"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise PolicyError(name, "expected 0 to 1")
+        for names, legal, expected in _NUMBERS:
+            for name in names:
+                if not legal(getattr(self, name)):
+                    raise PolicyError(name, f"expected {expected}, not {getattr(self, name)}")
+        if self.label_grace_seconds >= self.label_retention_seconds:
+            raise PolicyError("label_grace_seconds", "expected less than label_retention_seconds")
 
     def _check_steps(self) -> None:
         if not self.steps:

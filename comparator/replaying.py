@@ -160,7 +160,8 @@ class Replay:
             while sum(stops) > MOST_ROWS and high - self._next > 1:
                 high = self._next + (high - self._next) // 2
                 stops = [int(np.searchsorted(spans, high)) for spans in places]
-            piece = self._join(*(columns[:stop] for columns, stop in zip(self._open, stops, strict=True)))
+            first, then = (columns[:stop] for columns, stop in zip(self._open, stops, strict=True))
+            piece = self._join(first, then, high * self._tick)
             self._open = (self._open[0][stops[0] :], self._open[1][stops[1] :])
             places = [spans[stop:] for spans, stop in zip(places, stops, strict=True)]
             found = self._judge(piece, self._next, high)
@@ -172,11 +173,11 @@ class Replay:
         spans = np.floor(columns["at"] / self._tick).astype(np.int64)
         return np.maximum.accumulate(np.maximum(spans, self._next or 0))
 
-    def _join(self, observations: Columns, labels: Columns) -> _Piece:
+    def _join(self, observations: Columns, labels: Columns, until: float) -> _Piece:
         rollout = self._title.rollout
         observations = observations.copy()
         observations["rollout_id"] = rollout.rollout_id if rollout is not None else 0
-        joined = self._title.pairing.take(observations, labels)
+        joined = self._title.pairing.take(observations, labels, until)
         parts = (observations, joined.completed, joined.paired, joined.scored)
         return _Piece(parts, tuple(self._spans(part) for part in parts))
 

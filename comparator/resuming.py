@@ -32,6 +32,7 @@ def checkpoint(title: Title) -> dict[str, Any] | None:
         "rollout_id": rollout.rollout_id,
         "policy": rollout.policy.digest,
         "looked": rollout.looked,
+        "clock": freeze(title.pairing.clock),
         "evidence": freeze(rollout.evidence),
         "scoreboard": freeze(title.scoreboard),
         "pairing": dict(title.pairing.totals),
@@ -62,14 +63,17 @@ def go_on(title: Title, checkpoint: Mapping[str, Any]) -> None:
         raise Unusable("of another rollout")
     evidence = thaw(checkpoint.get("evidence"), rollout.policy)
     scoreboard = thaw(checkpoint.get("scoreboard"), rollout.policy)
+    clock = thaw(checkpoint.get("clock"), rollout.policy)
     looked, totals = checkpoint.get("looked"), checkpoint.get("pairing")
     if (
         not isinstance(evidence, Evidence)
         or not isinstance(scoreboard, Scoreboard)
         or not isinstance(looked, int)
+        or not isinstance(clock, float)
         or not isinstance(totals, dict)
     ):
         raise Unusable("without all of its parts")
     rollout.go_on(evidence, looked)
     title.scoreboard = scoreboard
+    title.pairing.come_due(clock)  # counted already
     title.pairing.totals = totals

@@ -94,7 +94,7 @@ class Title:
         self.retry: int | None = None
         self.ready: frozenset[int] = frozenset()  # versions whose endpoint answered its last readiness probe
         self.uncleared = False  # the rollout is over, and @challenger may still name its version
-        self.pairing = Pairing(policy.label_retention_seconds)
+        self.pairing = Pairing(policy.label_retention_seconds, grace_seconds=policy.label_grace_seconds)
         self.scoreboard = Scoreboard(policy.alpha)
 
     # ---- facts in, decisions out
@@ -119,6 +119,10 @@ class Title:
                     self.rollout.label(joined)
             case Tick():
                 self.pairing.expire(fact.at)
+                if (due := self.pairing.come_due(fact.at)) is not None:
+                    self.scoreboard.label(due)
+                    if self.rollout is not None:
+                        self.rollout.label(due)
                 return self._possible(self.rollout.propose(fact.at)) if self.rollout is not None else []
             case BreakerTripped():
                 return self._possible(self.rollout.on_breaker(fact)) if self.rollout is not None else []

@@ -128,6 +128,11 @@ class Judge(Block):
         description="Probability of holding a canary whose split is as asked, as one whose split is not.",
         json_schema_extra={"exclusiveMinimum": 0, "maximum": 0.5},
     )
+    label_grace: Duration = written(
+        "0s",
+        parse_duration,
+        "How long a label is held before it counts; of those that differ the last counts.",
+    )
     label_retention: Duration = written("7d", parse_duration, "How long predictions and labels wait for one another.")
 
     def numbers(self) -> dict[str, Any]:
@@ -146,6 +151,7 @@ class Judge(Block):
             "coverage_ratio": self.coverage / 100,
             "most_shed_ratio": self.shed / 100,
             "split_alpha": self.split_alpha,
+            "label_grace_seconds": self.label_grace,
             "label_retention_seconds": self.label_retention,
         }
 

@@ -1,5 +1,6 @@
 """A restart from a checkpoint, anywhere in a record, goes on as if there had been none."""
 
+import dataclasses
 import json
 from functools import cache
 
@@ -39,9 +40,11 @@ POLICY = Policy(
     restart_seconds=10.0,
     label_retention_seconds=30.0,
 )
+GRACE = dataclasses.replace(POLICY, label_grace_seconds=3.0)
 DUELS = {
     "good": Duel(Model(0.12, 0.4), Model(0.12, 0.9), label_delay=2.0),
     "bad": Duel(Model(0.12, 0.9), Model(0.12, 0.4), label_delay=2.0),
+    "held": Duel(Model(0.12, 0.4), Model(0.12, 0.9), label_delay=2.0),
     "failing": Duel(Model(0.12, 0.9), Model(0.12, 0.9, errors=0.3), label_delay=2.0),
 }
 SLICE = 2.0
@@ -66,8 +69,8 @@ def record(name):
     return facts
 
 
-def fresh():
-    title = Title(POLICY)
+def fresh(name="good"):
+    title = Title(GRACE if name == "held" else POLICY)
     for decision in title.receive(begun()):
         settle(title, decision)
     return title
@@ -100,7 +103,7 @@ def receive(title, fact):
 
 def played(name, restart_at=()):
     """All decisions; restarted from a checkpoint before each of these facts."""
-    title, recorded, decided = fresh(), [], []
+    title, recorded, decided = fresh(name), [], []
     for index, fact in enumerate(record(name)):
         if index in restart_at:
             title = restarted(title, recorded, json.loads(json.dumps(checkpoint(title), allow_nan=False)))
@@ -111,7 +114,7 @@ def played(name, restart_at=()):
 
 
 def restarted(title, recorded, kept):
-    again = Title(POLICY)
+    again = Title(title.policy)
     (start,) = again.receive(begun())
     again.receive(start)
     for fact in recorded:

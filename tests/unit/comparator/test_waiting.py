@@ -202,3 +202,49 @@ def test_what_is_forgotten_is_counted_once():
     seen["at"] = RETENTION + 1
     pairing.observe(seen)
     assert (pairing.unlabelled, pairing.predictions_waiting) == (10, 10)
+
+
+def told(*labels):
+    """(seconds, value) of one request."""
+    columns = np.zeros(len(labels), LABEL)
+    columns["at"], columns["label"] = zip(*labels, strict=True)
+    return columns
+
+
+def seen(at=0.0):
+    columns = np.zeros(1, OBSERVATION)
+    columns["at"] = at
+    return columns
+
+
+def test_the_last_label_within_the_grace_counts_and_then_it_stands():
+    pairing = Pairing(1e6, grace_seconds=10.0)
+    pairing.observe(seen())
+    assert pairing.label(told((1.0, 1.0), (5.0, 0.0), (6.0, 0.0))).completed.size == 0
+    joined = pairing.come_due(11.0)
+    assert joined.completed[["at", "label"]].tolist() == [(11.0, 0.0)]
+    assert (pairing.conflicts, pairing.duplicates) == (1, 1)
+    assert pairing.label(told((12.0, 1.0))).completed.size == 0
+    assert pairing.come_due(30.0).completed.size == 0
+    assert (pairing.conflicts, pairing.matched) == (2, 1)
+
+
+def test_without_a_grace_nothing_is_held():
+    pairing = Pairing(1e6)
+    pairing.observe(seen())
+    assert pairing.label(told((1.0, 1.0))).completed.size == 1
+    assert pairing.come_due(99.0) is None
+
+
+@given(events, st.lists(st.integers(0, 3000), max_size=6), st.sampled_from([1.0, 15.0, 70.0]))
+@settings(max_examples=100, deadline=None)
+def test_held_labels_do_not_depend_on_batches(given_events, cuts, grace):
+    _, observations, labels = columns(given_events)
+    results = []
+    for edges in ([0.0, 1e9], [0.0, *(1000.0 + cut for cut in sorted(set(cuts))), 1e9]):
+        pairing, completed = Pairing(RETENTION, grace_seconds=grace), []
+        for low, high in pairwise(edges):
+            batch = [part[(part["at"] >= low) & (part["at"] < high)] for part in (observations, labels)]
+            completed += pairing.take(*batch, until=high - 1e-6).completed.tolist()
+        results.append((repr(completed), dict(pairing.totals)))
+    assert results[0] == results[1]

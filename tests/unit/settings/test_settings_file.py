@@ -126,6 +126,7 @@ models:
       coverage: 40
       shed: 5
       split_alpha: 0.01
+      label_grace: 5m
       label_retention: 1d
 """
     settings = load_settings(written(tmp_path, text))
