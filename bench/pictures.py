@@ -20,8 +20,8 @@ import numpy as np  # noqa: E402 - found by the line above
 from decisions import policy_for  # noqa: E402
 from judging.traces import CHALLENGER, CHAMPION, SCENARIOS, START, make  # noqa: E402
 
-from comparator.evidence import Report  # noqa: E402
 from comparator.events import DecisionKind  # noqa: E402
+from comparator.evidence import Report  # noqa: E402
 from comparator.guardrail import Estimate  # noqa: E402
 from comparator.replaying import Replay  # noqa: E402
 
@@ -31,11 +31,13 @@ WIDTH, HEIGHT = 800, 430
 LEFT, RIGHT, TOP, BOTTOM = 70, 20, 20, 50
 
 STYLE = """
-svg { --ink: #1f2328; --faint: #d0d7de; --page: #ffffff; --a: #0550ae; --b: #a40e26; --c: #116329; --d: #7a4a00; }
+.ink { color: #1f2328 } .faint { color: #d0d7de } .page { color: #ffffff }
+.a { color: #0550ae } .b { color: #a40e26 } .c { color: #116329 } .d { color: #7a4a00 }
 @media (prefers-color-scheme: dark) {
-  svg { --ink: #e6edf3; --faint: #3d444d; --page: #0d1117; --a: #79c0ff; --b: #ff9492; --c: #7ee787; --d: #f0b72f; }
+  .ink { color: #e6edf3 } .faint { color: #3d444d } .page { color: #0d1117 }
+  .a { color: #79c0ff } .b { color: #ff9492 } .c { color: #7ee787 } .d { color: #f0b72f }
 }
-text { font: 13px system-ui, "DejaVu Sans", sans-serif; fill: var(--ink); }
+text { font: 13px system-ui, "DejaVu Sans", sans-serif; fill: currentColor }
 """
 
 
@@ -60,7 +62,9 @@ def follow(name: str, repetition: int = 0) -> Run:
     reports: list[Report] = []
     for piece in range(int(scenario.seconds / PIECE_SECONDS)):
         span = START + PIECE_SECONDS * np.array([piece, piece + 1])
-        parts = [columns[slice(*np.searchsorted(columns["at"], span))] for columns in (trace.observations, trace.labels)]
+        parts = [
+            columns[slice(*np.searchsorted(columns["at"], span))] for columns in (trace.observations, trace.labels)
+        ]
         decided = judge.feed(*parts)
         final = [each for each in decided if each.kind in (DecisionKind.ROLL_BACK, DecisionKind.PROMOTE)]
         report = judge.report
@@ -91,12 +95,11 @@ class Picture:
     def __init__(self, title: str, desc: str, x_most: float, y: Callable[[float], float]) -> None:
         self._x_most, self._y = x_most, y  # y: value -> 0 (bottom) to 1 (top)
         self._lines = [
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
-            f'aria-labelledby="title desc">',
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" aria-labelledby="title desc">',
             f'<title id="title">{escape(title)}</title>',
             f'<desc id="desc">{escape(desc)}</desc>',
             f"<style>{STYLE}</style>",
-            f'<rect width="{WIDTH}" height="{HEIGHT}" style="fill: var(--page)"/>',
+            f'<rect class="page" width="{WIDTH}" height="{HEIGHT}" fill="currentColor"/>',
         ]
 
     def place(self, minutes: float, value: float) -> tuple[float, float]:
@@ -108,50 +111,53 @@ class Picture:
         """Grid, ticks and the names of the axes."""
         for value, text in y_ticks.items():
             x, y = self.place(0, value)
-            self._stroke([(x, y), (WIDTH - RIGHT, y)], "--faint", 1, "")
+            self.stroke([(x, y), (WIDTH - RIGHT, y)], "faint", 1, "")
             self.text(x - 8, y + 4, text, anchor="end")
         for minutes in x_ticks:
             x, _ = self.place(minutes, 0)
-            self._stroke([(x, HEIGHT - BOTTOM), (x, HEIGHT - BOTTOM + 5)], "--ink", 1, "")
+            self.stroke([(x, HEIGHT - BOTTOM), (x, HEIGHT - BOTTOM + 5)], "ink", 1, "")
             self.text(x, HEIGHT - BOTTOM + 20, f"{minutes:g}", anchor="middle")
-        self._stroke([(LEFT, HEIGHT - BOTTOM), (WIDTH - RIGHT, HEIGHT - BOTTOM)], "--ink", 1, "")
+        self.stroke([(LEFT, HEIGHT - BOTTOM), (WIDTH - RIGHT, HEIGHT - BOTTOM)], "ink", 1, "")
         self.text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 10, "minutes since the start", anchor="middle")
         middle = (TOP + HEIGHT - BOTTOM) / 2
         self._lines.append(
-            f'<text transform="translate(18 {middle:.0f}) rotate(-90)" text-anchor="middle">{escape(y_name)}</text>'
+            f'<text class="ink" transform="translate(18 {middle:.0f}) rotate(-90)" text-anchor="middle">'
+            f"{escape(y_name)}</text>"
         )
 
     def line(
         self, minutes: Sequence[float], values: Sequence[float], colour: str, dash: str = "", width: float = 2
     ) -> None:
         """A line of measured points, thinned."""
-        self._stroke(thin([self.place(*each) for each in zip(minutes, values, strict=True)]), colour, width, dash)
+        self.stroke(thin([self.place(*each) for each in zip(minutes, values, strict=True)]), colour, width, dash)
 
     def band(self, minutes: Sequence[float], low: Sequence[float], high: Sequence[float], colour: str) -> None:
         """The space between two lines."""
         there = thin([self.place(*each) for each in zip(minutes, high, strict=True)])
         back = thin([self.place(*each) for each in zip(minutes, low, strict=True)])[::-1]
-        self._lines.append(f'<path d="{_path(there + back)}Z" style="fill: var({colour}); opacity: 0.16"/>')
+        self._lines.append(f'<path class="{colour}" d="{_path(there + back)}Z" fill="currentColor" opacity="0.16"/>')
 
     def end(self, minutes: float, value: float, colour: str, *, good: bool) -> None:
         """Where a run ended: a circle is a promotion, a cross a rollback."""
         x, y = self.place(minutes, value)
         if good:
-            self._lines.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" style="fill: var({colour})"/>')
+            self._lines.append(f'<circle class="{colour}" cx="{x:.1f}" cy="{y:.1f}" r="5" fill="currentColor"/>')
         else:
             for sign in (1, -1):
-                self._stroke([(x - 6, y - 6 * sign), (x + 6, y + 6 * sign)], colour, 3, "")
+                self.stroke([(x - 6, y - 6 * sign), (x + 6, y + 6 * sign)], colour, 3, "")
 
-    def text(self, x: float, y: float, text: str, *, anchor: str = "start", colour: str = "--ink") -> None:
+    def text(self, x: float, y: float, text: str, *, anchor: str = "start", colour: str = "ink") -> None:
         """Words, in pixels."""
         self._lines.append(
-            f'<text x="{x:.0f}" y="{y:.0f}" text-anchor="{anchor}" style="fill: var({colour})">{escape(text)}</text>'
+            f'<text class="{colour}" x="{x:.0f}" y="{y:.0f}" text-anchor="{anchor}">{escape(text)}</text>'
         )
 
-    def _stroke(self, points: Sequence[tuple[float, float]], colour: str, width: float, dash: str) -> None:
-        dashes = f"; stroke-dasharray: {dash}" if dash else ""
+    def stroke(self, points: Sequence[tuple[float, float]], colour: str, width: float, dash: str) -> None:
+        """A line, in pixels."""
+        dashes = f' stroke-dasharray="{dash}"' if dash else ""
         self._lines.append(
-            f'<path d="{_path(points)}" style="fill: none; stroke: var({colour}); stroke-width: {width}{dashes}"/>'
+            f'<path class="{colour}" d="{_path(points)}" fill="none" stroke="currentColor" '
+            f'stroke-width="{width}"{dashes}/>'
         )
 
     def write(self, name: str) -> None:
@@ -166,7 +172,8 @@ def _path(points: Sequence[tuple[float, float]]) -> str:
 
 def clock(seconds: float) -> str:
     """For people."""
-    return f"{int(seconds // 60)} min {int(seconds % 60)} s" if seconds % 60 else f"{int(seconds // 60)} min"
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes} min {rest} s" if rest else f"{minutes} min"
 
 
 def evidence_picture(
@@ -178,7 +185,7 @@ def evidence_picture(
         f"{words}: {_outcome(run)}, largest evidence {max(r.combined_e for r in run.reports):.3g}"
         for run, (_, words, *_) in zip(runs, shown, strict=True)
     )
-    low, high = -1.0, 3.0
+    low, high = -1.0, 2.0
     picture = Picture(
         title,
         f"Evidence of harm on a logarithmic scale, by minutes since the start; at 20 it is rolled back. {told}.",
@@ -188,12 +195,12 @@ def evidence_picture(
     step = 5 if x_most > 10 else 1
     picture.axes(
         [step * k for k in range(int(x_most // step) + 1)],
-        {10.0**k: f"{10.0**k:g}" for k in range(-1, 4)},
+        {10.0**k: f"{10.0**k:g}" for k in range(-1, 3)},
         "evidence of harm (log scale)",
     )
-    picture.line([0, x_most], [20, 20], "--ink", "2 3", 1.5)
+    picture.line([0, x_most], [20, 20], "ink", "2 3", 1.5)
     x, y = picture.place(x_most, 20)
-    picture.text(x, y - 7, "20 = 1 / 5 %: roll back", anchor="end")
+    picture.text(x, y + 18, "20 = 1 / 5 %: roll back", anchor="end")
     for run, (_, words, colour, dash, (dx, dy, anchor)) in zip(runs, shown, strict=True):
         minutes = [0.0] + [each / 60 for each in run.at]
         values = [1.0] + [report.combined_e for report in run.reports]
@@ -215,8 +222,8 @@ def precision_picture(name: str, scenario: str) -> None:
     run = follow(scenario)
     rails = [next(rail for rail in report.guardrails if rail.name == "precision") for report in run.reports]
     sides = {
-        "champion": ([rail.champion for rail in rails], "--a", ""),
-        "challenger": ([rail.challenger for rail in rails], "--b", "7 4"),
+        "champion": ([rail.champion for rail in rails], "a", ""),
+        "challenger": ([rail.challenger for rail in rails], "b", "7 4"),
     }
     last = rails[-1]
     ends = " and ".join(
@@ -244,7 +251,7 @@ def precision_picture(name: str, scenario: str) -> None:
         x, y = picture.place(minutes[-1], known[-1][1].value)
         picture.text(x + 12, y + 4, f"{who} {known[-1][1].value:.2f}", colour=colour)
     x, _ = picture.place(run.ended_at / 60, low)
-    picture._stroke([(x, TOP), (x, HEIGHT - BOTTOM)], "--ink", 1.5, "2 3")  # noqa: SLF001
+    picture.stroke([(x, TOP), (x, HEIGHT - BOTTOM)], "ink", 1.5, "2 3")
     picture.text(x + 6, TOP + 14, f"{_outcome(run)}")
     picture.write(name)
     print(name, _outcome(run), ends, run.reports[-1].reason)
@@ -259,8 +266,8 @@ def main() -> None:
         "evidence-harmless.svg",
         "Evidence of harm over time: challengers that are no worse",
         [
-            ("identical, shadow", "identical", "--a", "", (-12, -10, "end")),
-            ("better precision, shadow", "better (precision +4 points)", "--c", "8 4", (-12, 22, "end")),
+            ("identical, shadow", "identical", "a", "", (0, -52, "end")),
+            ("better precision, shadow", "better (precision +4 points)", "c", "8 4", (0, 28, "end")),
         ],
         32,
     )
@@ -268,8 +275,8 @@ def main() -> None:
         "evidence-harm.svg",
         "Evidence of harm over time: challengers that are worse",
         [
-            ("precision -10 points, shadow", "precision -10 points", "--b", "7 4", (12, -8, "start")),
-            ("latency x 1.5, shadow", "latency x 1.5", "--d", "", (12, 16, "start")),
+            ("precision -10 points, shadow", "precision -10 points", "b", "7 4", (12, -12, "start")),
+            ("latency x 1.5, shadow", "latency x 1.5", "d", "", (-6, -34, "start")),
         ],
         8,
     )
