@@ -21,9 +21,9 @@ from decisions import policy_for  # noqa: E402
 from judging.traces import CHALLENGER, CHAMPION, SCENARIOS, START, make  # noqa: E402
 
 from comparator.events import DecisionKind  # noqa: E402
-from comparator.evidence import Report  # noqa: E402
 from comparator.guardrail import Estimate  # noqa: E402
 from comparator.replaying import Replay  # noqa: E402
+from comparator.report import Report  # noqa: E402
 
 PICTURES = ROOT / "docs" / "pictures"
 PIECE_SECONDS = 10.0

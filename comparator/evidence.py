@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,73 +28,16 @@ from comparator.buckets import Bucket, Buckets
 from comparator.difference import DifferenceTest
 from comparator.events import Mode, Role
 from comparator.gate import offline_figure
-from comparator.guardrail import GuardrailReport, Verdict, overall
+from comparator.guardrail import Verdict, overall
 from comparator.policy import LABEL_METRICS, Metric, Policy
 from comparator.ratio import PAIR_MODES, RatioTest
+from comparator.report import Report, reason
 from comparator.sequence import as_e, log_e_below
 from comparator.split import Split
-from comparator.words import duration
 
 if TYPE_CHECKING:
     from comparator.events import Columns
     from comparator.pairing import Joined
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """The evidence at one moment.
-
-    Args:
-        at: seconds since the epoch.
-        mode: how traffic is shared.
-        verdict: FAIL: roll back. PASS: all that this step needs is there, but for its minimum duration.
-        reason: one plain sentence.
-        blame: the guardrail that tipped a FAIL, else "".
-        answers: of the trial version in this step.
-        combined_e: the mean of the guardrails' e-values.
-        threshold: 1 / alpha.
-        guardrails: in the policy's order.
-        missing: what a pass still needs besides the guardrails.
-        seconds_left: about how long all that is missing takes at the present rate; None: nothing, or it cannot be
-            told.
-        coverage: shares labelled in shadow, by the first guardrail that can tell them: see `coverage.Coverage`.
-        shed: share of this mode's copies that were shed; None: none were to be sent.
-        left_out: observations that are no evidence, and labels and scores that are not legal, by reason.
-    """
-
-    at: float
-    mode: Mode
-    verdict: Verdict
-    reason: str
-    blame: str
-    answers: int
-    combined_e: float
-    threshold: float
-    guardrails: tuple[GuardrailReport, ...]
-    missing: tuple[str, ...]
-    seconds_left: float | None
-    coverage: tuple[float, float] | None
-    shed: float | None
-    left_out: Mapping[str, int]
-
-    def as_data(self) -> dict[str, object]:
-        """Plain data: no NaN, no infinity."""
-        return {
-            "at": self.at,
-            "mode": self.mode.name.lower(),
-            "verdict": self.verdict.value,
-            "reason": self.reason,
-            "blame": self.blame,
-            "answers": self.answers,
-            "combined_e": self.combined_e,
-            "threshold": self.threshold,
-            "guardrails": [rail.as_data() for rail in self.guardrails],
-            "missing": list(self.missing),
-            "seconds_left": self.seconds_left,
-            "coverage": list(self.coverage) if self.coverage is not None else None,
-            "shed": self.shed,
-            "left_out": dict(self.left_out),
-        }
 
 
 class Evidence:
@@ -298,14 +240,15 @@ class Evidence:
             for found in findings
         )
         missing, waits = self._missing(at)
+        blame = blamed.rail.name if blamed is not None else ""
         verdict = overall([rail.verdict for rail in rails] + [Verdict.INCONCLUSIVE] * bool(missing))
         left = assess.longest(waits + [rail.seconds_left for rail in rails if rail.missing])
         return Report(
             at=at,
             mode=self._mode,
             verdict=verdict,
-            reason=_reason(verdict, rails, missing, left, blamed),
-            blame=blamed.rail.name if blamed is not None else "",
+            reason=reason(verdict, rails, missing, left, blame),
+            blame=blame,
             answers=self._answers,
             combined_e=as_e(_log_mean([found.log_e for found in findings], len(findings))),
             threshold=threshold,
@@ -375,19 +318,3 @@ def _log_mean(logs: list[float], count: int) -> float:
     """log(sum(exp(logs)) / count)."""
     top = max(logs)
     return top + math.log(sum(math.exp(each - top) for each in logs) / count)
-
-
-def _reason(
-    verdict: Verdict,
-    rails: tuple[GuardrailReport, ...],
-    missing: tuple[str, ...],
-    left: float | None,
-    blamed: Finding | None,
-) -> str:
-    if blamed is not None:
-        return next(rail.reason for rail in rails if rail.name == blamed.rail.name)
-    if verdict is Verdict.PASS:
-        return "; ".join(rail.reason for rail in rails)
-    waiting = [f"{rail.name}: {' and '.join(rail.missing)}" for rail in rails if rail.missing]
-    about = f", about {duration(left)} more at this rate" if left is not None else ""
-    return f"waiting for {'; '.join([*missing, *waiting])}{about}"

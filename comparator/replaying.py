@@ -24,9 +24,9 @@ from comparator.columns import (
     observation_columns,
 )
 from comparator.events import AliasesRead, Columns, Decision, Role, Tick, VersionFacts
-from comparator.evidence import Report
 from comparator.pairing import NO_LABELS, NO_OBSERVATIONS, Joined
 from comparator.policy import Gate, Policy
+from comparator.report import Report
 from comparator.title import Title
 
 TICK_SECONDS = 0.5

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from comparator.events import JUDGE, AliasMove, Decision, DecisionKind, Mode
-from comparator.evidence import Evidence, Report
+from comparator.evidence import Evidence
 from comparator.guardrail import Verdict
 from comparator.policy import Policy, Step, StepKind
+from comparator.report import Report
 
 if TYPE_CHECKING:
     from comparator.events import BreakerTripped, Columns, VersionFacts
