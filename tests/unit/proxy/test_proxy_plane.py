@@ -2,6 +2,7 @@
 
 import pytest
 
+from comparator.breaker import PROBES
 from comparator.events import Mode, Outcome
 from router.link.messages import Backend, BreakerChanged, ModelRoutes, Routes
 from router.proxy.breaker import Admission
@@ -20,14 +21,15 @@ def plane(mode: Mode) -> tuple[DataPlane, list[BreakerChanged]]:
 
 
 @pytest.mark.parametrize(("mode", "tripped"), [(Mode.SHADOW, True), (Mode.CANARY, True), (Mode.WATCH, False)])
-def test_a_failed_probe_is_told_as_tripped_but_not_in_a_watch(mode, tripped):
+def test_failed_probes_are_told_as_tripped_but_not_in_a_watch(mode, tripped):
     made, heard = plane(mode)
     target = made.table.target("m")
     for _ in range(10):
         made.judge(target, Outcome.OK, 0.0, is_challenger=False, probe=False)
         made.judge(target, Outcome.TIMEOUT, 0.0, is_challenger=True, probe=False)
-    assert target.shadows.breaker.admit(WAIT_SECONDS)[0] is Admission.PROBE
-    made.judge(target, Outcome.CONNECT, WAIT_SECONDS, is_challenger=True, probe=True)
+    for _ in range(PROBES):
+        assert target.shadows.breaker.admit(WAIT_SECONDS)[0] is Admission.PROBE
+        made.judge(target, Outcome.CONNECT, WAIT_SECONDS, is_challenger=True, probe=True)
     assert [(each.state, each.tripped, each.rollout_id) for each in heard] == [("open", False, 5), ("open", tripped, 5)]
     assert (heard[1].failed, heard[1].seen) == (10, 10)
 
