@@ -7,10 +7,13 @@ is the median of three runs. `--write` puts the table into bench/RESULTS.md.
 """
 
 import argparse
+import cProfile
 import json
 import platform
+import pstats
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
@@ -53,6 +56,25 @@ def through_replay(rate: int, seconds: float) -> list[str]:
     observations, labels = traffic(duel, np.random.default_rng(rate), min(seconds, MOST_REQUESTS / rate))
     took = timed(lambda: replay(POLICY, observations, labels, offline={"precision": 0.7}))
     return [f"replay, {rate:,} requests/s", f"{observations.size / took:,.0f} observations/s, labels with them"]
+
+
+def profile(rate: int) -> list[list[str]]:
+    """Where the time of a replay goes, by module; numpy's own is its caller's."""
+    duel = Duel(Model(0.12, 0.7), Model(0.12, 0.7), rate=rate, label_delay=60.0)
+    observations, labels = traffic(duel, np.random.default_rng(rate), min(3600.0, MOST_REQUESTS / rate))
+    profiler = cProfile.Profile()
+    profiler.enable()
+    replay(POLICY, observations, labels, offline={"precision": 0.7})
+    profiler.disable()
+    spent: Counter[str] = Counter()
+    for (path, _, _), (_, _, own, _, callers) in pstats.Stats(profiler).stats.items():  # type: ignore[attr-defined]
+        if "/comparator/" in path:
+            spent[Path(path).stem] += own
+        for (caller, _, _), (_, _, for_it, _) in callers.items():
+            if "/comparator/" in caller and "/comparator/" not in path:
+                spent[Path(caller).stem] += for_it
+    whole = sum(spent.values())
+    return [[module, f"{own / whole:.0%}"] for module, own in spent.most_common(8)]
 
 
 def after_many() -> list[list[str]]:
@@ -105,6 +127,8 @@ def main() -> None:
     lines = [through_replay(rate, asked.seconds_of_data) for rate in RATES]
     lines += after_many() + waiting()
     found = table(["what", "figure"], lines)
+    for rate in (10, 1_000):
+        found += ["", f"Where the time goes at {rate:,} requests/s:", "", *table(["module", "share"], profile(rate))]
     print("\n".join(found))
     if asked.write:
         numpy = f"numpy {np.__version__}"

@@ -90,7 +90,7 @@ class MemoryWaitingStore:
         self._count = 0  # rows in use, from the first
         self._forgotten = 0  # rows at the front that `expire` has been through
         self._segments: deque[list[float]] = deque()  # [end, first at, last at] of rows, in order of arrival
-        self._latest = 0.0
+        self._now = 0.0
 
     @property
     def bytes(self) -> int:
@@ -102,7 +102,7 @@ class MemoryWaitingStore:
         n = hi.size
         if n == 0:
             return np.zeros(0, dtype=np.int64)
-        self._latest = float(at[-1])
+        self._now = float(at[0])  # of a batch that spans hours the beginning: no part of it may find less
         if self._count + 2 * n > len(self.rows):  # each of them may have to be renewed, too
             self._compact(2 * n)
         place, leader, slot = self._probe(hi, lo, row)
@@ -195,7 +195,7 @@ class MemoryWaitingStore:
         """Free what is forgotten or has been settled for long, and make room for so many more."""
         rows = self.rows[: self._count]
         known = rows["known"]
-        old = ((known & SETTLED) != 0) & (rows["settled_at"] < self._latest - self._settled_seconds)
+        old = ((known & SETTLED) != 0) & (rows["settled_at"] < self._now - self._settled_seconds)
         keep = ((known & GONE) == 0) & ~old
         before = np.concatenate([[0], np.cumsum(keep)])  # how many are kept of the first k rows
         for segment in self._segments:

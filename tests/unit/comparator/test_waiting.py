@@ -248,3 +248,19 @@ def test_held_labels_do_not_depend_on_batches(given_events, cuts, grace):
             completed += pairing.take(*batch, until=high - 1e-6).completed.tolist()
         results.append((repr(completed), dict(pairing.totals)))
     assert results[0] == results[1]
+
+
+def test_a_batch_that_spans_hours_still_knows_what_was_settled_before_it():
+    """Memory is freed by the time of the batch's first event, not by that of its last."""
+    pairing = Pairing(1e6)
+    first = np.zeros(600, OBSERVATION)
+    first["request_lo"] = np.arange(600)
+    labels = np.zeros(600, LABEL)
+    labels["request_lo"] = np.arange(600)
+    pairing.take(first, labels)
+    long = np.zeros(1000, OBSERVATION)
+    long["at"] = np.linspace(10.0, 10 * SETTLED_SECONDS, 1000)
+    long["request_lo"] = np.arange(1000) + 10_000
+    long["request_lo"][:50] = np.arange(50)  # the same answers once more, at once
+    pairing.observe(long)
+    assert pairing.repeated == 50
