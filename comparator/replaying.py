@@ -263,8 +263,7 @@ def replayed(
     Raises:
         ValueError: a time that is not a number, a role that the record has no version for, or one version in both.
     """
-    observations = observations[np.argsort(observations["at"], kind="stable")]
-    labels = labels[np.argsort(labels["at"], kind="stable")]
+    observations, labels = _in_order(observations), _in_order(labels)
     champion = _version(observations, Role.CHAMPION) if champion is None else champion
     challenger = _version(observations, Role.CHALLENGER) if challenger is None else challenger
     if champion == challenger:
@@ -273,6 +272,12 @@ def replayed(
     run.feed(observations, labels)
     run.finish()
     return run
+
+
+def _in_order(columns: Columns) -> Columns:
+    """Ascending in time; rows of one moment keep their order. A time that is not a number is last."""
+    at = columns["at"]
+    return columns if (at[1:] >= at[:-1]).all() else np.take(columns, np.argsort(at, kind="stable"))
 
 
 def _version(observations: Columns, role: Role) -> int:
