@@ -72,6 +72,7 @@ class Evidence:
         self._left_out = dict.fromkeys(("other_version", "other_mode", "unpaired", "bad_latency"), 0)
         rails = policy.guardrails
         self._sticky = sticky
+        self._seen_at = 0.0  # when the latest answer came, or the step began
         self._breaker = Breaker()
         self._split = Split()
         self._latency = [rail for rail in rails if rail.metric is Metric.LATENCY]
@@ -106,12 +107,13 @@ class Evidence:
         self.look()
         self._buckets.drop_open()
         self._breaker.enter()
+        self._seen_at = max(self._seen_at, at)
         self.ask(percent)
 
     def ask(self, percent: int | None) -> None:
         """The share in integer percent is another from here on, within the same step."""
         judged = self._mode is Mode.CANARY and not self._sticky
-        self._split.ask(percent / 100 if judged and percent is not None else None)
+        self._split.ask(percent / 100 if judged and percent is not None else None, self._seen_at)
 
     def observe(self, columns: Columns) -> None:
         """Take this rollout's observations, dtype OBSERVATION, in order of arrival."""
@@ -135,6 +137,7 @@ class Evidence:
             counts.latency.add_bins(answers.bins[mine & answers.told])
         self._answers += int(np.count_nonzero(ours))
         asked = answers.asked
+        self._seen_at = max(self._seen_at, *answers.at[-1:].tolist(), 0.0)
         self._breaker.take(answers.at, asked, ours, answers.broken)
         self._split.take(asked, ours)
         for bucket in self._buckets.add(answers, ours):

@@ -25,21 +25,19 @@ class Split:
 
     def __init__(self) -> None:
         self._share: float | None = None
-        self._from: float | None = None
+        self._from = 0.0
         self.answers = self.challenger = 0
 
-    def ask(self, share: float | None) -> None:
-        """A share is asked, as a ratio, from the next answer on; None: no canary, or clients stick to a side."""
+    def ask(self, share: float | None, at: float) -> None:
+        """A share is asked, as a ratio, from `at` (seconds since the epoch) on; None: no canary, or clients stick."""
         self._share = share
-        self._from = None
+        self._from = at + GRACE_SECONDS
         self.answers = self.challenger = 0
 
     def take(self, asked: NDArray[np.float64], trial: NDArray[np.bool_]) -> None:
         """Take answers of the canary: when each was asked (seconds since the epoch), and whose it is."""
         if self._share is None or asked.size == 0:
             return
-        if self._from is None:
-            self._from = float(asked[0]) + GRACE_SECONDS
         counts = asked >= self._from
         self.answers += int(np.count_nonzero(counts))
         self.challenger += int(np.count_nonzero(counts & trial))

@@ -28,7 +28,8 @@ class Row:
 class Plain:
     """One event at a time, in a dictionary."""
 
-    def __init__(self):
+    def __init__(self, retention):
+        self.retention = retention
         self.rows = {}
         self.completed, self.paired, self.scored = [], [], []
         self.matched = self.unknown = self.duplicates = self.conflicts = self.repeated = self.invalid = 0
@@ -36,8 +37,8 @@ class Plain:
     def find(self, key, at):
         row = self.rows.get(key)
         if row is not None:
-            memory = min(SETTLED_SECONDS, RETENTION)
-            if at - row.at > RETENTION or (row.settled_at is not None and at - row.settled_at > memory):
+            memory = min(SETTLED_SECONDS, self.retention)
+            if at - row.at > self.retention or (row.settled_at is not None and at - row.settled_at > memory):
                 del self.rows[key]
                 return None
         return row
@@ -87,18 +88,22 @@ class Plain:
             self.completed.append((at, tuple(row.sides), row.label))
 
 
-events = st.lists(
-    st.tuples(
-        st.integers(0, 5),  # which request
-        st.integers(0, 1),  # which row of it
-        st.sampled_from([0.0, 0.5, 10.0, 60.0, 101.0]),  # seconds after the event before
-        st.one_of(
-            st.tuples(st.just("seen"), st.integers(1, 3), st.booleans(), st.sampled_from([0.0, 1.0])),
-            st.tuples(st.just("told"), st.sampled_from([0.0, 1.0, math.nan, math.inf])),
+def events_after(*waits):
+    return st.lists(
+        st.tuples(
+            st.integers(0, 5),  # which request
+            st.integers(0, 1),  # which row of it
+            st.sampled_from(waits),  # seconds after the event before
+            st.one_of(
+                st.tuples(st.just("seen"), st.integers(1, 3), st.booleans(), st.sampled_from([0.0, 1.0])),
+                st.tuples(st.just("told"), st.sampled_from([0.0, 1.0, math.nan, math.inf])),
+            ),
         ),
-    ),
-    max_size=60,
-)
+        max_size=60,
+    )
+
+
+events = events_after(0.0, 0.5, 10.0, 60.0, 101.0)
 
 
 def columns(given_events):
@@ -128,15 +133,25 @@ def sides(row):
 @given(events, st.lists(st.integers(0, 3000), max_size=6), st.booleans())
 @settings(max_examples=300, deadline=None)
 def test_batches_are_joined_as_one_event_at_a_time(given_events, cuts, forgets):
+    compare(given_events, cuts, forgets, RETENTION)
+
+
+@given(events_after(0.0, 1.0, 1800.0, 3600.0, 3601.0), st.lists(st.integers(0, 90_000), max_size=6), st.booleans())
+@settings(max_examples=200, deadline=None)
+def test_what_was_settled_is_remembered_for_its_time(given_events, cuts, forgets):
+    compare(given_events, cuts, forgets, 20_000.0)
+
+
+def compare(given_events, cuts, forgets, retention):
     order, seen, told = columns(given_events)
-    plain = Plain()
+    plain = Plain(retention)
     # of the same moment observations come first, in a batch of both
     for at, key, what in sorted(order, key=lambda event: (event[0], event[2][0] == "told")):
         if what[0] == "seen":
             plain.observe(key, at, *what[1:])
         else:
             plain.take_label(key, at, what[1])
-    pairing = Pairing(RETENTION)
+    pairing = Pairing(retention)
     completed, paired, scored = [], [], []
     edges = [0.0, *(1000.0 + cut for cut in sorted(set(cuts))), 1e9]
     for low, high in pairwise(edges):
