@@ -133,15 +133,15 @@ def recorded_until(recorded):
 
 @pytest.mark.parametrize("name", DUELS)
 @given(cuts=st.sets(st.integers(1, 70), max_size=3))
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=8, deadline=None)
 def test_a_restart_anywhere_changes_nothing(name, cuts):
     whole, expected = once(name)
     title, decided = played(name, cuts)
     assert decided == expected
     assert freeze(title.rollout.evidence) == freeze(whole.rollout.evidence)
     assert title.pairing.totals == whole.pairing.totals
-    assert title.pairing.predictions_waiting == whole.pairing.predictions_waiting
-    # labels whose predictions are older than the record wait again, in vain, until the retention is over
+    # what met a part that is older than the record by now waits again, in vain, until the retention is over
+    assert title.pairing.predictions_waiting >= whole.pairing.predictions_waiting
     assert title.pairing.labels_waiting >= whole.pairing.labels_waiting
 
 
