@@ -178,7 +178,11 @@ class Evidence:
         """The evidence is looked at now: what `harm_possible` and `pass_possible` say is of what comes after."""
         for test in self._tests:
             test.look()
-        self._least_slack = [math.inf] * (1 + len(self._slow))
+        policy, rail = self._policy, self._policy.guardrail(Metric.ERROR_RATE)
+        self._least_slack = [  # from what stands now: a pass may come although no bucket closes
+            self._errors.slack(rail.margin, policy.alpha / 2) if rail is not None else math.inf,
+            *(test.slack(0.0, policy.alpha) for test in self._slow),
+        ]
         self._failed_at_look = self._counts[1].failed
 
     @property

@@ -249,7 +249,7 @@ class Rollout:
         if self.phase not in COMPARED or fact.rollout_id != self.rollout_id:
             return None
         reason = (
-            f"circuit breaker: {fact.failed} of its last {fact.seen} answers failed, and a probe after the wait too"
+            f"circuit breaker: {fact.failed} of its last {fact.seen} answers failed, and the probes after the wait too"
         )
         return self.roll_back(fact.at, reason, trigger="breaker")
 

@@ -173,3 +173,31 @@ def test_many_looks_at_once_find_what_one_look_after_another_finds(record, seed,
     monkeypatch.setattr(replaying, "MOST_STRIDE", 1)
     monkeypatch.setattr(replaying, "LEAST_STRIDE", 1)
     assert replay(policy, *made) == many
+
+
+def lull_before_labels():
+    """Traffic ends before its labels come: nothing but labels can make the pass."""
+    observations, labels = traffic(GOOD, np.random.default_rng(1), 30.0)
+    labels["at"] += 40.0
+    return POLICY, observations, labels
+
+
+def minimum_in_a_lull():
+    """All is proven, and the minimum is over when nobody asks."""
+    observations, labels = traffic(GOOD, np.random.default_rng(1), 30.0)
+    late, _ = traffic(GOOD, np.random.default_rng(2), 2.0, start=1120.0)
+    policy = dataclasses.replace(POLICY, steps=(Step(StepKind.SHADOW, 100, 60.0), *POLICY.steps[1:]))
+    return policy, np.concatenate([observations, late]), labels
+
+
+@pytest.mark.parametrize("made", [lull_before_labels, minimum_in_a_lull])
+def test_a_pass_while_no_bucket_closes_is_not_missed(made, monkeypatch):
+    policy, observations, labels = made()
+    policy = dataclasses.replace(policy, guardrails=(*policy.guardrails, Guardrail(Metric.LATENCY, 0.5, quantile=0.9)))
+    policy = dataclasses.replace(policy, tau_window_seconds=10.0, tau_lag_seconds=1.0)
+    many = replay(policy, observations, labels)
+    monkeypatch.setattr(replaying, "MOST_STRIDE", 1)
+    monkeypatch.setattr(replaying, "LEAST_STRIDE", 1)
+    one = replay(policy, observations, labels)
+    assert DecisionKind.ADVANCE in kinds(one)
+    assert many == one
