@@ -112,8 +112,16 @@ class Evidence:
 
     def ask(self, percent: int | None) -> None:
         """The share in integer percent is another from here on, within the same step."""
+        self._split.ask(self._share(percent), self._seen_at)
+
+    def go_on(self, percent: int | None) -> None:
+        """The share as it is after a restart: where it was changed meanwhile, its count begins anew."""
+        if self._split.asked != self._share(percent):
+            self.ask(percent)
+
+    def _share(self, percent: int | None) -> float | None:
         judged = self._mode is Mode.CANARY and not self._sticky
-        self._split.ask(percent / 100 if judged and percent is not None else None, self._seen_at)
+        return percent / 100 if judged and percent is not None else None
 
     def observe(self, columns: Columns) -> None:
         """Take this rollout's observations, dtype OBSERVATION, in order of arrival."""

@@ -182,6 +182,7 @@ class Rollout:
     def go_on(self, evidence: Evidence, looked: int) -> None:
         """Go on with the evidence of a checkpoint, and the number of the last forward look."""
         self.evidence, self.looked = evidence, looked
+        self.evidence.go_on(self.percent)
         self._report = None
 
     def lower(self, cap: int) -> None:

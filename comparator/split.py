@@ -28,6 +28,11 @@ class Split:
         self._from = 0.0
         self.answers = self.challenger = 0
 
+    @property
+    def asked(self) -> float | None:
+        """The share asked now."""
+        return self._share
+
     def ask(self, share: float | None, at: float) -> None:
         """A share is asked, as a ratio, from `at` (seconds since the epoch) on; None: no canary, or clients stick."""
         self._share = share

@@ -197,3 +197,17 @@ def test_what_is_no_checkpoint_is_refused_and_changes_nothing(spoil):
         go_on(title, kept)
     assert freeze(title.rollout.evidence) == before
     assert checkpoint(Title(POLICY)) is None
+
+
+def test_a_share_lowered_while_nobody_judged_is_the_one_that_is_asked():
+    canary = dataclasses.replace(POLICY, steps=(Step(StepKind.CANARY, 50, 5.0), Step(StepKind.PROMOTE)))
+    lower = dataclasses.replace(canary, steps=(Step(StepKind.CANARY, 10, 5.0), Step(StepKind.PROMOTE)))
+    title = Title(canary)
+    (start,) = title.receive(begun())
+    title.receive(start)
+    kept = json.loads(json.dumps(checkpoint(title)))
+    again = Title(lower, {canary.digest: canary})
+    again.receive(start)
+    go_on(again, kept)
+    assert again.rollout.percent == 10
+    assert again.rollout.evidence._split.asked == 0.1
