@@ -27,7 +27,7 @@ from results import table, write_section  # noqa: E402
 
 from comparator import replay  # noqa: E402
 from comparator.checkpoint import freeze, thaw  # noqa: E402
-from comparator.events import Mode  # noqa: E402
+from comparator.events import Columns, Mode  # noqa: E402
 from comparator.evidence import Evidence  # noqa: E402
 from comparator.pairing import Pairing  # noqa: E402
 from comparator.policy import Policy, Step, StepKind  # noqa: E402
@@ -51,17 +51,20 @@ def timed(work: Callable[[], object]) -> float:
     return median(took)
 
 
-def through_replay(rate: int, seconds: float) -> list[str]:
+def record(rate: int, seconds: float) -> tuple[Columns, Columns]:
     duel = Duel(Model(0.12, 0.7), Model(0.12, 0.7), rate=rate, label_delay=60.0)
-    observations, labels = traffic(duel, np.random.default_rng(rate), min(seconds, MOST_REQUESTS / rate))
+    return traffic(duel, np.random.default_rng(rate), min(seconds, MOST_REQUESTS / rate))
+
+
+def through_replay(rate: int, seconds: float) -> list[str]:
+    observations, labels = record(rate, seconds)
     took = timed(lambda: replay(POLICY, observations, labels, offline={"precision": 0.7}))
     return [f"replay, {rate:,} requests/s", f"{observations.size / took:,.0f} observations/s, labels with them"]
 
 
 def profile(rate: int) -> list[list[str]]:
     """Where the time of a replay goes, by module; numpy's own is its caller's."""
-    duel = Duel(Model(0.12, 0.7), Model(0.12, 0.7), rate=rate, label_delay=60.0)
-    observations, labels = traffic(duel, np.random.default_rng(rate), min(3600.0, MOST_REQUESTS / rate))
+    observations, labels = record(rate, 3600.0)
     profiler = cProfile.Profile()
     profiler.enable()
     replay(POLICY, observations, labels, offline={"precision": 0.7})

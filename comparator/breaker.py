@@ -22,6 +22,11 @@ WAIT_SECONDS = 15.0
 PROBES = 4
 
 
+def well(seen: int, failed: int) -> bool:
+    """Whether the reference failed seldom enough, of so many answers, for the other's failures to be its own."""
+    return failed <= REFERENCE_RATIO * seen
+
+
 class Breaker:
     """Takes both versions' answers in order of arrival; `tripped` is the rollback's reason, once there is one."""
 
@@ -36,7 +41,7 @@ class Breaker:
 
     @property
     def open(self) -> bool:
-        """Whether it waits for its probe."""
+        """Whether it waits for its probes."""
         return self._opened_at is not None
 
     def enter(self) -> None:
@@ -96,7 +101,7 @@ class Breaker:
         self._probes_failed += 1
         if self._probes_failed < PROBES:
             return
-        if lost - self._before[1] <= REFERENCE_RATIO * (seen - self._before[0]):
+        if well(seen - self._before[0], lost - self._before[1]):
             self.tripped = self._told
         else:  # it may be an outage of both: another wait
             self._opened_at, self._probes_failed, self._before = at, 0, (seen, lost)
@@ -106,7 +111,7 @@ class Breaker:
         if count < TRIP_FAILED:
             return False
         _, seen, lost = self._last[0]
-        if self._last[-1][2] - lost > REFERENCE_RATIO * (self._last[-1][1] - seen):
+        if not well(self._last[-1][1] - seen, self._last[-1][2] - lost):
             return False
         self._told = (
             f"circuit breaker: {count} of its last {len(self._last)} answers failed, "

@@ -162,7 +162,7 @@ class Command:
 
 @dataclass(frozen=True, slots=True)
 class BreakerTripped:
-    """A probe after the breaker's wait found the challenger still failing, on a worker of the data plane."""
+    """The probes after the breaker's wait found the challenger still failing, on a worker of the data plane."""
 
     at: float
     rollout_id: int

@@ -72,6 +72,7 @@ class Evidence:
         self._left_out = dict.fromkeys(("other_version", "other_mode", "unpaired", "bad_latency"), 0)
         rails = policy.guardrails
         self._sticky = sticky
+        self._least_slack: list[float] = []  # of `_slacks`, since the last look
         self._seen_at = 0.0  # when the latest answer came, or the step began
         self._breaker = Breaker()
         self._split = Split()
@@ -160,10 +161,7 @@ class Evidence:
         failed = (bucket.failed[0], bucket.failed[1])
         count = (bucket.count[0], bucket.count[1])
         self._errors.take(bucket.began, bad=failed, count=count, excess_bad=failed[1], margin_bad=failed[1])
-        rail = self._policy.guardrail(Metric.ERROR_RATE)
-        if rail is not None:
-            self._least_slack[0] = min(self._least_slack[0], self._errors.slack(rail.margin, self._policy.alpha / 2))
-        for index, (test, slow) in enumerate(zip(self._slow, bucket.slow, strict=True), start=1):
+        for test, slow in zip(self._slow, bucket.slow, strict=True):
             if slow is not None:
                 test.take(
                     bucket.began,
@@ -173,7 +171,7 @@ class Evidence:
                     margin_bad=slow.trial_margin,
                     wider_bad=slow.trial_wider,
                 )
-                self._least_slack[index] = min(self._least_slack[index], test.slack(0.0, self._policy.alpha))
+        self._least_slack = [min(pair) for pair in zip(self._least_slack, self._slacks, strict=True)]
 
     # ---- whether to look at all
 
@@ -186,12 +184,15 @@ class Evidence:
         """The evidence is looked at now: what `harm_possible` and `pass_possible` say is of what comes after."""
         for test in self._tests:
             test.look()
-        policy, rail = self._policy, self._policy.guardrail(Metric.ERROR_RATE)
-        self._least_slack = [  # from what stands now: a pass may come although no bucket closes
-            self._errors.slack(rail.margin, policy.alpha / 2) if rail is not None else math.inf,
-            *(test.slack(0.0, policy.alpha) for test in self._slow),
-        ]
+        self._least_slack = self._slacks  # from what stands now: a pass may come although no bucket closes
         self._failed_at_look = self._counts[1].failed
+
+    @property
+    def _slacks(self) -> list[float]:
+        """How far errors, then each latency, are from no harm; infinite: no guardrail is on them."""
+        alpha, rail = self._policy.alpha, self._policy.guardrail(Metric.ERROR_RATE)
+        errors = self._errors.slack(rail.margin, alpha / 2) if rail is not None else math.inf
+        return [errors, *(test.slack(0.0, alpha) for test in self._slow)]
 
     @property
     def harm_possible(self) -> bool:

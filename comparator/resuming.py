@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from comparator.checkpoint import LAYOUT, Unusable, freeze, thaw
 from comparator.events import Labels, Observations
 from comparator.evidence import Evidence
-from comparator.pairing import NO_LABELS, NO_OBSERVATIONS
 from comparator.scoreboard import Scoreboard
 
 if TYPE_CHECKING:
@@ -42,9 +41,9 @@ def checkpoint(title: Title) -> dict[str, Any] | None:
 def rejoin(title: Title, fact: Observations | Labels) -> None:
     """Take traffic that a checkpoint counts already: only to know what waits for what."""
     if isinstance(fact, Observations):
-        title.pairing.take(fact.columns, NO_LABELS)
+        title.pairing.observe(fact.columns)
     else:
-        title.pairing.take(NO_OBSERVATIONS, fact.columns)
+        title.pairing.label(fact.columns)
 
 
 def go_on(title: Title, checkpoint: Mapping[str, Any]) -> None:

@@ -246,7 +246,7 @@ class Rollout:
         return self._look_number(at) > self.looked
 
     def on_breaker(self, fact: BreakerTripped) -> Decision | None:
-        """The data plane cut the challenger off and a probe found it still failing."""
+        """The data plane cut the challenger off and its probes found it still failing."""
         if self.phase not in COMPARED or fact.rollout_id != self.rollout_id:
             return None
         reason = (

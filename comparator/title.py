@@ -33,6 +33,7 @@ from comparator.scoreboard import Scoreboard
 
 if TYPE_CHECKING:
     from comparator.events import Fact
+    from comparator.pairing import Joined
 
 REGISTRY = "registry"
 """The actor of what somebody did in the registry, by hand."""
@@ -113,16 +114,11 @@ class Title:
                 if self.rollout is not None:
                     self.rollout.observe(fact.columns, joined)
             case Labels():
-                joined = self.pairing.label(fact.columns)
-                self.scoreboard.label(joined)
-                if self.rollout is not None:
-                    self.rollout.label(joined)
+                self._labelled(self.pairing.label(fact.columns))
             case Tick():
                 self.pairing.expire(fact.at)
                 if (due := self.pairing.come_due(fact.at)) is not None:
-                    self.scoreboard.label(due)
-                    if self.rollout is not None:
-                        self.rollout.label(due)
+                    self._labelled(due)
                 return self._possible(self.rollout.propose(fact.at)) if self.rollout is not None else []
             case BreakerTripped():
                 return self._possible(self.rollout.on_breaker(fact)) if self.rollout is not None else []
@@ -133,6 +129,11 @@ class Title:
             case Decision():
                 self._apply(fact)
         return []
+
+    def _labelled(self, joined: Joined) -> None:
+        self.scoreboard.label(joined)
+        if self.rollout is not None:
+            self.rollout.label(joined)
 
     def adopt(self, policy: Policy) -> None:
         """A new policy: for the next rollout; of the one under way only the share may be lowered at once."""

@@ -12,7 +12,7 @@ from collections import deque
 from dataclasses import dataclass
 from enum import Enum
 
-from comparator.breaker import PROBES, REFERENCE_RATIO, SPAN, TRIP_FAILED
+from comparator.breaker import PROBES, SPAN, TRIP_FAILED, well
 
 
 class State(str, Enum):
@@ -130,7 +130,7 @@ class Breaker:
 
     def _champion_well(self, seen: int, failed: int) -> bool:
         """Whether the champion failed seldom since its totals were these."""
-        return self._champion_failed - failed <= REFERENCE_RATIO * (self._champion_seen - seen)
+        return well(self._champion_seen - seen, self._champion_failed - failed)
 
     def _change(self, state: State, *, tripped: bool = False) -> Change:
         self.state = state

@@ -23,7 +23,7 @@ class DataPlane:
     """The state of one worker.
 
     Args:
-        on_breaker: called when a breaker changed, or a probe failed.
+        on_breaker: called when a breaker changed, or its probes failed.
     """
 
     def __init__(self, on_breaker: Callable[[BreakerChanged], None]) -> None:
