@@ -131,7 +131,10 @@ class Replay:
 
     @property
     def left_out(self) -> dict[str, int]:
-        """How many observations and labels are no evidence, by kind; kinds without any are left out too."""
+        """How many observations and labels are no evidence, by kind; kinds without any are left out too.
+
+        `repeated` observations are none for metrics from labels only: their errors and latencies count.
+        """
         report, pairing = self.report, self._title.pairing
         counts = dict(report.left_out) if report is not None else {}
         for name in ("repeated", "duplicates", "conflicts", "invalid"):
