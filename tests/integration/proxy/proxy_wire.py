@@ -373,9 +373,11 @@ class World:
         return self.control.of(Counters)[-1]
 
     def wait_counters(self, condition: Callable) -> None:
+        """By counters that came after this call: those before it, up to a second old, say how it was before."""
         from router.link.messages import Counters
 
-        until(lambda: self.control.of(Counters) and condition(self.counters()), "the counters")
+        known = len(self.control.of(Counters))
+        until(lambda: len(self.control.of(Counters)) > known and condition(self.counters()), "the counters")
 
     def close(self) -> None:
         for close in self._closing:  # first: a proxy would wait for what is open
