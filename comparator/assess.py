@@ -120,8 +120,7 @@ def errors(
     harm = test.harm
     log_below = log_e_below(counts[1].failed, counts[1].answers, rail.margin)
     enough = math.log(2 / policy.alpha)
-    slack = _slack(test, rail.margin, policy.alpha / 2)
-    shown = slack(1.0) < 0  # holds for many buckets only: of a single one the variance is not even known
+    below = log_below >= enough
     found = Finding(
         rail,
         f"error rate {percents(ours)} against {now.reference} {percents(theirs)} on {counts[1].answers:,} answers",
@@ -131,15 +130,17 @@ def errors(
         harm,
         worse_by(harm, rail),
         harmful=harm is not None and harm >= rail.margin / 2,
-        proven=(shown and test.buckets >= policy.min_buckets) or log_below >= enough,
+        proven=test.no_harm or below,
         beyond=points(rail.margin),
     )
     if now.mode is not Mode.WATCH:
         _need_buckets(policy, found, test, now)
-        if not shown and log_below < enough:
-            waits = [_until(slack, now.in_mode), _growth(log_below, enough, now.in_mode)]
+        if test.no_harm and not below:
+            _need_agreement(found, test)
+        elif not below:
+            waits = [_until(test.slack, now.in_mode), _growth(log_below, enough, now.in_mode)]
             known = [wait for wait in waits if wait is not None]
-            least = test.least_allowed(policy.alpha / 2)
+            least = test.least_allowed
             or_else = f" (or a margin of {points(_up(least, 0.001))})" if least is not None and least < 1 else ""
             found.need(f"proof that it is not worse by {found.beyond}{or_else}", min(known) if known else None)
     return found
@@ -152,8 +153,6 @@ def latency(
     q = rail.quantile or 0.5
     theirs, ours = (_quantile(side.latency, q, policy.alpha) for side in counts)
     harm = test.harm
-    slack = _slack(test, 0.0, policy.alpha)
-    shown = slack(1.0) < 0
     slower = ours.value / theirs.value - 1 if ours is not None and theirs is not None and theirs.value > 0 else None
     quantile = rail.name.removesuffix("_latency").replace("_", ".")
     found = Finding(
@@ -170,15 +169,17 @@ def latency(
         else f"worse by {rail.margin * 50:g} % or more since the harm began",
         harmful=harm is not None
         and harm >= 0,  # slower than tau by half the margin at least as often as the reference than tau
-        proven=shown and test.buckets >= policy.min_buckets,
+        proven=test.no_harm,
         beyond=f"{rail.margin * 100:g} %",
     )
     if now.mode is not Mode.WATCH:
         _need_buckets(policy, found, test, now)
-        if not shown:
-            wide = test.slack(0.0, policy.alpha, wider=True) < 0
+        if test.no_harm:
+            _need_agreement(found, test)
+        else:
+            wide = test.slack(wider=True) < 0
             or_else = f" (or a margin of {rail.margin * WIDER * 100:g} %)" if wide else ""
-            found.need(f"proof that it is not worse by {found.beyond}{or_else}", _until(slack, now.in_mode))
+            found.need(f"proof that it is not worse by {found.beyond}{or_else}", _until(test.slack, now.in_mode))
     return found
 
 
@@ -248,6 +249,12 @@ def _need_buckets(policy: Policy, found: Finding, test: DifferenceTest, now: Mom
         found.need(f"{need - have} more time buckets of {need}", wait)
 
 
+def _need_agreement(found: Finding, test: DifferenceTest) -> None:
+    """What was shown stands while the present estimate agrees: the world may have changed since."""
+    if test.excess >= 0:
+        found.need(f"an estimate that is not worse by {found.beyond}: answers have turned since the proof", None)
+
+
 # ---- how long
 
 
@@ -269,10 +276,6 @@ def _until_count(have: int, need: int, elapsed: float) -> float | None:
 def _growth(log_e: float, enough: float, elapsed: float) -> float | None:
     """How long a logarithm that grows in proportion to time takes to be enough."""
     return (enough / log_e - 1) * elapsed if log_e > enough / _FAR and elapsed > 0 else None
-
-
-def _slack(test: DifferenceTest, allowed: float, alpha: float) -> Callable[[float], float]:
-    return lambda times: test.slack(allowed, alpha, times)
 
 
 def _until(slack: Callable[[float], float], elapsed: float) -> float | None:

@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from statistics import median
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,19 +28,26 @@ REFERENCE, TRIAL = 0, 1
 SLICES = 20
 """The past is kept in so many slices of the window."""
 
+LEAST_SLICES = 3
+"""What is usual is told from so many slices at least."""
+
 
 @dataclass(slots=True)
 class Slow:
-    """Answers slower than the reference version's past quantile `tau`, in one bucket; counts of [reference, trial].
+    """Slow answers in one bucket, by two thresholds from the reference version's past.
 
-    `trial_half`, `trial_margin` and `trial_wider` are the trial's answers slower than tau * (1 + margin / 2),
-    tau * (1 + margin) and tau * (1 + WIDER * margin).
+    Harm is slower than `usual`, no harm is about `tau`: see `PastQuantile`. `slow` are the answers of [reference,
+    trial] slower than `usual`, and `trial_half` the trial's slower than usual * (1 + margin / 2). `reference_tau`,
+    `trial_margin` and `trial_wider` are the reference's slower than tau, and the trial's slower than tau * (1 + margin)
+    and tau * (1 + WIDER * margin).
     """
 
     tau: float
+    usual: float
     count: list[int] = field(default_factory=lambda: [0, 0])
     slow: list[int] = field(default_factory=lambda: [0, 0])
     trial_half: int = 0
+    reference_tau: int = 0
     trial_margin: int = 0
     trial_wider: int = 0
 
@@ -54,18 +62,35 @@ class Bucket:
     slow: list[Slow | None] = field(default_factory=list)
 
 
+@dataclass(slots=True)
+class Slice:
+    """A part of the past; its quantiles are asked for once it is over."""
+
+    number: int
+    values: Sketch = field(default_factory=Sketch)
+    quantiles: dict[float, float] = field(default_factory=dict)
+
+    def quantile(self, q: float) -> float:
+        """The q-quantile of its values."""
+        if q not in self.quantiles:
+            self.quantiles[q] = self.values.quantile(q)
+        return self.quantiles[q]
+
+
 class PastQuantile:
     """The values of a past span: of `window` seconds, leaving out the last `lag` seconds.
 
     Only values from before are ever added, so a threshold taken from it is predictable. Spans move on by whole slices.
+    `quantile` is that of all values, incidents included: what may not get worse. `usual` is that of a usual time, so
+    that incidents which the reference had cannot hide a harm that is always there.
     """
 
     def __init__(self, window: float, lag: float) -> None:
         self._slice = window / SLICES
         self._window = window
         self._lag = lag
-        self._late: deque[tuple[int, Sketch]] = deque()  # slices that no span has reached yet
-        self._within: deque[tuple[int, Sketch]] = deque()  # those of the span as it stands
+        self._late: deque[Slice] = deque()  # slices that no span has reached yet
+        self._within: deque[Slice] = deque()  # those of the span as it stands
         self._span = Sketch()
         self._quantiles: dict[float, float] = {}  # of the span as it stands
 
@@ -76,19 +101,19 @@ class PastQuantile:
         for low, high in pairwise(edges):
             if high > low:
                 number = int(index[low])
-                if not self._late or self._late[-1][0] < number:
-                    self._late.append((number, Sketch()))
-                self._late[-1][1].add_bins(bins[low:high])
+                if not self._late or self._late[-1].number < number:
+                    self._late.append(Slice(number))
+                self._late[-1].values.add_bins(bins[low:high])
 
     def before(self, at: float) -> Sketch:
         """The span as it stands at `at`; forgets what no later span reaches."""
         until = at - self._lag
-        while self._late and (self._late[0][0] + 1) * self._slice <= until:
+        while self._late and (self._late[0].number + 1) * self._slice <= until:
             self._within.append(self._late.popleft())
-            self._span.merge(self._within[-1][1])
+            self._span.merge(self._within[-1].values)
             self._quantiles.clear()
-        while self._within and (self._within[0][0] + 0.5) * self._slice < until - self._window:
-            self._span.remove(self._within.popleft()[1])
+        while self._within and (self._within[0].number + 0.5) * self._slice < until - self._window:
+            self._span.remove(self._within.popleft().values)
             self._quantiles.clear()
         return self._span
 
@@ -101,11 +126,18 @@ class PastQuantile:
             enough = 1 / (1 - q)
             if self._span.count < enough:
                 young = Sketch()
-                for _, values in (*self._within, *self._late):
-                    young.merge(values)
+                for each in (*self._within, *self._late):
+                    young.merge(each.values)
                 return young.quantile(q) if young.count >= enough else None
             self._quantiles[q] = self._span.quantile(q)
         return self._quantiles[q]
+
+    def usual(self, q: float) -> float | None:
+        """The median of the q-quantiles of the slices that are over, in the lag too; of few, or thin ones, `quantile`."""
+        enough = 1 / (1 - q)
+        over = (*self._within, *list(self._late)[:-1])
+        told = [each.quantile(q) for each in over if each.values.count >= enough]
+        return median(told) if len(told) >= LEAST_SLICES else self.quantile(q)
 
 
 class Buckets:
@@ -161,8 +193,8 @@ class Buckets:
         self._past.before(at)
         bucket = Bucket(math.floor(at / self._seconds) * self._seconds)
         for quantile, _ in self._rails:
-            tau = self._past.quantile(quantile)
-            bucket.slow.append(None if tau is None else Slow(tau))
+            tau, usual = self._past.quantile(quantile), self._past.usual(quantile)
+            bucket.slow.append(None if tau is None or usual is None else Slow(tau, usual))
         self._open = bucket
         return bucket
 
@@ -175,11 +207,12 @@ class Buckets:
             if slow is not None:
                 for side in (REFERENCE, TRIAL):
                     slow.count[side] += int(batch.told[side][stop] - batch.told[side][start])
-                is_slow = seconds > slow.tau
-                ours = seconds[is_slow & trial]
-                slow.slow[REFERENCE] += int(np.count_nonzero(is_slow)) - int(ours.size)
-                slow.slow[TRIAL] += int(ours.size)
-                slow.trial_half += int(np.count_nonzero(ours > slow.tau * (1 + margin / 2)))
+                is_slow = seconds > min(slow.tau, slow.usual)
+                ours, theirs = seconds[is_slow & trial], seconds[is_slow & ~trial]
+                slow.slow[REFERENCE] += int(np.count_nonzero(theirs > slow.usual))
+                slow.slow[TRIAL] += int(np.count_nonzero(ours > slow.usual))
+                slow.trial_half += int(np.count_nonzero(ours > slow.usual * (1 + margin / 2)))
+                slow.reference_tau += int(np.count_nonzero(theirs > slow.tau))
                 slow.trial_margin += int(np.count_nonzero(ours > slow.tau * (1 + margin)))
                 slow.trial_wider += int(np.count_nonzero(ours > slow.tau * (1 + WIDER * margin)))
 

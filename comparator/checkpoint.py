@@ -45,6 +45,7 @@ _CLASSES: dict[str, type] = {
         buckets.Bucket,
         buckets.Buckets,
         buckets.PastQuantile,
+        buckets.Slice,
         buckets.Slow,
         Counts,
         coverage.Coverage,

@@ -8,6 +8,7 @@ is exactly symmetric, whatever the share. (Scaling the larger side's count down 
 errs on the unsafe side when the trial has most of the traffic.)
 
 No harm: the sum of the differences less margin, with the normal mixture boundary over its own variance between buckets.
+The boundary holds at all times together, so what it has once shown is shown.
 """
 
 from __future__ import annotations
@@ -135,20 +136,36 @@ class DifferenceTest:
     Args:
         restart_seconds: how often the evidence of harm restarts.
         incident_buckets: what is over after so many buckets counts once.
+        allowed: bad answers per answer, as a ratio, that the trial version may have more than the reference.
+        alpha: the error rate of "no harm", over all times.
+        min_buckets: no harm is shown by so many at least: of a few not even their variance is known.
+
+    Attributes:
+        no_harm: no harm has been shown in this mode.
     """
 
-    def __init__(self, restart_seconds: float, incident_buckets: int = 4) -> None:
+    def __init__(
+        self,
+        restart_seconds: float,
+        incident_buckets: int = 4,
+        *,
+        allowed: float = 0.0,
+        alpha: float = 0.05,
+        min_buckets: int = 30,
+    ) -> None:
         self._harm = RestartingMixture(len(THETAS), restart_seconds, sums=2)
         self._sums = np.zeros(2)  # of the excess that counts as harm, and of the answers it was found in
         self._size = self._weight = 0.0  # running mean of |d|
         self._burst = BurstDiscount()
         self._incident = Incident(incident_buckets)
+        self._allowed, self._alpha, self._min_buckets = allowed, alpha, min_buckets
         self.enter()
 
     def enter(self) -> None:
         """Evidence of no harm begins anew: traffic is shared in another way from here on."""
         self.buckets = 0
         self.answers = 0  # per side
+        self.no_harm = False
         self._totals, self._squares = [0.0, 0.0], [0.0, 0.0]  # by the margin, and by a wider one
 
     def begin(self, at: float) -> None:
@@ -162,7 +179,7 @@ class DifferenceTest:
         bad: tuple[int, int],
         count: tuple[int, int],
         excess_bad: int,
-        margin_bad: int,
+        margin_bad: tuple[int, int],
         wider_bad: int | None = None,
     ) -> None:
         """Take one bucket.
@@ -172,8 +189,8 @@ class DifferenceTest:
             bad: bad answers of (reference, trial).
             count: answers of (reference, trial).
             excess_bad: the trial's answers that are bad by the measure of `harm`.
-            margin_bad: the trial's answers that are bad by the measure of no harm.
-            wider_bad: those that are bad by a wider measure; by default the same.
+            margin_bad: answers of (reference, trial) that are bad by the measure of no harm.
+            wider_bad: the trial's that are bad by a wider measure; by default the same.
         """
         least = min(count)
         if least == 0:
@@ -191,10 +208,11 @@ class DifferenceTest:
         self._sums = self._sums + np.array([excess_bad * down[1] - bad[0] * down[0], least])
         self.buckets += 1
         self.answers += least
-        for index, worse in enumerate((margin_bad, margin_bad if wider_bad is None else wider_bad)):
-            slack = worse * down[1] - bad[0] * down[0]
+        for index, worse in enumerate((margin_bad[1], margin_bad[1] if wider_bad is None else wider_bad)):
+            slack = worse * down[1] - margin_bad[0] * down[0]
             self._totals[index] += slack
             self._squares[index] += slack * slack
+        self.no_harm = self.no_harm or (self.buckets >= self._min_buckets and self.slack() < 0)
 
     def _log_factors(self, bad: tuple[int, int], count: tuple[int, int], scale: float) -> Floats:
         drawn = min(count)
@@ -232,20 +250,27 @@ class DifferenceTest:
         excess, answers = self._sums - self._harm.since_leader
         return float(excess / answers) if answers > 0 else None
 
-    def slack(self, allowed: float, alpha: float, times: float = 1.0, *, wider: bool = False) -> float:
-        """How far the sum of differences, with its radius, is above what is allowed per answer; negative: no harm.
+    def slack(self, times: float = 1.0, *, wider: bool = False) -> float:
+        """How far the sum of differences, with its radius, is above what is allowed; negative: no harm is shown.
 
         Args:
-            allowed: per answer, as a ratio.
-            alpha: the error rate of the statement, over all times.
             times: as if there were so many times as many buckets like those seen.
             wider: by the wider measure.
         """
+        return self._above(self._allowed, times, wider)
+
+    @property
+    def excess(self) -> float:
+        """The sum of differences itself less what is allowed: negative where the estimate says no harm."""
+        return self._totals[0] - self._allowed * self.answers
+
+    @property
+    def least_allowed(self) -> float | None:
+        """The smallest that could be allowed per answer for no harm to be shown now; None: nothing was seen."""
+        return max(self._above(0.0), 0.0) / self.answers if self.answers else None
+
+    def _above(self, allowed: float, times: float = 1.0, wider: bool = False) -> float:  # noqa: FBT001, FBT002
         total, squares = self._totals[wider], self._squares[wider]
         mean = total / self.buckets if self.buckets else 0.0
         variance = max(squares - self.buckets * mean * mean, 0.0) * times + 1.0
-        return total * times + mixture_radius(variance, alpha) - allowed * self.answers * times
-
-    def least_allowed(self, alpha: float) -> float | None:
-        """The smallest that could be allowed per answer for no harm to be shown now; None: nothing was seen."""
-        return max(self.slack(0.0, alpha), 0.0) / self.answers if self.answers else None
+        return total * times + mixture_radius(variance, self._alpha) - allowed * self.answers * times

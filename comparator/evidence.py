@@ -72,14 +72,15 @@ class Evidence:
         self._left_out = dict.fromkeys(("other_version", "other_mode", "unpaired", "bad_latency"), 0)
         rails = policy.guardrails
         self._sticky = sticky
-        self._least_slack: list[float] = []  # of `_slacks`, since the last look
         self._seen_at = 0.0  # when the latest answer came, or the step began
         self._breaker = Breaker()
         self._split = Split()
         self._latency = [rail for rail in rails if rail.metric is Metric.LATENCY]
         self._buckets = Buckets(policy, self._latency)
-        self._errors = DifferenceTest(policy.restart_seconds, policy.incident_buckets)
-        self._slow = [DifferenceTest(policy.restart_seconds, policy.incident_buckets) for _ in self._latency]
+        errors = policy.guardrail(Metric.ERROR_RATE)
+        # two tests of no harm share alpha: see `assess.errors`
+        self._errors = _difference(policy, policy.alpha / 2, errors.margin if errors is not None else 1.0)
+        self._slow = [_difference(policy, policy.alpha) for _ in self._latency]
         self._labelled = [
             RatioTest(policy, rail, (trial, reference), offline_figure(rail.metric, offline))
             for rail in rails
@@ -160,7 +161,7 @@ class Evidence:
     def _take(self, bucket: Bucket) -> None:
         failed = (bucket.failed[0], bucket.failed[1])
         count = (bucket.count[0], bucket.count[1])
-        self._errors.take(bucket.began, bad=failed, count=count, excess_bad=failed[1], margin_bad=failed[1])
+        self._errors.take(bucket.began, bad=failed, count=count, excess_bad=failed[1], margin_bad=failed)
         for test, slow in zip(self._slow, bucket.slow, strict=True):
             if slow is not None:
                 test.take(
@@ -168,10 +169,9 @@ class Evidence:
                     bad=(slow.slow[0], slow.slow[1]),
                     count=(slow.count[0], slow.count[1]),
                     excess_bad=slow.trial_half,
-                    margin_bad=slow.trial_margin,
+                    margin_bad=(slow.reference_tau, slow.trial_margin),
                     wider_bad=slow.trial_wider,
                 )
-        self._least_slack = [min(pair) for pair in zip(self._least_slack, self._slacks, strict=True)]
 
     # ---- whether to look at all
 
@@ -184,15 +184,7 @@ class Evidence:
         """The evidence is looked at now: what `harm_possible` and `pass_possible` say is of what comes after."""
         for test in self._tests:
             test.look()
-        self._least_slack = self._slacks  # from what stands now: a pass may come although no bucket closes
         self._failed_at_look = self._counts[1].failed
-
-    @property
-    def _slacks(self) -> list[float]:
-        """How far errors, then each latency, are from no harm; infinite: no guardrail is on them."""
-        alpha, rail = self._policy.alpha, self._policy.guardrail(Metric.ERROR_RATE)
-        errors = self._errors.slack(rail.margin, alpha / 2) if rail is not None else math.inf
-        return [errors, *(test.slack(0.0, alpha) for test in self._slow)]
 
     @property
     def harm_possible(self) -> bool:
@@ -208,15 +200,12 @@ class Evidence:
             return False
         if self._mode is Mode.WATCH:
             return True
-        for rail, test, least in zip(
-            [None, *self._latency], [self._errors, *self._slow], self._least_slack, strict=True
+        if any(test.buckets < policy.min_buckets or not test.no_harm for test in self._slow):
+            return False
+        if policy.guardrail(Metric.ERROR_RATE) is not None and (
+            self._errors.buckets < policy.min_buckets or not (self._errors.no_harm or self._few_failures)
         ):
-            if rail is None and policy.guardrail(Metric.ERROR_RATE) is None:
-                continue
-            if test.buckets < policy.min_buckets:
-                return False
-            if least >= 0 and (rail is not None or not self._few_failures):
-                return False
+            return False
         return all(test.may_pass for test in self._labelled)
 
     @property
@@ -328,6 +317,16 @@ class Evidence:
             missing.append(mismatch)
             waits.append(None)
         return tuple(missing), waits
+
+
+def _difference(policy: Policy, alpha: float, allowed: float = 0.0) -> DifferenceTest:
+    return DifferenceTest(
+        policy.restart_seconds,
+        policy.incident_buckets,
+        allowed=allowed,
+        alpha=alpha,
+        min_buckets=policy.min_buckets,
+    )
 
 
 def _log_mean(logs: list[float], count: int) -> float:

@@ -221,7 +221,7 @@ class Policy:
     min_buckets: int = 30
     min_answers: int = 1000
     min_labelled_positives: int = 100
-    block_requests: int = 8
+    block_requests: int = 6
     restart_seconds: float = 1200.0
     tau_window_seconds: float = 600.0
     tau_lag_seconds: float = 60.0

@@ -243,6 +243,7 @@ SLOW_20 = Incidents(every_seconds=300.0, last_seconds=20.0, slower=6.0)
 SLOW_60 = Incidents(every_seconds=600.0, last_seconds=60.0, slower=6.0)
 FAIL_20 = Incidents(every_seconds=300.0, last_seconds=20.0, errors=0.3)
 OUTAGE = Incidents(every_seconds=900.0, last_seconds=60.0, slower=4.0, errors=0.5)
+TOTAL_OUTAGE = replace(OUTAGE, errors=1.0)
 HEAVY = Side(sigma=1.5)
 PARETO = Side(pareto=1.5)
 LONG = 7200.0
@@ -319,6 +320,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     Scenario("shared outages of 60 s, shadow", shared=OUTAGE),
     Scenario("shared outages of 60 s, canary 10 %", percent=10, shared=OUTAGE),
     Scenario("shared outages of 60 s, canary 90 %", percent=90, shared=OUTAGE),
+    Scenario("shared total outages of 60 s, canary 95 %, 1/s", percent=95, rate=1.0, shared=TOTAL_OUTAGE, seconds=LONG),
     Scenario("day cycle, shadow", cycle=0.7),
     Scenario("day cycle, canary 10 %", percent=10, cycle=0.7),
     Scenario("labels after 20 minutes, shadow", label_seconds=1200.0),
@@ -326,6 +328,13 @@ SCENARIOS: tuple[Scenario, ...] = (
     Scenario("low traffic (0.5/s), shadow", rate=0.5, seconds=LONG),
     Scenario("1 % positives, shadow", share=0.01, seconds=LONG),
     Scenario("cold challenger, slow for 30 s, shadow", warmup_seconds=30.0),
+    Scenario(
+        "identical, shadow, 8 hours at 1/s",
+        same_model=True,
+        rate=1.0,
+        step_seconds=8 * 3600.0,
+        seconds=8 * 3600.0,
+    ),
     # harm
     *_harms(None),
     *_harms(10),
@@ -403,14 +412,17 @@ SCENARIOS: tuple[Scenario, ...] = (
         seconds=LONG,
         shown_by="error_rate",
     ),
-    Scenario(
-        "latency x 2 after 40 minutes, shadow",
-        truth="harm",
-        challenger=Side(slower=2.0),
-        onset=2400.0,
-        step_seconds=LONG,
-        seconds=LONG,
-        shown_by="p99_latency",
+    *(
+        Scenario(
+            f"latency x 2 after {minutes} minutes, shadow",
+            truth="harm",
+            challenger=Side(slower=2.0),
+            onset=60.0 * minutes,
+            step_seconds=LONG,
+            seconds=LONG,
+            shown_by="p99_latency",
+        )
+        for minutes in (5, 19, 40)  # 19: just before the tests restart
     ),
     Scenario(
         "precision -10 points after 40 minutes, shadow",

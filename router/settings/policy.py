@@ -107,7 +107,7 @@ class Judge(Block):
         "its labelled requests.",
     )
     block_requests: Count = Field(
-        default=8, description="Requests per block of the precision test in shadow; at least 2."
+        default=6, description="Requests per block of the precision test in shadow; at least 2."
     )
     restart: Duration = written("20m", parse_duration, "How often the tests restart, to find late regressions.")
     tau_window: Duration = written(

@@ -93,3 +93,40 @@ def test_the_past_is_past_and_forgotten():
     assert past.before(104.0).count == 2  # the last 10 seconds are left out
     assert past.before(116.0).count == 2  # the first is too old by now
     assert past.before(300.0).count == 0
+
+
+def test_what_is_usual_is_not_moved_by_an_incident():
+    past = PastQuantile(window=200.0, lag=0.0)  # slices of 10 seconds
+    at = np.arange(0.0, 100.0, 0.5)
+    seconds = np.where((at >= 40) & (at < 52), 5.0, 0.1)
+    past.add(at, bins_of(seconds))
+    past.before(100.0)
+    assert past.quantile(0.9) == pytest.approx(5.0, rel=0.02)
+    assert past.usual(0.9) == pytest.approx(0.1, rel=0.02)
+
+
+def test_of_a_short_or_thin_past_nothing_is_usual_but_its_quantile():
+    short, thin = (PastQuantile(window=200.0, lag=0.0) for _ in range(2))
+    short.add(np.arange(0.0, 25.0, 0.5), bins_of(np.linspace(0.1, 1.0, 50)))  # the third slice is not over
+    thin.add(np.arange(0.0, 100.0, 2.0), bins_of(np.linspace(0.1, 1.0, 50)))  # 5 in each, 10 say something
+    for past, at in ((short, 25.0), (thin, 100.0)):
+        past.before(at)
+        assert past.usual(0.9) == past.quantile(0.9)
+
+
+def test_harm_is_by_what_is_usual_and_no_harm_by_all():
+    """Incidents of the champion, 6 times slower, do not hide a challenger that is always twice as slow."""
+    rail = Guardrail(Metric.LATENCY, margin=0.1, quantile=0.9)
+    policy = Policy(bucket_seconds=10.0, bucket_min_answers=3, tau_window_seconds=200.0, tau_lag_seconds=0.0)
+    buckets = Buckets(policy, [rail])
+    at = np.repeat(np.arange(0.0, 300.0, 0.5), 2)
+    role = np.tile([0, 1], at.size // 2)
+    usual = np.random.default_rng(3).uniform(0.05, 0.1, at.size)
+    seconds = np.where(role == 1, 2 * usual, np.where(at % 70 < 14, 6 * usual, usual))
+    last = buckets.add(*answers(at, role, seconds))[-2]
+    (slow,) = last.slow
+    assert slow.usual == pytest.approx(0.1, rel=0.1)
+    assert slow.tau > 0.4
+    assert slow.slow[1] > 15
+    assert slow.trial_half > 10
+    assert slow.trial_margin == 0

@@ -30,7 +30,7 @@ def test_thinning_of_many_leaves_out_only_what_never_happens():
 
 
 def take(test, reference, trial, count=(10, 10), at=0.0):
-    test.take(at, bad=(reference, trial), count=count, excess_bad=trial, margin_bad=trial)
+    test.take(at, bad=(reference, trial), count=count, excess_bad=trial, margin_bad=(reference, trial))
 
 
 @pytest.mark.parametrize("count", [(10, 10), (18, 2), (2, 18), (5, 15)])
@@ -176,22 +176,50 @@ def test_the_discount_agrees_with_the_autocorrelation_written_out():
 
 
 def test_no_harm_needs_answers_and_allows_a_margin():
-    test = DifferenceTest(1e9)
-    assert test.slack(0.05, 0.05) > 0
+    test, strict = DifferenceTest(1e9, allowed=0.05), DifferenceTest(1e9, allowed=0.005)
+    assert test.slack() > 0
     for _ in range(40):
         take(test, 0, 0)
-    assert test.slack(0.05, 0.05) < 0
-    assert test.slack(0.005, 0.05) > 0
-    assert test.slack(0.005, 0.05, times=10.0) < 0
+        take(strict, 0, 0)
+    assert test.no_harm
+    assert test.slack() < 0
+    assert not strict.no_harm
+    assert strict.slack() > 0
+    assert strict.slack(times=10.0) < 0
+    assert strict.least_allowed == pytest.approx(test.least_allowed)
+    assert 0.005 < strict.least_allowed < 0.05
     test.enter()
-    assert test.slack(0.05, 0.05) > 0
+    assert not test.no_harm
+    assert test.slack() > 0
+
+
+def test_what_was_shown_stands_and_the_present_estimate_is_told():
+    test = DifferenceTest(1e9, allowed=0.05)
+    for _ in range(40):
+        take(test, 0, 0)
+    for _ in range(40):
+        take(test, 0, 2)
+    assert test.no_harm  # at the 40th bucket: the boundary holds at all times together
+    assert test.slack() > 0
+    assert test.excess > 0
+
+
+def test_a_few_buckets_show_nothing():
+    test = DifferenceTest(1e9, allowed=0.05, min_buckets=30)
+    for _ in range(29):
+        take(test, 0, 0, (100, 100))
+    assert test.slack() < 0
+    assert not test.no_harm
+    take(test, 0, 0, (100, 100))
+    assert test.no_harm
 
 
 def test_a_champions_incident_is_no_proof_for_the_challenger():
-    test = DifferenceTest(1e9)
+    test = DifferenceTest(1e9, allowed=0.01)
     for index in range(40):
         take(test, 10 if index == 20 else 0, 1 if index % 2 else 0)  # 5 % errors against one bad bucket
-    assert test.slack(0.01, 0.05) > 0
+    assert test.slack() > 0
+    assert not test.no_harm
 
 
 def test_a_bucket_with_one_side_empty_says_nothing():
@@ -209,7 +237,7 @@ def test_the_numbers_stay_finite(buckets):
         take(test, reference, trial, (300, 300), at=index * 10.0)
         assert math.isfinite(test.log_e)
         assert 0 < test._burst.kappa <= 1
-        assert math.isfinite(test.slack(0.01, 0.05))
+        assert math.isfinite(test.slack())
 
 
 def test_equal_versions_are_seldom_blamed():

@@ -40,7 +40,7 @@ def test_a_late_harm_on_latency_is_not_told_with_the_sign_of_the_whole_mode():
     test = begun()
     for bucket in range(300):
         late = 40 if bucket >= 250 else 0
-        test.take(bucket * 10.0, bad=(5, 5 + late), count=(500, 500), excess_bad=5 + late, margin_bad=5 + late)
+        test.take(bucket * 10.0, bad=(5, 5 + late), count=(500, 500), excess_bad=5 + late, margin_bad=(5, 5 + late))
     champion, challenger = Counts(answers=1000), Counts(answers=1000)
     champion.latency.add(np.full(1000, 0.2))
     challenger.latency.add(np.full(1000, 0.15))  # over the whole mode it is faster
@@ -54,7 +54,7 @@ def test_a_late_harm_on_latency_is_not_told_with_the_sign_of_the_whole_mode():
 def test_evidence_in_a_sentence_has_a_bounded_length():
     test = begun()
     for bucket in range(2000):
-        test.take(bucket * 10.0, bad=(0, 50), count=(100, 100), excess_bad=50, margin_bad=50)
+        test.take(bucket * 10.0, bad=(0, 50), count=(100, 100), excess_bad=50, margin_bad=(0, 50))
     found = assess.errors(POLICY, ERRORS, test, (Counts(200_000, 0), Counts(200_000, 100_000)), WATCH)
     reason = found.report(harmed=True, threshold=40.0, alpha=0.05).reason
     assert "evidence over 1,000,000,000 (alone it needs 40)" in reason
@@ -63,7 +63,7 @@ def test_evidence_in_a_sentence_has_a_bounded_length():
 
 def test_one_bucket_proves_nothing_not_even_in_a_watch():
     test = begun()
-    test.take(0.0, bad=(100, 20), count=(200, 200), excess_bad=20, margin_bad=20)
+    test.take(0.0, bad=(100, 20), count=(200, 200), excess_bad=20, margin_bad=(100, 20))
     counts = Counts(200, 100), Counts(200, 20)
     for found in (
         assess.errors(POLICY, ERRORS, test, counts, WATCH),

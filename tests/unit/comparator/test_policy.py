@@ -6,9 +6,13 @@ import pytest
 from comparator.policy import Gate, Guardrail, Metric, Policy, PolicyError
 
 EARLIER = {  # digests that the code made before there were metrics other than precision, and before split_alpha
-    "9b353fa93ca44db017ae15123e6d8bd4f6169ca32587ac0a19e8111b388ef0df": Policy(restart_seconds=600.0),
+    "9b353fa93ca44db017ae15123e6d8bd4f6169ca32587ac0a19e8111b388ef0df": Policy(block_requests=8, restart_seconds=600.0),
     "2615d5a2995455d51f44704f8d481a08c2728ba18fe4d41e60b42bb4a4eee64f": Policy(
-        guardrails=(Guardrail(Metric.ERROR_RATE, 0.01),), gate=Gate.OFF, alpha=0.1, restart_seconds=600.0
+        guardrails=(Guardrail(Metric.ERROR_RATE, 0.01),),
+        gate=Gate.OFF,
+        alpha=0.1,
+        block_requests=8,
+        restart_seconds=600.0,
     ),
 }
 NEW = Policy(

@@ -147,6 +147,25 @@ def test_a_margin_of_everything_is_always_kept():
     assert log_e_below(5, 5, 1.0) > 100
 
 
+@pytest.mark.parametrize("variance", [0.0, 1.0, 30.0, 3_000.0, 1e9])
+@pytest.mark.parametrize("alpha", [0.001, 0.025, 0.05, 0.2])
+def test_the_radius_is_where_the_mixture_reaches_its_threshold(variance, alpha):
+    """The mixture of exp(l s - l^2 v / 2) over l > 0, half normal with variance 1 / 30, integrated."""
+    s = mixture_radius(variance, alpha)
+    bets = np.linspace(0, 12 / math.sqrt(30.0), 200_001)
+    density = 2 * math.sqrt(30.0 / (2 * math.pi)) * np.exp(-bets * bets * 15.0)
+    log_bets = bets * s - bets * bets * variance / 2
+    assert np.trapezoid(density * np.exp(log_bets), bets) == pytest.approx(1 / alpha, rel=1e-3)
+
+
+def test_a_walk_without_drift_seldom_rises_above_the_radius():
+    rng = np.random.default_rng(12)
+    walks = np.cumsum(rng.normal(size=(600, 2_000)), axis=1)
+    radius = np.array([mixture_radius(float(n), 0.05) for n in range(1, 2_001)])
+    above = int(np.count_nonzero((walks > radius).any(axis=1)))
+    assert 5 <= above <= 44  # of 600, at most 30 expected; it is not wide without need
+
+
 def test_the_radius_grows_like_a_root():
     assert mixture_radius(10_000, 0.05) < 15 * mixture_radius(100, 0.05)
     assert mixture_radius(100, 0.01) > mixture_radius(100, 0.05)
