@@ -133,7 +133,7 @@ class PastQuantile:
         return self._quantiles[q]
 
     def usual(self, q: float) -> float | None:
-        """The median of the q-quantiles of the slices that are over, in the lag too; of few, or thin ones, `quantile`."""
+        """The median of the q-quantiles of slices that are over, in the lag too; of few, or thin ones, `quantile`."""
         enough = 1 / (1 - q)
         over = (*self._within, *list(self._late)[:-1])
         told = [each.quantile(q) for each in over if each.values.count >= enough]
