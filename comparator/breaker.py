@@ -2,10 +2,16 @@
 
 The rule is one, for the proxy (`router.proxy.breaker`, which takes the traffic away at once, each worker by what it
 sees) and for the judge (which sees all workers): at least TRIP_FAILED of the trial version's last SPAN answers failed
-while the reference failed at most REFERENCE_RATIO of its own over the same span. WAIT_SECONDS later the next PROBES
-answers are the probes: all failed while the reference was well since, the breaker has tripped; one that did not fail
-closes it. (Nygard 2007, "Release It!": closed, open, half-open.) One probe would roll back a version whose bad times
-are the champion's, too: a third of the answers failing for 20 seconds, now and then.
+while the reference was not failing over the same span, and the breaker opens. When WAIT_SECONDS have passed and the
+reference has given LEAST_REFERENCE answers since, the next PROBES answers are the probes: all failed while the
+reference was well since, the breaker has tripped; one that did not fail closes it. (Nygard 2007, "Release It!": closed,
+open, half-open.) One probe would roll back a version whose bad times are the champion's, too: a third of the answers
+failing for 20 seconds, now and then.
+
+Opening needs no answer of the reference: it is soon undone, and while the proxy's part is open the reference has all of
+the traffic. Tripping is a rollback, and no evidence is never a pass, not for the reference either: while it has not
+answered, nobody knows whether the failures are of an outage of both. So the probes wait for its answers; made before,
+they would be made again and again, each at a client's cost.
 """
 
 from __future__ import annotations
@@ -18,13 +24,19 @@ from numpy.typing import NDArray
 SPAN = 20
 TRIP_FAILED = 10
 REFERENCE_RATIO = 0.1
+LEAST_REFERENCE = 5
 WAIT_SECONDS = 15.0
 PROBES = 4
 
 
+def failing(seen: int, failed: int) -> bool:
+    """Whether the reference fails, too, of so many answers: the other's failures may not be its own. Of none: no."""
+    return failed > REFERENCE_RATIO * seen
+
+
 def well(seen: int, failed: int) -> bool:
-    """Whether the reference failed seldom enough, of so many answers, for the other's failures to be its own."""
-    return failed <= REFERENCE_RATIO * seen
+    """Whether the reference is known to be well, of so many answers: the other's failures are its own. Of few: no."""
+    return seen >= LEAST_REFERENCE and not failing(seen, failed)
 
 
 class Breaker:
@@ -41,7 +53,7 @@ class Breaker:
 
     @property
     def open(self) -> bool:
-        """Whether it waits for its probes."""
+        """Whether it waits, or probes."""
         return self._opened_at is not None
 
     def enter(self) -> None:
@@ -84,13 +96,14 @@ class Breaker:
                 start = max(failed.size - SPAN, 0)  # nothing can trip: only the last ones are remembered
         for i in range(start, failed.size):
             if self._opened_at is not None:
-                if asked[i] >= self._opened_at + WAIT_SECONDS:
+                answered = int(seen[i]) - self._before[0] >= LEAST_REFERENCE
+                if answered and asked[i] >= self._opened_at + WAIT_SECONDS:
                     self._probed(float(at[i]), int(seen[i]), int(lost[i]), failed=bool(failed[i]))
                 if self.tripped is not None:
                     return
                 continue
             self._last.append((bool(failed[i]), int(seen[i]), int(lost[i])))
-            if failed[i] and self._trips():
+            if failed[i] and self._opens():
                 self._opened_at, self._probes_failed = float(at[i]), 0
                 self._before = (int(seen[i]), int(lost[i]))
 
@@ -106,15 +119,15 @@ class Breaker:
         else:  # it may be an outage of both: another wait
             self._opened_at, self._probes_failed, self._before = at, 0, (seen, lost)
 
-    def _trips(self) -> bool:
+    def _opens(self) -> bool:
         count = sum(entry[0] for entry in self._last)
         if count < TRIP_FAILED:
             return False
         _, seen, lost = self._last[0]
-        if not well(self._last[-1][1] - seen, self._last[-1][2] - lost):
+        if failing(self._last[-1][1] - seen, self._last[-1][2] - lost):
             return False
         self._told = (
             f"circuit breaker: {count} of its last {len(self._last)} answers failed, "
-            f"and so did the next {PROBES} after {WAIT_SECONDS:g} s"
+            f"and so did {PROBES} probes at least {WAIT_SECONDS:g} s later"
         )
         return True

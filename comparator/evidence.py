@@ -139,6 +139,9 @@ class Evidence:
             told_by_client = now & (answers.role == Role.CHAMPION)
             self._copies[0] += int(np.count_nonzero(told_by_client & answers.attempted_both))
             self._copies[1] += int(np.count_nonzero(told_by_client & answers.shed))
+        # While the proxy's breaker is open, the reference answers alone: without a pair, or for the trial version.
+        heard = now | (theirs & (answers.mode == Mode.FORCED))
+        self._breaker.take(answers.at[heard], answers.asked[heard], ours[heard], answers.broken[heard])
         answers, ours = answers.where(counted), ours[counted]
         self._left_out["bad_latency"] += int(np.count_nonzero(answers.odd))
         for counts, mine in zip(self._counts, (~ours, ours), strict=True):
@@ -148,7 +151,6 @@ class Evidence:
         self._answers += int(np.count_nonzero(ours))
         asked = answers.asked
         self._seen_at = max(self._seen_at, *answers.at[-1:].tolist(), 0.0)
-        self._breaker.take(answers.at, asked, ours, answers.broken)
         self._split.take(asked, ours)
         for bucket in self._buckets.add(answers, ours):
             self._take(bucket)

@@ -56,7 +56,7 @@ class Limits(msgspec.Struct, frozen=True):
     mirror_slots: int = 64  # shadow exchanges in flight, per model
     mirror_body_bytes: int = 1024 * 1024  # a larger request is not mirrored
     mirror_bytes: int = 16 * 1024 * 1024  # bodies of shadow exchanges in flight, per model
-    breaker_wait_seconds: float = 15.0  # between cutting a failing challenger off and probing it
+    breaker_wait_seconds: float = 15.0  # at least, between cutting a failing challenger off and probing it
     extract_bytes: int = 64 * 1024
     record_rows: int = 100_000  # kept while control is away, then dropped and counted
 

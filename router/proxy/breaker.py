@@ -1,9 +1,10 @@
 """Takes a failing challenger out within seconds; a pure state machine, by the same rule as the judge's part.
 
-Open when at least TRIP_FAILED of the challenger's last SPAN answers failed while the champion failed at most
-REFERENCE_RATIO of its own over the same span. After a wait PROBES requests probe (half-open): all failing while the
-champion was well, the breaker stays open and is tripped, which the judge takes as a reason to roll back; one that does
-not fail closes it.
+Open when at least TRIP_FAILED of the challenger's last SPAN answers failed while the champion was not failing over the
+same span. That needs no answer of the champion: while it is open, all requests are the champion's. After a wait, and
+after LEAST_REFERENCE requests to the champion, PROBES requests probe (half-open): all failing while the champion was
+known to be well since it opened, the breaker stays open and is tripped, which the judge takes as a reason to roll back;
+one that does not fail closes it.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from collections import deque
 from dataclasses import dataclass
 from enum import Enum
 
-from comparator.breaker import PROBES, SPAN, TRIP_FAILED, well
+from comparator.breaker import LEAST_REFERENCE, PROBES, SPAN, TRIP_FAILED, failing, well
 
 
 class State(str, Enum):
@@ -45,10 +46,11 @@ class Breaker:
     """The breaker between one model's traffic and its challenger, for one rollout. Times are monotonic seconds.
 
     Args:
-        wait_seconds: from open to half-open.
+        wait_seconds: from open to half-open, at least.
     """
 
     __slots__ = (
+        "_asked",
         "_champion_before",
         "_champion_failed",
         "_champion_seen",
@@ -72,6 +74,7 @@ class Breaker:
         self._failed = 0
         self._seen = 0
         self._champion_before = (0, 0)  # seen and failed when it opened
+        self._asked = 0  # of the champion since it opened, whatever came of it
         self._probes = 0  # still to be handed out
         self._probes_failed = 0
 
@@ -79,7 +82,7 @@ class Breaker:
         """Whether a request may go to the challenger now."""
         if self.state is State.CLOSED:
             return Admission.ADMIT, None
-        if self.state is State.OPEN and now - self._opened_at >= self._wait:
+        if self.state is State.OPEN and now - self._opened_at >= self._wait and self._asked >= LEAST_REFERENCE:
             self._probes, self._probes_failed = PROBES - 1, 0
             return Admission.PROBE, self._change(State.HALF_OPEN)
         if self.state is State.HALF_OPEN and self._probes > 0:
@@ -87,10 +90,16 @@ class Breaker:
             return Admission.PROBE, None
         return Admission.REFUSE, None
 
-    def champion(self, *, failed: bool) -> None:
-        """The champion answered, or failed."""
-        self._champion_seen += 1
-        self._champion_failed += failed
+    def champion(self, *, failed: bool | None) -> None:
+        """The champion answered, or failed; None: that says nothing about it.
+
+        Such ones are no evidence, but do not keep the probes waiting: clients that give up on a champion that hangs
+        must not keep a challenger out that is well again.
+        """
+        self._asked += 1
+        if failed is not None:
+            self._champion_seen += 1
+            self._champion_failed += failed
 
     def challenger(self, now: float, *, failed: bool) -> Change | None:
         """The challenger answered, or failed, an ordinary request. Late answers of an open breaker say nothing new."""
@@ -103,12 +112,10 @@ class Breaker:
         if failures < TRIP_FAILED:
             return None
         _, seen_before, failed_before = self._last[0]
-        if not self._champion_well(seen_before, failed_before):
+        if failing(self._champion_seen - seen_before, self._champion_failed - failed_before):
             return None
-        self._champion_before = (self._champion_seen, self._champion_failed)
-        self._opened_at = now
         self._failed, self._seen = failures, len(self._last)
-        return self._change(State.OPEN)
+        return self._open(now, tripped=False)
 
     def probed(self, now: float, *, failed: bool | None) -> Change | None:
         """A probe's outcome; None: it says nothing about the challenger, so another request probes."""
@@ -123,14 +130,13 @@ class Breaker:
         self._probes_failed += 1
         if self._probes_failed < PROBES:
             return None
-        well = self._champion_well(*self._champion_before)  # else it may be an outage of both
-        self._opened_at = now
-        self._champion_before = (self._champion_seen, self._champion_failed)
-        return self._change(State.OPEN, tripped=well)
+        seen, lost = self._champion_before
+        return self._open(now, tripped=well(self._champion_seen - seen, self._champion_failed - lost))
 
-    def _champion_well(self, seen: int, failed: int) -> bool:
-        """Whether the champion failed seldom since its totals were these."""
-        return well(self._champion_seen - seen, self._champion_failed - failed)
+    def _open(self, now: float, *, tripped: bool) -> Change:
+        self._champion_before, self._asked = (self._champion_seen, self._champion_failed), 0
+        self._opened_at = now
+        return self._change(State.OPEN, tripped=tripped)
 
     def _change(self, state: State, *, tripped: bool = False) -> Change:
         self.state = state

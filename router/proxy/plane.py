@@ -84,13 +84,13 @@ class DataPlane:
         failed = codes.FAILED[outcome]
         if probe:
             change = breaker.probed(now, failed=failed)
-        elif failed is None:
-            return
-        elif is_challenger:
-            change = breaker.challenger(now, failed=failed)
-        else:
+        elif not is_challenger:
             breaker.champion(failed=failed)
             return
+        elif failed is None:
+            return
+        else:
+            change = breaker.challenger(now, failed=failed)
         if change is not None:
             self.breaker_changed(target, change)
 

@@ -55,7 +55,7 @@ class LimitsSettings(Block):
         _DEFAULT.mirror_bytes, "Most bytes of mirrored bodies in flight, per model and worker; more copies are dropped."
     )
     breaker_wait: Duration = _duration(
-        _DEFAULT.breaker_wait_seconds, "From cutting a failing challenger off to the request that probes it."
+        _DEFAULT.breaker_wait_seconds, "From cutting a failing challenger off to the requests that probe it, at least."
     )
     extract: Size = _size(_DEFAULT.extract_bytes, "An answer with a larger body is not read for predictions.")
     record_rows: Count = Field(

@@ -331,3 +331,26 @@ def test_what_holds_is_said_with_the_time_it_takes_and_the_margin_that_would_do(
 )
 def test_durations_as_one_would_say_them(seconds, said):
     assert duration(seconds) == said
+
+
+@pytest.mark.parametrize("mode", [Mode.SHADOW, Mode.CANARY])
+def test_the_breaker_hears_the_reference_while_the_proxies_keep_traffic_from_the_trial_version(mode):
+    """In the record of a breaker that opened the reference answers alone: without a pair, or for the other."""
+    duel = Duel(Model(), Model(errors=1.0), rate=10.0, label_share=0.0)
+    record, _ = traffic(duel, np.random.default_rng(1), 30.0, mode=mode, canary=0.95)
+    ours = record["version"] == CHALLENGER
+    opened = record["at"][ours][9]
+    cut = (record["at"] > opened) & (record["at"] - record["latency"] < opened + 16.0)
+    if mode is Mode.SHADOW:
+        record["attempted_both"][cut], record["shed"][cut] = False, True
+        record = record[~(cut & ours)]
+    else:
+        record["version"][cut], record["role"][cut], record["outcome"][cut] = CHAMPION, Role.CHAMPION, Outcome.OK
+        record["mode"][cut & ours] = Mode.FORCED
+        record = record[~cut | ours]  # by chance it had none of its own
+    judge = evidence(mode=mode)
+    judge.observe(record)
+    assert "10 of its last 10 answers failed" in judge.tripped
+    silent = evidence(mode=mode)
+    silent.observe(record[(record["at"] <= opened) | (record["version"] == CHALLENGER)])
+    assert silent.tripped is None

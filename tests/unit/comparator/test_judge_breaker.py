@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from comparator.breaker import PROBES, SPAN, TRIP_FAILED, WAIT_SECONDS, Breaker
+from comparator.breaker import LEAST_REFERENCE, PROBES, SPAN, TRIP_FAILED, WAIT_SECONDS, Breaker
 
 
 def fed(answers, sizes=(10_000,)):
@@ -60,9 +60,54 @@ def test_an_outage_of_both_that_begins_while_it_is_open_is_no_reason():
     assert fed(answers).tripped is None
 
 
-def test_a_version_that_is_asked_alone_can_trip_it():
-    """Where the champion has no traffic to speak of, a dead challenger is still dead."""
-    assert fed([each for each in dead(20.0) if each[1] == "t"]).tripped is not None
+def test_nothing_is_held_against_a_version_that_is_asked_alone_until_the_reference_has_answered():
+    alone = [each for each in dead(40.0) if each[1] == "t"]
+    assert fed(alone).open
+    assert fed(alone).tripped is None
+    few, enough = (alone + [(40.0, "r", False)] * count for count in (LEAST_REFERENCE - 1, LEAST_REFERENCE))
+    probes = [(41.0 + index, "t", True) for index in range(PROBES)]
+    assert fed(few + probes).tripped is None
+    assert fed(enough + probes[:-1]).tripped is None
+    assert "10 of its last 10 answers failed" in fed(enough + probes).tripped
+
+
+def test_the_reference_must_be_well_since_it_opened_and_not_before():
+    answers = dead(1.05) + [(2.0 + index, "r", index == 0) for index in range(LEAST_REFERENCE)]
+    probes = [(20.0 + index, "t", True) for index in range(PROBES)]
+    assert fed(answers).open
+    assert fed(answers + probes).tripped is None  # one of five failed: another wait, and answers of its own
+    again = [(24.0 + index, "r", False) for index in range(LEAST_REFERENCE)]
+    assert fed(answers + probes + again + [(40.0 + index, "t", True) for index in range(PROBES)]).tripped is not None
+
+
+def canary(seed, share, rate, until, *, both):
+    """Clients come at random; from the 10th second on the trial version fails whatever it is asked, or both do."""
+    rng = np.random.default_rng(seed)
+    at = np.cumsum(rng.exponential(1 / rate, int(until * rate)))
+    trial = rng.random(at.size) < share
+    return at, trial, (at > 10.0) & (trial | both)
+
+
+def tripped(runs, **canaries):
+    """How many of so many runs trip it."""
+    count = 0
+    for seed in range(runs):
+        at, trial, failed = canary(seed, **canaries)
+        breaker = Breaker()
+        breaker.take(at, at, trial, failed)
+        count += breaker.tripped is not None
+    return count
+
+
+@pytest.mark.parametrize("rate", [1.0, 10.0])
+@pytest.mark.parametrize("share", [0.8, 0.95, 0.99])
+def test_an_outage_of_both_is_no_reason_in_a_canary_that_seldom_asks_the_reference(share, rate):
+    assert tripped(40, share=share, rate=rate, until=300.0, both=True) == 0
+
+
+@pytest.mark.parametrize(("share", "rate", "until"), [(0.9, 10.0, 60.0), (0.95, 10.0, 60.0), (0.95, 1.0, 300.0)])
+def test_a_dead_version_is_found_there_all_the_same(share, rate, until):
+    assert tripped(40, share=share, rate=rate, until=until, both=False) >= 39
 
 
 def test_a_step_begins_with_a_clean_slate():

@@ -1,10 +1,11 @@
 """The breaker's table."""
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from comparator.breaker import PROBES
+from comparator.breaker import LEAST_REFERENCE, PROBES, TRIP_FAILED
 from router.proxy.breaker import Admission, Breaker, State
 
 WAIT_SECONDS = 15.0
@@ -35,7 +36,7 @@ def run(*, failures: str, champion: str = "", now: float = 0.0) -> tuple[Breaker
         ("x" * 20, "x" + "." * 19, True),  # the champion 5 %
         ("x" * 20, "xx" + "." * 18, True),  # 1 of 9 at first: too many; 1 of 10 with the eleventh
         ("x" * 12, "xxx" + "." * 9, False),
-        ("x" * 10, "", True),  # the champion was not asked at all
+        ("x" * 10, "", True),  # the champion was not asked at all: it will be, while this is open
     ],
 )
 def test_it_opens_at_ten_of_twenty_while_the_champion_is_well(failures, champion, opens):
@@ -45,12 +46,16 @@ def test_it_opens_at_ten_of_twenty_while_the_champion_is_well(failures, champion
     assert not any(change.tripped for change in changes)
 
 
-def opened() -> Breaker:
-    return run(failures="x" * 10, champion="." * 10)[0]
+def opened(champion: str = "." * LEAST_REFERENCE) -> Breaker:
+    """Open, and what the champion answered since: x failed, . good, ? nobody knows."""
+    breaker = run(failures="x" * 10, champion="." * 10)[0]
+    for letter in champion:
+        breaker.champion(failed=None if letter == "?" else letter == "x")
+    return breaker
 
 
-def half_open() -> Breaker:
-    breaker = opened()
+def half_open(champion: str = "." * LEAST_REFERENCE) -> Breaker:
+    breaker = opened(champion)
     for _ in range(PROBES):
         assert breaker.admit(WAIT_SECONDS)[0] is Admission.PROBE
     return breaker
@@ -71,18 +76,61 @@ def test_probes_that_all_fail_trip_it():
     assert [breaker.probed(WAIT_SECONDS + 1, failed=True) for _ in range(PROBES - 1)] == [None] * (PROBES - 1)
     change = breaker.probed(WAIT_SECONDS + 1, failed=True)
     assert (change.state, change.tripped, change.failed, change.seen) == (State.OPEN, True, 10, 10)
+    for _ in range(LEAST_REFERENCE):
+        breaker.champion(failed=False)
     assert breaker.admit(WAIT_SECONDS + 2)[0] is Admission.REFUSE
     assert breaker.admit(2 * WAIT_SECONDS + 1)[0] is Admission.PROBE
 
 
-def test_an_outage_of_both_does_not_trip_it():
-    breaker = half_open()
-    for failed in (True, False, True, False):
-        breaker.champion(failed=failed)
+def test_it_probes_only_when_the_champion_was_asked_since_it_opened():
+    breaker = opened("." * (LEAST_REFERENCE - 1))
+    assert breaker.admit(10 * WAIT_SECONDS) == (Admission.REFUSE, None)
+    breaker.champion(failed=True)  # it need not be well: a challenger that is well again is to come back
+    assert breaker.admit(10 * WAIT_SECONDS)[0] is Admission.PROBE
+    assert breaker.probed(10 * WAIT_SECONDS, failed=False).state is State.CLOSED
+
+
+@pytest.mark.parametrize(
+    ("champion", "tripped"),
+    [
+        (".....", True),
+        ("x....", False),
+        ("x.........", True),  # one of ten
+        ("x.x.x....", False),
+        ("xxxxx", False),
+        ("?????", False),  # clients that gave up: no evidence, but it probes
+        ("?....", False),
+        ("?.....", True),
+    ],
+)
+def test_an_outage_of_both_does_not_trip_it(champion, tripped):
+    breaker = half_open(champion)
     changes = [breaker.probed(WAIT_SECONDS + 1, failed=True) for _ in range(PROBES)]
-    assert changes[-1].state is State.OPEN
-    assert not changes[-1].tripped
-    assert breaker.admit(2 * WAIT_SECONDS + 1)[0] is Admission.PROBE
+    assert (changes[-1].state, changes[-1].tripped) == (State.OPEN, tripped)
+
+
+def canary(seed: int, share: float, rate: float, *, both: bool) -> tuple[bool, int]:
+    """A challenger that fails whatever it is asked, or both do: whether it tripped in 1,000 requests; those it cost."""
+    rng, breaker, cost = np.random.default_rng(seed), Breaker(WAIT_SECONDS), 0
+    times = np.cumsum(rng.exponential(1 / rate, 1000)).tolist()
+    for now, chosen in zip(times, (rng.random(1000) < share).tolist(), strict=True):
+        admission = breaker.admit(now)[0] if chosen else Admission.REFUSE
+        if admission is Admission.REFUSE:
+            breaker.champion(failed=both)
+            continue
+        cost += 1
+        outcome = breaker.probed if admission is Admission.PROBE else breaker.challenger
+        change = outcome(now, failed=True)
+        if change is not None and change.tripped:
+            return True, cost
+    return False, cost
+
+
+@pytest.mark.parametrize("rate", [0.02, 1.0, 10.0])
+@pytest.mark.parametrize("share", [0.5, 0.95])
+def test_a_dead_challenger_trips_it_at_any_rate_and_an_outage_of_both_does_not(share, rate):
+    assert not any(canary(seed, share, rate, both=True)[0] for seed in range(20))
+    assert {canary(seed, share, rate, both=False) for seed in range(20)} == {(True, TRIP_FAILED + PROBES)}
 
 
 def test_a_probe_that_succeeds_closes_it_with_a_clean_slate():
@@ -110,7 +158,7 @@ def test_late_answers_do_not_move_an_open_breaker():
     assert breaker.state is State.OPEN
 
 
-@given(st.lists(st.sampled_from(["ok", "fail", "nothing", "champion", "champion fails", "admit"])))
+@given(st.lists(st.sampled_from(["ok", "fail", "nothing", "champion", "champion fails", "champion?", "admit"])))
 def test_whatever_happens_few_probes_are_under_way(events):
     breaker, now, probing = Breaker(WAIT_SECONDS), 0.0, 0
     for event in events:
@@ -118,7 +166,7 @@ def test_whatever_happens_few_probes_are_under_way(events):
         if event == "admit":
             probing += breaker.admit(now)[0] is Admission.PROBE
         elif event.startswith("champion"):
-            breaker.champion(failed=event.endswith("fails"))
+            breaker.champion(failed=None if event.endswith("?") else event.endswith("fails"))
         elif breaker.state is State.HALF_OPEN and probing:
             breaker.probed(now, failed=None if event == "nothing" else event == "fail")
             probing = 0 if breaker.state is not State.HALF_OPEN else probing - 1
