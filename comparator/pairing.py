@@ -87,6 +87,11 @@ class Joined:
     paired: Columns
     scored: Columns
 
+    @property
+    def size(self) -> int:
+        """How many rows it has."""
+        return int(self.completed.size + self.paired.size + self.scored.size)
+
     def of_rollout(self, rollout_id: int) -> Joined:
         """What of it belongs to one rollout."""
         wanted = np.uint64(rollout_id)
