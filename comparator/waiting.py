@@ -44,7 +44,6 @@ SEGMENT_SECONDS = 60.0
 _SMALLEST = 1024
 _MIX = np.uint64(0xBF58476D1CE4E5B9)  # splitmix64's (Steele, Lea, Flood 2014)
 _MIX_2 = np.uint64(0x94D049BB133111EB)
-_ROW = np.uint64(0x9E3779B97F4A7C15)
 
 
 class WaitingStore(Protocol):
@@ -67,12 +66,18 @@ class WaitingStore(Protocol):
 
 
 def _hash(hi: Numbers, lo: Numbers, row: NDArray[np.uint32], seed: np.uint64) -> Numbers:
-    with np.errstate(over="ignore"):
-        x = (hi ^ seed) * _MIX
-        x ^= lo + (x >> np.uint64(29)) + row * _ROW
-        x = (x ^ (x >> np.uint64(30))) * _MIX
-        x = (x ^ (x >> np.uint64(27))) * _MIX_2
-        return np.asarray(x ^ (x >> np.uint64(31)), dtype=np.uint64)
+    """Mixed once for each part, so that who does not know the seed cannot make one part make up for another."""
+    x = _mixed(_mixed(hi ^ seed) + lo)
+    later = np.flatnonzero(row)  # most requests have one row
+    if later.size:
+        x[later] = _mixed(x[later] + row[later])
+    return x
+
+
+def _mixed(x: Numbers) -> Numbers:
+    x = (x ^ (x >> np.uint64(30))) * _MIX
+    x = (x ^ (x >> np.uint64(27))) * _MIX_2
+    return np.asarray(x ^ (x >> np.uint64(31)), dtype=np.uint64)
 
 
 class MemoryWaitingStore:
@@ -80,7 +85,7 @@ class MemoryWaitingStore:
 
     Args:
         settled_seconds: how long a settled row is remembered.
-        seed: of the hash; a secret one where clients may choose ids.
+        seed: of the hash; a secret one where clients may choose ids. No result depends on it.
     """
 
     def __init__(self, settled_seconds: float, seed: int = 0) -> None:

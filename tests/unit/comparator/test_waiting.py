@@ -1,6 +1,7 @@
 """The join of whole batches is that of one event at a time: held against a model in plain Python."""
 
 import math
+import secrets
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from comparator.events import LABEL, OBSERVATION, Mode
 from comparator.pairing import EXPIRY_GRACE_SECONDS, SETTLED_SECONDS, Pairing
-from comparator.waiting import MemoryWaitingStore
+from comparator.waiting import MemoryWaitingStore, _hash
 
 RETENTION = 100.0
 
@@ -151,7 +152,7 @@ def compare(given_events, cuts, forgets, retention):
             plain.observe(key, at, *what[1:])
         else:
             plain.take_label(key, at, what[1])
-    pairing = Pairing(retention)
+    pairing = Pairing(retention, seed=len(cuts) << 61)  # any: nothing depends on it
     completed, paired, scored = [], [], []
     edges = [0.0, *(1000.0 + cut for cut in sorted(set(cuts))), 1e9]
     for low, high in pairwise(edges):
@@ -190,6 +191,28 @@ def test_a_table_that_grows_finds_all_it_was_given(seed):
             known.setdefault(key, float(stored["at"]))
             assert known[key] == stored["at"]  # found again, not made anew
     assert len(set(known)) == len(set(keys))
+
+
+def test_who_does_not_know_the_seed_can_choose_no_ids_that_fall_on_each_other():
+    rng = np.random.default_rng(5)
+    many = rng.integers(0, 1 << 63, 1 << 18).astype(np.uint64)
+    few = np.uint64((1 << 10) - 1)
+
+    def homes(seed, hi, lo, row):
+        return np.unique(_hash(hi, lo, row, np.uint64(seed)) & few).size
+
+    for part in range(2):  # the upper half chosen, or the lower
+        none, no_row = np.zeros_like(many), np.zeros(many.size, dtype=np.uint32)
+        hi, lo = (many, none) if part == 0 else (none, many)
+        chosen = np.flatnonzero(_hash(hi, lo, no_row, np.uint64(0)) & few == 0)[:200]
+        assert homes(0, hi[chosen], lo[chosen], no_row[chosen]) == 1
+        for seed in (1, 1 << 63, secrets.randbits(64)):
+            assert homes(seed, hi[chosen], lo[chosen], no_row[chosen]) > 150
+    row = np.arange(200, dtype=np.uint32)  # a later row of an id that is as much less
+    for step in (1, 0x9E3779B97F4A7C15):
+        with np.errstate(over="ignore"):
+            lo = np.uint64(7) - row.astype(np.uint64) * np.uint64(step)
+        assert homes(secrets.randbits(64), np.zeros(200, dtype=np.uint64), lo, row) > 150
 
 
 def test_memory_is_that_of_what_waits():
