@@ -201,20 +201,20 @@ class MemoryWaitingStore:
         rows = self.rows[: self._count]
         known = rows["known"]
         old = ((known & SETTLED) != 0) & (rows["settled_at"] < self._now - self._settled_seconds)
-        keep = ((known & GONE) == 0) & ~old
-        before = np.concatenate([[0], np.cumsum(keep)])  # how many are kept of the first k rows
+        kept = np.flatnonzero(((known & GONE) == 0) & ~old)
         for segment in self._segments:
-            segment[0] = int(before[int(segment[0])])
-        self._forgotten = int(before[self._forgotten])
-        kept = np.compress(keep, rows)
-        self._make(int(1.5 * kept.size) + room)
-        self.rows[: kept.size] = kept
+            segment[0] = int(np.searchsorted(kept, segment[0]))  # how many are kept of the rows before it
+        self._forgotten = int(np.searchsorted(kept, self._forgotten))
         self._count = kept.size
-        self._enter(kept)
+        self._make(int(1.5 * kept.size) + room)
+        np.take(rows, kept, out=self.rows[: kept.size], mode="clip")  # else numpy takes them into a copy first
+        del rows, known  # the rows from before need not be there while the table is filled
+        self._enter(self.rows[: kept.size])
 
     def _make(self, size: int) -> None:
         """An empty table, and empty rows, with room for at least so many."""
         size = max(size, _SMALLEST)
+        self._slots = np.zeros(0, dtype=np.int32)  # the table from before need not be there beside the new one
         self.rows = np.zeros(size, dtype=WAITING)
         self._slots = np.zeros(1 << (2 * size - 1).bit_length(), dtype=np.int32)  # place + 1; 0: empty
 

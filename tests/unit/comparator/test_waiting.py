@@ -2,6 +2,7 @@
 
 import math
 import secrets
+import tracemalloc
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -228,6 +229,26 @@ def test_memory_is_that_of_what_waits():
         sizes.append(pairing._store.bytes)
     assert max(sizes[50:]) <= max(sizes[:50])
     assert pairing.matched == 100_000
+
+
+def test_memory_while_it_grows_is_less_than_three_times_the_rows():
+    """As docs say: at most 280 bytes a row that waits."""
+    store, batch, grown = MemoryWaitingStore(3600.0), 5000, 0
+    ids = np.random.default_rng(9).integers(0, 1 << 63, (40, batch)).astype(np.uint64)
+    row = np.zeros(batch, dtype=np.uint32)
+    tracemalloc.start()
+    try:
+        for number, lo in enumerate(ids):
+            size = len(store.rows)
+            tracemalloc.reset_peak()
+            store.places(lo, lo, row, np.full(batch, float(number)))
+            peak = tracemalloc.get_traced_memory()[1]
+            if len(store.rows) != size and store._count >= 50_000:
+                grown += 1
+                assert peak < 290 * store._count  # and the batch itself
+    finally:
+        tracemalloc.stop()
+    assert grown >= 2
 
 
 def test_what_is_forgotten_is_counted_once():
