@@ -13,7 +13,7 @@ import json
 import math
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -35,8 +35,9 @@ from comparator.events import Mode
 from comparator.policy import Guardrail, Policy
 from comparator.sketch import Sketch
 
-LAYOUT = 2
-"""Of the state: a state of another layout is not read, and its facts are received again."""
+LAYOUT = 3
+"""Of the state: one of another layout is not read, and its facts are received again. Other fields need no other number
+(`thaw` finds them); what the same fields mean does."""
 
 _CLASSES: dict[str, type] = {
     each.__name__: each
@@ -67,7 +68,7 @@ _CLASSES: dict[str, type] = {
 
 
 class Unusable(ValueError):
-    """A state that cannot be read back: damaged, or of another layout."""
+    """A state that cannot be read back: damaged, of another layout, or of other fields than this code's."""
 
 
 def freeze(value: Any) -> Any:  # noqa: ANN401 - any of the judge's values
@@ -107,11 +108,20 @@ _KINDS: dict[type, tuple[str, Callable[[Any], Any]]] = {
 """What JSON has not: how it is told. Policies and guardrails are named only."""
 
 
-def thaw(data: Any, policy: Policy) -> Any:  # noqa: ANN401 - what `freeze` was given
-    """The value again. Raises Unusable."""
+def thaw(data: Any, policy: Policy, like: Iterable[object]) -> Any:  # noqa: ANN401 - what `freeze` was given
+    """The value again.
+
+    Args:
+        data: plain data.
+        policy: the one that it was made under.
+        like: objects of the judge as this code makes them under that policy: the fields that each class has now.
+
+    Raises:
+        Unusable: damaged, or an object in it has not exactly the fields that its class has now.
+    """
     try:
-        return _thaw(data, policy)
-    except (KeyError, TypeError, ValueError, AttributeError, zlib.error) as error:
+        return _thaw(data, policy, _fields_now(like))
+    except (LookupError, TypeError, ValueError, AttributeError, OverflowError, zlib.error) as error:
         raise Unusable(f"not a state of the judge: {error}") from error
 
 
@@ -121,14 +131,39 @@ def digest(state: Any) -> str:  # noqa: ANN401 - plain data
 
 
 def _fields(value: object) -> Iterator[str]:
-    for each in type(value).__mro__:
-        yield from getattr(each, "__slots__", ())
+    yield from _slots(type(value))
     yield from getattr(value, "__dict__", ())
 
 
-def _thaw(data: Any, policy: Policy) -> Any:  # noqa: ANN401, PLR0911 - one line for each kind of value
+def _slots(of: type) -> Iterator[str]:
+    for each in of.__mro__:
+        yield from getattr(each, "__slots__", ())
+
+
+def _fields_now(like: Iterable[object]) -> dict[str, frozenset[str]]:
+    """The fields of each class: told by its slots, or by an object of it among these or their parts.
+
+    Read off objects because nothing else has them all: an annotation or a list by hand can be forgotten, and then the
+    check, too.
+    """
+    found = {name: frozenset(_slots(of)) for name, of in _CLASSES.items() if not of.__dictoffset__}
+    todo = list(like)
+    while todo:
+        value = todo.pop()
+        if isinstance(value, list | tuple | deque):
+            todo += value
+        elif isinstance(value, dict):
+            todo += value.values()
+        elif _CLASSES.get(type(value).__name__) is type(value):
+            fields = frozenset(_fields(value))
+            found[type(value).__name__] = fields
+            todo += [getattr(value, field) for field in fields]
+    return found
+
+
+def _thaw(data: Any, policy: Policy, now: Mapping[str, frozenset[str]]) -> Any:  # noqa: ANN401, PLR0911 - a line a kind
     if isinstance(data, list):
-        return [_thaw(each, policy) for each in data]
+        return [_thaw(each, policy, now) for each in data]
     if not isinstance(data, dict):
         return data
     ((kind, held),) = data.items()
@@ -146,12 +181,18 @@ def _thaw(data: Any, policy: Policy) -> Any:  # noqa: ANN401, PLR0911 - one line
             raw = zlib.decompress(base64.b64decode(packed))
             return np.frombuffer(raw, dtype=np.dtype(dtype)).reshape(shape).copy()
         case "$tuple":
-            return tuple(_thaw(each, policy) for each in held)
+            return tuple(_thaw(each, policy, now) for each in held)
         case "$deque":
-            return deque((_thaw(each, policy) for each in held[1]), maxlen=held[0])
+            return deque((_thaw(each, policy, now) for each in held[1]), maxlen=held[0])
         case "$map":
-            return {_thaw(key, policy): _thaw(each, policy) for key, each in held}
-    made: object = object.__new__(_CLASSES[kind.removeprefix("$.")])
+            return {_thaw(key, policy, now): _thaw(each, policy, now) for key, each in held}
+    return _made(kind.removeprefix("$."), held, policy, now)
+
+
+def _made(name: str, held: Mapping[str, Any], policy: Policy, now: Mapping[str, frozenset[str]]) -> object:
+    if other := held.keys() ^ now[name]:
+        raise ValueError(f"{name}: its fields and those of this version differ in {', '.join(sorted(other))}")
+    made: object = object.__new__(_CLASSES[name])
     for field, each in held.items():
-        object.__setattr__(made, field, _thaw(each, policy))
+        object.__setattr__(made, field, _thaw(each, policy, now))
     return made

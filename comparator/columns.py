@@ -96,6 +96,15 @@ def label_columns(source: Source) -> Columns:
     return out
 
 
+def check_times(at: NDArray[np.float64]) -> None:
+    """Refuse what is no time of a record; shape (n,).
+
+    Raises:
+        ValueError: with the row and what was expected.
+    """
+    _refuse({"at": at}, "at", ~((at >= 0) & (at < LATEST)), "seconds since the epoch, before the year 10000")
+
+
 def fill(
     columns: Columns,
     *,
@@ -215,7 +224,7 @@ def _array(name: str, values: object) -> NDArray[Any]:
 def _start(fields: Mapping[str, NDArray[Any]], dtype: np.dtype[np.void]) -> Columns:
     """The columns with what both kinds have: when, which request, which row."""
     at = _numbers(fields, "at")
-    _refuse(fields, "at", ~((at >= 0) & (at < LATEST)), "seconds since the epoch, before the year 10000")
+    check_times(at)
     out = np.zeros(at.size, dtype=dtype)
     out["at"] = at
     if "request_id" in fields:

@@ -87,6 +87,11 @@ class Joined:
     paired: Columns
     scored: Columns
 
+    @property
+    def size(self) -> int:
+        """How many rows it has."""
+        return int(self.completed.size + self.paired.size + self.scored.size)
+
     def of_rollout(self, rollout_id: int) -> Joined:
         """What of it belongs to one rollout."""
         wanted = np.uint64(rollout_id)
@@ -147,6 +152,7 @@ class Pairing:
         retention_seconds: how long a part waits for the others, in data time.
         store: where it waits; in memory by default.
         grace_seconds: how long a label is held before it counts, in data time.
+        seed: of the store in memory.
 
     Attributes:
         labels_waiting: labels that wait for their prediction now; falls, too.
@@ -162,12 +168,17 @@ class Pairing:
     """
 
     def __init__(
-        self, retention_seconds: float, store: WaitingStore | None = None, *, grace_seconds: float = 0.0
+        self,
+        retention_seconds: float,
+        store: WaitingStore | None = None,
+        *,
+        grace_seconds: float = 0.0,
+        seed: int = 0,
     ) -> None:
         self._retention = retention_seconds
         self._held = HeldLabels(grace_seconds) if grace_seconds > 0 else None
         self._settled = min(SETTLED_SECONDS, retention_seconds)
-        self._store: WaitingStore = store if store is not None else MemoryWaitingStore(self._settled)
+        self._store: WaitingStore = store if store is not None else MemoryWaitingStore(self._settled, seed)
         self._clock = -np.inf
         self.labels_waiting = self.predictions_waiting = self.matched = self.unknown = 0
         self.duplicates = self.conflicts = 0

@@ -20,6 +20,7 @@ from comparator.columns import (
     CHALLENGER_VERSION,
     CHAMPION_VERSION,
     Source,
+    check_times,
     label_columns,
     observation_columns,
 )
@@ -34,8 +35,8 @@ MOST_ROWS = 32_768
 """Rows received at once, unless a single span has more."""
 
 LEAST_STRIDE = 16
-MOST_STRIDE = 1 << 20
-"""Spans received at once, after something was found to look at, and at most."""
+MOST_STRIDE = 1 << 60
+"""Spans received at once, after something was found to look at, and at most (a lull of years is one)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,8 @@ class Replay:
 
     The judge looks at the end of every span of `tick_seconds`. Facts of one span are received together, once a later
     fact shows that the span is over (or at `finish`). Many spans are received at once where the judge says that none of
-    the looks among them can have found anything (`Rollout.pass_over`); else they are received again, by halves.
+    the looks among them can have found anything (`Rollout.pass_over`); else they are received again, by halves. So a
+    lull costs some tens of looks however long it is: where it begins, and where a minimum or the grace of a label ends.
 
     Args:
         policy: what to judge by. Its gate is taken as passed: a record says nothing about a registry.
@@ -92,13 +94,11 @@ class Replay:
         """Take the next piece: dtypes OBSERVATION and LABEL, each in order of time. Returns what it decided.
 
         Raises:
-            ValueError: a time is not a number.
+            ValueError: a time is not in seconds since the epoch, before the year 10000.
         """
         before = len(self.decisions)
         for columns in (observations, labels):
-            bad = np.flatnonzero(~np.isfinite(columns["at"]))
-            if bad.size:
-                raise ValueError(f"row {int(bad[0])}: the time is not a number")
+            check_times(columns["at"])
         new = [columns for columns in (observations, labels) if columns.size]
         if not new:
             return []
@@ -188,11 +188,15 @@ class Replay:
         """Receive the spans from `low` to before `high`. Returns whether there was anything to look at."""
         rollout = self._title.rollout
         if rollout is not None and high - low > 1:
-            before = pickle.dumps(rollout.evidence, protocol=5)  # in memory only: a copy, taken back at most once
-            rollout.observe(*piece.between(low, high))
+            seen, joined = piece.between(low, high)
+            some = seen.size + joined.size > 0
+            # in memory only: a copy, taken back at most once
+            before = pickle.dumps(rollout.evidence, protocol=5) if some else b""
+            rollout.observe(seen, joined)
             if rollout.pass_over(high * self._tick):
                 return False
-            rollout.evidence = pickle.loads(before)  # noqa: S301 - what was written three lines above
+            if some:
+                rollout.evidence = pickle.loads(before)  # noqa: S301 - what was written above
             middle = (low + high) // 2
             left = self._judge(piece, low, middle)
             return self._judge(piece, middle, high) or left
@@ -234,8 +238,8 @@ def replay(
         tick_seconds: how often the judge looks, in data time.
 
     Raises:
-        ValueError: a column that is not what it should be, with field, row and what was expected; a time that is not a
-            number; or a role that the record has no version for.
+        ValueError: a column that is not what it should be, with field, row and what was expected; or a role that the
+            record has no version for.
     """
     run = replayed(
         policy,
@@ -264,8 +268,10 @@ def replayed(
     """As `replay`, for columns of dtypes OBSERVATION and LABEL: the finished run, with its report at the end.
 
     Raises:
-        ValueError: a time that is not a number, a role that the record has no version for, or one version in both.
+        ValueError: a time that is none, a role that the record has no version for, or one version in both.
     """
+    for columns in (observations, labels):
+        check_times(columns["at"])  # before they are put in order: the row's number is the caller's
     observations, labels = _in_order(observations), _in_order(labels)
     champion = _version(observations, Role.CHAMPION) if champion is None else champion
     challenger = _version(observations, Role.CHALLENGER) if challenger is None else challenger
@@ -278,7 +284,7 @@ def replayed(
 
 
 def _in_order(columns: Columns) -> Columns:
-    """Ascending in time; rows of one moment keep their order. A time that is not a number is last."""
+    """Ascending in time; rows of one moment keep their order."""
     at = columns["at"]
     return columns if (at[1:] >= at[:-1]).all() else np.take(columns, np.argsort(at, kind="stable"))
 

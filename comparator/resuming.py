@@ -50,7 +50,7 @@ def go_on(title: Title, checkpoint: Mapping[str, Any]) -> None:
     """Take over what a checkpoint counted.
 
     Raises:
-        Unusable: it is damaged, of another layout, or not of the rollout under way; nothing was changed.
+        Unusable: damaged, of another layout or other fields, or not of the rollout under way; nothing was changed.
     """
     rollout = title.rollout
     if checkpoint.get("layout") != LAYOUT:
@@ -60,9 +60,8 @@ def go_on(title: Title, checkpoint: Mapping[str, Any]) -> None:
         checkpoint.get("policy"),
     ):
         raise Unusable("of another rollout")
-    evidence = thaw(checkpoint.get("evidence"), rollout.policy)
-    scoreboard = thaw(checkpoint.get("scoreboard"), rollout.policy)
-    clock = thaw(checkpoint.get("clock"), rollout.policy)
+    parts = [checkpoint.get(name) for name in ("evidence", "scoreboard", "clock")]
+    evidence, scoreboard, clock = thaw(parts, rollout.policy, like=(rollout.evidence, title.scoreboard))
     looked, totals = checkpoint.get("looked"), checkpoint.get("pairing")
     if (
         not isinstance(evidence, Evidence)
@@ -70,6 +69,8 @@ def go_on(title: Title, checkpoint: Mapping[str, Any]) -> None:
         or not isinstance(looked, int)
         or not isinstance(clock, float)
         or not isinstance(totals, dict)
+        or totals.keys() != title.pairing.totals.keys()
+        or not all(isinstance(count, int) for count in totals.values())
     ):
         raise Unusable("without all of its parts")
     rollout.go_on(evidence, looked)

@@ -70,6 +70,9 @@ TRANSITIONS: dict[tuple[Phase, DecisionKind], frozenset[Phase]] = {
 }
 """Every legal change of phase: (phase, decision) -> the phases that the decision may lead to."""
 
+_UNSEEN, _NO_HARM, _NOTHING = 0, 1, 2
+"""Of the evidence as it stands: not looked at; no harm was found; nor, with the minimum over, a way forward."""
+
 _STEP_PHASE = {StepKind.SHADOW: Phase.SHADOW, StepKind.CANARY: Phase.CANARY, StepKind.WATCH: Phase.WATCH}
 _STEP_MODE = {StepKind.SHADOW: Mode.SHADOW, StepKind.CANARY: Mode.CANARY, StepKind.WATCH: Mode.WATCH}
 
@@ -130,6 +133,7 @@ class Rollout:
         )
         self.looked = -1  # the last forward look of this step, counted from its beginning
         self._report: Report | None = None
+        self._vain = _UNSEEN  # what a look at the evidence as it stands has found nothing for
 
     # ---- what the world needs to know
 
@@ -168,7 +172,7 @@ class Rollout:
     def observe(self, columns: Columns, joined: Joined) -> None:
         """Take observations of this rollout (others are left out) and the labels that they met."""
         if self.phase in COMPARED:
-            self._report = None
+            self._changed(columns.size)
             mine = columns["rollout_id"] == np.uint64(self.rollout_id)
             self.evidence.observe(columns if mine.all() else columns[mine])
             self.label(joined)
@@ -176,20 +180,26 @@ class Rollout:
     def label(self, joined: Joined) -> None:
         """Take labels joined to predictions; those of other rollouts are left out."""
         if self.phase in COMPARED:
-            self._report = None
+            self._changed(joined.size)
             self.evidence.label(joined.of_rollout(self.rollout_id))
 
     def go_on(self, evidence: Evidence, looked: int) -> None:
         """Go on with the evidence of a checkpoint, and the number of the last forward look."""
         self.evidence, self.looked = evidence, looked
         self.evidence.go_on(self.percent)
-        self._report = None
+        self._changed()
 
     def lower(self, cap: int) -> None:
         """The share is capped by hand, in integer percent; 100: no longer."""
         if cap != self.cap:
             self.cap = cap
             self.evidence.ask(self.percent)
+            self._changed()
+
+    def _changed(self, rows: int = 1) -> None:
+        """The evidence is another now, by so many rows."""
+        if rows:
+            self._report, self._vain = None, _UNSEEN
 
     # ---- proposals
 
@@ -209,10 +219,9 @@ class Rollout:
         if report.verdict is Verdict.FAIL:
             return self.roll_back(at, report.reason, trigger=report.blame)
         self._look(at)
-        step = self.current_step
-        if not forward or step is None or self.paused or report.verdict is not Verdict.PASS:
-            return None
-        if at - self.step_began_at < step.min_seconds:
+        late = self._late(at)
+        self._vain = max(self._vain, _NOTHING if forward and late and not self.paused else _NO_HARM)
+        if not forward or not late or self.paused or report.verdict is not Verdict.PASS:
             return None
         if self.phase is Phase.WATCH:
             return self._decision(DecisionKind.FINISH, at, report.reason, Phase.PROMOTED)
@@ -223,17 +232,23 @@ class Rollout:
     def pass_over(self, at: float) -> bool:
         """Leave out the looks since the last one, up to `at`, if none of them can have found anything to decide.
 
-        For a record that is judged faster than it was made. False: one of them might have; nothing was left out.
+        For a record that is judged faster than it was made. False: one of them might have; nothing was left out. What a
+        look has found nothing for is not found by the next one either, while nothing is received: a report goes by the
+        clock only in what it says of the time that is left. What the clock alone can bring is the step's minimum.
         """
         if self.phase in COMPARED:
-            step = self.current_step
-            late = step is not None and at - self.step_began_at >= step.min_seconds
-            if self.evidence.harm_possible or (
-                late and self._forward_due(at) and not self.paused and self.evidence.pass_possible
-            ):
+            if self._vain < _NO_HARM and self.evidence.harm_possible:
+                return False
+            forward = self._late(at) and self._forward_due(at) and not self.paused
+            if forward and self._vain < _NOTHING and self.evidence.pass_possible:
                 return False
             self._look(at)
         return True
+
+    def _late(self, at: float) -> bool:
+        """Whether the step has lasted its minimum."""
+        step = self.current_step
+        return step is not None and at - self.step_began_at >= step.min_seconds
 
     def _look(self, at: float) -> None:
         self.evidence.look()
@@ -299,6 +314,7 @@ class Rollout:
         Raises:
             IllegalTransition: the table has no such change of phase.
         """
+        self._changed()
         if decision.kind in (DecisionKind.PAUSE, DecisionKind.RESUME):
             self.paused = decision.kind is DecisionKind.PAUSE
             self.last = decision
@@ -310,7 +326,6 @@ class Rollout:
         self.last = decision
         self.hold_reason = decision.reason if decision.kind is DecisionKind.HOLD else ""
         self.move = decision.move
-        self._report = None
         if decision.step >= 0 and decision.step != self.step:
             self.step = decision.step
             self.step_began_at = decision.at

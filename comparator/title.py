@@ -80,9 +80,12 @@ class Title:
         policy: applies to the next rollout; one under way keeps the policy it began with.
         policies: recorded policies by digest, needed when recorded decisions are received again after a restart.
         sticky: clients of a canary stick to a side, by a header: its split of requests is not judged.
+        seed: of the table of what waits for its label; a secret one where clients may choose ids. Decides nothing.
     """
 
-    def __init__(self, policy: Policy, policies: dict[str, Policy] | None = None, *, sticky: bool = False) -> None:
+    def __init__(
+        self, policy: Policy, policies: dict[str, Policy] | None = None, *, sticky: bool = False, seed: int = 0
+    ) -> None:
         self.policy = policy
         self._sticky = sticky
         self.policies = {**(policies or {}), policy.digest: policy}
@@ -95,7 +98,7 @@ class Title:
         self.retry: int | None = None
         self.ready: frozenset[int] = frozenset()  # versions whose endpoint answered its last readiness probe
         self.uncleared = False  # the rollout is over, and @challenger may still name its version
-        self.pairing = Pairing(policy.label_retention_seconds, grace_seconds=policy.label_grace_seconds)
+        self.pairing = Pairing(policy.label_retention_seconds, grace_seconds=policy.label_grace_seconds, seed=seed)
         self.scoreboard = Scoreboard(policy.alpha)
 
     # ---- facts in, decisions out

@@ -44,7 +44,6 @@ SEGMENT_SECONDS = 60.0
 _SMALLEST = 1024
 _MIX = np.uint64(0xBF58476D1CE4E5B9)  # splitmix64's (Steele, Lea, Flood 2014)
 _MIX_2 = np.uint64(0x94D049BB133111EB)
-_ROW = np.uint64(0x9E3779B97F4A7C15)
 
 
 class WaitingStore(Protocol):
@@ -67,12 +66,18 @@ class WaitingStore(Protocol):
 
 
 def _hash(hi: Numbers, lo: Numbers, row: NDArray[np.uint32], seed: np.uint64) -> Numbers:
-    with np.errstate(over="ignore"):
-        x = (hi ^ seed) * _MIX
-        x ^= lo + (x >> np.uint64(29)) + row * _ROW
-        x = (x ^ (x >> np.uint64(30))) * _MIX
-        x = (x ^ (x >> np.uint64(27))) * _MIX_2
-        return np.asarray(x ^ (x >> np.uint64(31)), dtype=np.uint64)
+    """Mixed once for each part, so that who does not know the seed cannot make one part make up for another."""
+    x = _mixed(_mixed(hi ^ seed) + lo)
+    later = np.flatnonzero(row)  # most requests have one row
+    if later.size:
+        x[later] = _mixed(x[later] + row[later])
+    return x
+
+
+def _mixed(x: Numbers) -> Numbers:
+    x = (x ^ (x >> np.uint64(30))) * _MIX
+    x = (x ^ (x >> np.uint64(27))) * _MIX_2
+    return np.asarray(x ^ (x >> np.uint64(31)), dtype=np.uint64)
 
 
 class MemoryWaitingStore:
@@ -80,7 +85,7 @@ class MemoryWaitingStore:
 
     Args:
         settled_seconds: how long a settled row is remembered.
-        seed: of the hash; a secret one where clients may choose ids.
+        seed: of the hash; a secret one where clients may choose ids. No result depends on it.
     """
 
     def __init__(self, settled_seconds: float, seed: int = 0) -> None:
@@ -196,20 +201,20 @@ class MemoryWaitingStore:
         rows = self.rows[: self._count]
         known = rows["known"]
         old = ((known & SETTLED) != 0) & (rows["settled_at"] < self._now - self._settled_seconds)
-        keep = ((known & GONE) == 0) & ~old
-        before = np.concatenate([[0], np.cumsum(keep)])  # how many are kept of the first k rows
+        kept = np.flatnonzero(((known & GONE) == 0) & ~old)
         for segment in self._segments:
-            segment[0] = int(before[int(segment[0])])
-        self._forgotten = int(before[self._forgotten])
-        kept = np.compress(keep, rows)
-        self._make(int(1.5 * kept.size) + room)
-        self.rows[: kept.size] = kept
+            segment[0] = int(np.searchsorted(kept, segment[0]))  # how many are kept of the rows before it
+        self._forgotten = int(np.searchsorted(kept, self._forgotten))
         self._count = kept.size
-        self._enter(kept)
+        self._make(int(1.5 * kept.size) + room)
+        np.take(rows, kept, out=self.rows[: kept.size], mode="clip")  # else numpy takes them into a copy first
+        del rows, known  # the rows from before need not be there while the table is filled
+        self._enter(self.rows[: kept.size])
 
     def _make(self, size: int) -> None:
         """An empty table, and empty rows, with room for at least so many."""
         size = max(size, _SMALLEST)
+        self._slots = np.zeros(0, dtype=np.int32)  # the table from before need not be there beside the new one
         self.rows = np.zeros(size, dtype=WAITING)
         self._slots = np.zeros(1 << (2 * size - 1).bit_length(), dtype=np.int32)  # place + 1; 0: empty
 

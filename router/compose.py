@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import secrets
 import signal
 import sys
 import time
@@ -215,7 +216,8 @@ async def _model(
     await journal.drain()
     since = time.time() - policy.label_retention_seconds
     sticky = settings.assign_by is not None
-    title, facts = await resumed(plane.ledger, model, since, lambda: Title(policy, recorded, sticky=sticky))
+    seed = secrets.randbits(64)  # ids are the clients' own: none may be chosen to fall on others
+    title, facts = await resumed(plane.ledger, model, since, lambda: Title(policy, recorded, sticky=sticky, seed=seed))
     if title.champion is None and (served := publisher.served(model)) is not None:
         # Nothing was ever decided: whoever answered before goes on, until the registry says otherwise.
         title.champion = served if settings.endpoint_of(served) is not None else None

@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from comparator.events import (
@@ -151,8 +153,8 @@ class ModelController:
 
     async def _tick(self, at: float) -> None:
         async with self._deciding:
-            self.last_tick = at
-            await self._carry(self.title.receive(Tick(at)))
+            self.last_tick = max(self.last_tick, at)  # the host's clock may be set back: the judge's stands still
+            await self._carry(self.title.receive(Tick(self.last_tick)))
 
     async def _aliases(self, read: AliasesRead) -> None:
         async with self._deciding:
@@ -161,6 +163,7 @@ class ModelController:
 
     async def _breaker(self, fact: BreakerTripped) -> None:
         async with self._deciding:
+            fact = replace(fact, at=min(fact.at, time.time()))  # by the clock of a worker
             await self._carry(self.title.receive(fact))
 
     async def _command(self, command: Command) -> Decision:

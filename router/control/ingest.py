@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections import defaultdict, deque
 from collections.abc import Mapping
 
@@ -23,6 +24,18 @@ MOST_ROWS_WAITING = 500_000
 """Per model, while the ledger is away: about 45 MB; the oldest beyond are dropped and counted."""
 
 
+def clamp(columns: Columns, now: float) -> int:
+    """Let no row be from after `now`, in place; how many were.
+
+    The judge's time is that of its latest fact: one from a worker whose clock was ahead for a moment would hold time
+    buckets and expiry until the others have caught up. Done before the ledger has them, so that a restart does not
+    bring them back. A worker has the clock of this host: there is no difference of clocks to allow for.
+    """
+    ahead = ~(columns["at"] <= now)  # a time that is no number, too
+    columns["at"][ahead] = now
+    return int(np.count_nonzero(ahead))
+
+
 class Ingest:
     """Takes what proxies recorded; `flush` hands it on, one transaction per model."""
 
@@ -34,6 +47,7 @@ class Ingest:
     def take(self, exchanges: Exchanges, settings: ModelSettings) -> None:
         """Extract predictions and keep the observations for the next flush."""
         extracted = extract(exchanges, protocol(settings.protocol), settings.positive_prediction)
+        self._metrics.clamped(exchanges.model, clamp(extracted.columns, time.time()))
         self._metrics.observe(exchanges.model, extracted.columns)
         self._metrics.unpredicted(exchanges.model, unreadable=extracted.unreadable, unread=extracted.unread)
         self._waiting[exchanges.model].append(extracted.columns)

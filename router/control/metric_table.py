@@ -217,6 +217,12 @@ UNREAD = Family(
     "Good answers whose prediction was not looked for: longer than limits.extract, encoded, or with too many rows.",
     ("model",),
 )
+CLAMPED = Family(
+    "titleshot_observations_clamped_total",
+    Kind.COUNTER,
+    "Observations (rows) whose time was not yet when they came, as by a clock set back: they count as of then.",
+    ("model",),
+)
 VERSION = Family(
     "titleshot_version_info",
     Kind.GAUGE,
@@ -286,7 +292,7 @@ LOST_RACES = Family(
 BUILD = Family("titleshot_build_info", Kind.GAUGE, "The version of titleshot.", ("version",))
 
 TABLE: Final = (
-    REQUESTS, DURATION, LATENCY, SHARE, MIRRORED, UNREADABLE, UNREAD,
+    REQUESTS, DURATION, LATENCY, SHARE, MIRRORED, UNREADABLE, UNREAD, CLAMPED,
     PRECISION, PRECISION_LOWER, PRECISION_UPPER, LABELS, LABELS_WAITING, PREDICTIONS_WAITING,
     JOINED, REPEATED,
     PHASE, STEP, STEPS, PAUSED, VERDICT, GUARDRAIL, EVIDENCE, EVIDENCE_COMBINED, EVIDENCE_THRESHOLD, DECIDED, TICKED,

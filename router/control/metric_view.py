@@ -54,6 +54,7 @@ def count_tally(page: Page, model: str, tally: Tally) -> None:
         page.add(names.DROPPED, tally.dropped[reason], model, reason)
     page.add(names.UNREADABLE, tally.unreadable, model)
     page.add(names.UNREAD, tally.unread, model)
+    page.add(names.CLAMPED, tally.clamped, model)
     page.add(names.REGISTRY_ERRORS, tally.registry_errors, model)
 
 

@@ -99,6 +99,10 @@ class Metrics:
         tally.unreadable += unreadable
         tally.unread += unread
 
+    def clamped(self, model: str, count: int) -> None:
+        """So many observations had a time that is not yet, and count as of when they came."""
+        self._tally(model).clamped += count
+
     def decided(self, model: str, decision: Decision) -> None:
         """A decision is in force."""
         self._tally(model).decisions[decision.kind.value, decision.trigger or names.NO_TRIGGER] += 1

@@ -32,6 +32,7 @@ class Tally:
         self.joined: Counter[tuple[Role, str]] = Counter()
         self.unreadable = 0
         self.unread = 0
+        self.clamped = 0
         self.registry_errors = 0
 
     def observe(self, columns: Columns) -> None:

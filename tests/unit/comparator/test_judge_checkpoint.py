@@ -10,7 +10,7 @@ from duel import Duel, Model, traffic
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from comparator.checkpoint import LAYOUT, Unusable, digest, freeze
+from comparator.checkpoint import _CLASSES, LAYOUT, Unusable, digest, freeze
 from comparator.events import AliasesRead, Decision, DecisionKind, Labels, Mode, Observations, Tick, VersionFacts
 from comparator.policy import Gate, Guardrail, Metric, Policy, Step, StepKind
 from comparator.resuming import checkpoint, go_on, rejoin
@@ -184,6 +184,15 @@ def test_a_digest_is_of_the_content():
         lambda kept: kept.update(evidence=None),
         lambda kept: kept["evidence"]["$.Evidence"].update(_errors={"$array": ["<f8", [3], "AAAA"]}),
         lambda kept: kept.pop("pairing"),
+        lambda kept: kept["pairing"].pop("matched"),
+        lambda kept: kept["pairing"].update(lost=3),
+        lambda kept: kept["pairing"].update(matched="3"),
+        lambda kept: kept["evidence"]["$.Evidence"].update(_new=0),
+        lambda kept: kept["scoreboard"]["$.Scoreboard"].pop("_alpha"),
+        lambda kept: kept["evidence"]["$.Evidence"]["_buckets"]["$.Buckets"].pop("_clock"),
+        lambda kept: kept["evidence"]["$.Evidence"]["_buckets"]["$.Buckets"]["_open"]["$.Bucket"].pop("failed"),
+        lambda kept: kept["evidence"]["$.Evidence"]["_breaker"]["$.Breaker"].update(_seen_before=0),
+        lambda kept: kept["evidence"]["$.Evidence"]["_breaker"]["$.Breaker"].update(_last={"$deque": [20]}),
     ],
 )
 def test_what_is_no_checkpoint_is_refused_and_changes_nothing(spoil):
@@ -197,6 +206,38 @@ def test_what_is_no_checkpoint_is_refused_and_changes_nothing(spoil):
         go_on(title, kept)
     assert freeze(title.rollout.evidence) == before
     assert checkpoint(Title(POLICY)) is None
+
+
+def test_every_part_of_a_state_is_refused_with_a_field_more_or_less():
+    """A part whose fields are not looked at would be found out by the next one that uses it."""
+    title = fresh()
+    for fact in record("good")[:40]:
+        receive(title, fact)
+    whole = json.loads(json.dumps(checkpoint(title)))
+    seen = set()
+    for path in parts_of(whole):
+        kept = json.loads(json.dumps(whole))
+        fields = kept
+        for key in path:
+            fields = fields[key]
+        seen.add(path[-1])
+        fields["_new"] = 0
+        with pytest.raises(Unusable, match="_new"):
+            go_on(title, kept)
+        del fields["_new"], fields[next(iter(fields))]
+        with pytest.raises(Unusable):
+            go_on(title, kept)
+    assert seen == {f"$.{name}" for name in _CLASSES}
+    go_on(title, whole)
+
+
+def parts_of(data, path=()):
+    """Where the objects are in plain data."""
+    held = enumerate(data) if isinstance(data, list) else data.items() if isinstance(data, dict) else ()
+    for key, each in held:
+        if isinstance(key, str) and key.startswith("$."):
+            yield (*path, key)
+        yield from parts_of(each, (*path, key))
 
 
 def test_a_share_lowered_while_nobody_judged_is_the_one_that_is_asked():

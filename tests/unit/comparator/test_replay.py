@@ -9,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from comparator import replaying
-from comparator.events import LABEL, OBSERVATION, DecisionKind, Mode, Outcome
+from comparator.events import LABEL, OBSERVATION, DecisionKind, Mode, Outcome, Role, Tick
 from comparator.policy import Guardrail, Metric, Policy, Step, StepKind
 from comparator.replaying import Replay, replay
+from comparator.title import Title
 
 POLICY = Policy(
     steps=(
@@ -115,9 +116,15 @@ def test_wrong_columns_are_refused():
         replay(POLICY, labels, labels)
     with pytest.raises(ValueError, match="no observation of the champion"):
         replay(POLICY, np.zeros(0, dtype=OBSERVATION), labels)
-    observations["at"][3] = np.nan
-    with pytest.raises(ValueError, match="not a number"):
-        replay(POLICY, observations, labels)
+    for wrong in (np.nan, -1.0, 1.7e12):
+        for columns in (observations, labels):
+            at, columns["at"][3] = columns["at"][3], wrong
+            expected = f"at: row 3: expected seconds since the epoch, before the year 10000, not {wrong!r}"
+            with pytest.raises(ValueError, match=expected):
+                replay(POLICY, observations, labels)
+            with pytest.raises(ValueError, match=expected):
+                Replay(POLICY, champion=1, challenger=2).feed(observations, labels)
+            columns["at"][3] = at
 
 
 def test_an_empty_record_decides_nothing():
@@ -201,3 +208,137 @@ def test_a_pass_while_no_bucket_closes_is_not_missed(made, monkeypatch):
     one = replay(policy, observations, labels)
     assert DecisionKind.ADVANCE in kinds(one)
     assert many == one
+
+
+HOUR, YEAR = 3600.0, 365.25 * 86_400
+TICK = 5.0  # one look after another is slow
+ROAD = POLICY.steps
+SIGN_OFF = (Step(StepKind.SHADOW, 100, 5.0), Step(StepKind.PROMOTE, sign_off=True))
+
+
+def lull(record, at, seconds):
+    """Nothing comes for so long, from `at` on."""
+    made = tuple(columns.copy() for columns in record)
+    for columns in made:
+        columns["at"][columns["at"] > at] += seconds
+    return made
+
+
+def shed():
+    """All is proven, but copies were shed: nothing may pass."""
+    observations, labels = whole_road()
+    observations["shed"] = (observations["role"] == Role.CHAMPION) & (np.arange(observations.size) % 2 == 0)
+    return observations, labels
+
+
+def first_steps(seconds, *, grace=0.0):
+    """The minimum of the first step is `seconds`; labels are held so long."""
+    steps = (Step(StepKind.SHADOW, 100, seconds), *ROAD[1:])
+    return dataclasses.replace(POLICY, steps=steps, label_grace_seconds=grace)
+
+
+LULLS = {
+    "the first minimum is over": (first_steps(HOUR), whole_road, 1030.0),
+    "labels come due": (first_steps(5.0, grace=HOUR), whole_road, 1040.0),
+    "labels come due before the minimum is over": (first_steps(1.5 * HOUR, grace=HOUR), whole_road, 1040.0),
+    "a watch ends": (
+        dataclasses.replace(POLICY, steps=(*ROAD[:-1], Step(StepKind.WATCH, 100, HOUR))),
+        whole_road,
+        1045.0,
+    ),
+    "a sign-off": (dataclasses.replace(POLICY, steps=SIGN_OFF), whole_road, 1030.0),
+    "a split by hand": (dataclasses.replace(POLICY, steps=ROAD[:2]), whole_road, 1040.0),
+    "shed copies": (POLICY, shed, 1040.0),
+    "harm within the margin": (
+        dataclasses.replace(POLICY, guardrails=(Guardrail(Metric.PRECISION, 0.9), Guardrail(Metric.ERROR_RATE, 0.1))),
+        lambda: late_harm(1),
+        1045.0,
+    ),
+    "just before harm is found": (POLICY, lambda: late_harm(2), 1032.0),
+}
+
+
+@pytest.mark.parametrize("name", LULLS)
+@pytest.mark.parametrize("ends", [True, False])
+def test_a_lull_of_hours_changes_no_decision(name, ends, monkeypatch):
+    policy, made, at = LULLS[name]
+    record = lull(made(), at, 2 * HOUR)
+    if not ends:  # only one row comes after it
+        record = tuple(columns[columns["at"] <= at + 2 * HOUR] for columns in record)
+        last = record[0][-1:].copy()
+        last["at"] = at + 2 * HOUR
+        record = (np.concatenate([record[0], last]), record[1])
+    many = replay(policy, *record, tick_seconds=TICK)
+    monkeypatch.setattr(replaying, "MOST_STRIDE", 1)
+    monkeypatch.setattr(replaying, "LEAST_STRIDE", 1)
+    assert replay(policy, *record, tick_seconds=TICK) == many
+
+
+def test_lulls_have_decisions_in_them():
+    """Else the test above holds nothing."""
+    within = {}
+    for name, (policy, made, at) in LULLS.items():
+        decisions = replay(policy, *lull(made(), at, 2 * HOUR), tick_seconds=TICK)
+        within[name] = [each.kind.value for each in decisions if at + 10 < each.at < at + 2 * HOUR - 10]
+    assert within["the first minimum is over"] == ["advance"]
+    assert "advance" in within["labels come due"]
+    assert within["labels come due before the minimum is over"] == ["advance"]
+    assert within["a watch ends"] == ["finish"]
+
+
+@given(
+    lulls=st.lists(st.tuples(st.floats(1001, 1060), st.floats(1, 200)), min_size=1, max_size=3),
+    minimum=st.floats(0, 300),
+    grace=st.sampled_from([0.0, 20.0]),
+    bucket=st.sampled_from([1.0, 2.7]),
+    cuts=st.lists(st.floats(0, 600), max_size=3),
+)
+@settings(max_examples=8, deadline=None)
+def test_lulls_anywhere_change_no_decision_however_the_record_is_cut(lulls, minimum, grace, bucket, cuts):
+    observations, labels = _once()[:2]
+    for at, seconds in sorted(lulls, reverse=True):
+        observations, labels = lull((observations, labels), at, seconds)
+    policy = dataclasses.replace(first_steps(minimum, grace=grace), bucket_seconds=bucket)
+    many = Replay(policy, champion=1, challenger=2)
+    for low, high in pairwise([0.0, *(1000.0 + cut for cut in sorted(cuts)), 1e9]):
+        many.feed(
+            observations[slice(*np.searchsorted(observations["at"], [low, high]))],
+            labels[slice(*np.searchsorted(labels["at"], [low, high]))],
+        )
+    many.finish()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(replaying, "MOST_STRIDE", 1)
+        patched.setattr(replaying, "LEAST_STRIDE", 1)
+        assert replay(policy, observations, labels) == many.decisions
+
+
+def looks(policy, record, monkeypatch):
+    """How many ticks the title receives."""
+    ticks = []
+    receive = Title.receive
+
+    def counted(self, fact):
+        if isinstance(fact, Tick):
+            ticks.append(fact.at)
+            assert len(ticks) < 20_000, "it walks from tick to tick"
+        return receive(self, fact)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Title, "receive", counted)
+        replay(policy, *record)
+    return len(ticks)
+
+
+@pytest.mark.parametrize("name", LULLS)
+def test_a_lull_costs_a_few_looks_however_long_it_is(name, monkeypatch):
+    policy, made, at = LULLS[name]
+    without = looks(policy, made(), monkeypatch)
+    for seconds in (29 * 86_400.0, 270 * YEAR):
+        assert looks(policy, lull(made(), at, seconds), monkeypatch) < without + 100
+
+
+@pytest.mark.parametrize("far", [0.0, 270 * YEAR])
+def test_one_time_far_away_does_not_keep_a_replay_busy(far, monkeypatch):
+    observations, labels = whole_road()
+    observations["at"][5] = far
+    assert looks(dataclasses.replace(POLICY, steps=SIGN_OFF), (observations, labels), monkeypatch) < 200

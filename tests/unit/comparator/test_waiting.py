@@ -1,6 +1,8 @@
 """The join of whole batches is that of one event at a time: held against a model in plain Python."""
 
 import math
+import secrets
+import tracemalloc
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -11,7 +13,7 @@ from hypothesis import strategies as st
 
 from comparator.events import LABEL, OBSERVATION, Mode
 from comparator.pairing import EXPIRY_GRACE_SECONDS, SETTLED_SECONDS, Pairing
-from comparator.waiting import MemoryWaitingStore
+from comparator.waiting import MemoryWaitingStore, _hash
 
 RETENTION = 100.0
 
@@ -151,7 +153,7 @@ def compare(given_events, cuts, forgets, retention):
             plain.observe(key, at, *what[1:])
         else:
             plain.take_label(key, at, what[1])
-    pairing = Pairing(retention)
+    pairing = Pairing(retention, seed=len(cuts) << 61)  # any: nothing depends on it
     completed, paired, scored = [], [], []
     edges = [0.0, *(1000.0 + cut for cut in sorted(set(cuts))), 1e9]
     for low, high in pairwise(edges):
@@ -192,6 +194,28 @@ def test_a_table_that_grows_finds_all_it_was_given(seed):
     assert len(set(known)) == len(set(keys))
 
 
+def test_who_does_not_know_the_seed_can_choose_no_ids_that_fall_on_each_other():
+    rng = np.random.default_rng(5)
+    many = rng.integers(0, 1 << 63, 1 << 18).astype(np.uint64)
+    few = np.uint64((1 << 10) - 1)
+
+    def homes(seed, hi, lo, row):
+        return np.unique(_hash(hi, lo, row, np.uint64(seed)) & few).size
+
+    for part in range(2):  # the upper half chosen, or the lower
+        none, no_row = np.zeros_like(many), np.zeros(many.size, dtype=np.uint32)
+        hi, lo = (many, none) if part == 0 else (none, many)
+        chosen = np.flatnonzero(_hash(hi, lo, no_row, np.uint64(0)) & few == 0)[:200]
+        assert homes(0, hi[chosen], lo[chosen], no_row[chosen]) == 1
+        for seed in (1, 1 << 63, secrets.randbits(64)):
+            assert homes(seed, hi[chosen], lo[chosen], no_row[chosen]) > 150
+    row = np.arange(200, dtype=np.uint32)  # a later row of an id that is as much less
+    for step in (1, 0x9E3779B97F4A7C15):
+        with np.errstate(over="ignore"):
+            lo = np.uint64(7) - row.astype(np.uint64) * np.uint64(step)
+        assert homes(secrets.randbits(64), np.zeros(200, dtype=np.uint64), lo, row) > 150
+
+
 def test_memory_is_that_of_what_waits():
     """A hundred thousand requests that met their labels long ago take no more room than the latest thousand."""
     pairing = Pairing(1e6)
@@ -205,6 +229,26 @@ def test_memory_is_that_of_what_waits():
         sizes.append(pairing._store.bytes)
     assert max(sizes[50:]) <= max(sizes[:50])
     assert pairing.matched == 100_000
+
+
+def test_memory_while_it_grows_is_less_than_three_times_the_rows():
+    """As docs say: at most 280 bytes a row that waits."""
+    store, batch, grown = MemoryWaitingStore(3600.0), 5000, 0
+    ids = np.random.default_rng(9).integers(0, 1 << 63, (40, batch)).astype(np.uint64)
+    row = np.zeros(batch, dtype=np.uint32)
+    tracemalloc.start()
+    try:
+        for number, lo in enumerate(ids):
+            size = len(store.rows)
+            tracemalloc.reset_peak()
+            store.places(lo, lo, row, np.full(batch, float(number)))
+            peak = tracemalloc.get_traced_memory()[1]
+            if len(store.rows) != size and store._count >= 50_000:
+                grown += 1
+                assert peak < 290 * store._count  # and the batch itself
+    finally:
+        tracemalloc.stop()
+    assert grown >= 2
 
 
 def test_what_is_forgotten_is_counted_once():

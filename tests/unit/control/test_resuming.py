@@ -213,6 +213,14 @@ def test_a_checkpoint_waits_for_what_is_spooled(story, monkeypatch):
     story(work)
 
 
+def test_the_table_of_what_waits_has_a_secret_seed(story):
+    async def work(left):
+        seeds = [(await left.back()).pairing._store._seed for _ in range(3)]
+        assert len({0, *seeds}) == 4
+
+    story(work)
+
+
 def put(ledger, cursor, state):
     spoil(ledger, encode_state(state))
 
