@@ -35,7 +35,7 @@ from comparator.events import Mode
 from comparator.policy import Guardrail, Policy
 from comparator.sketch import Sketch
 
-LAYOUT = 2
+LAYOUT = 3
 """Of the state: a state of another layout is not read, and its facts are received again."""
 
 _CLASSES: dict[str, type] = {
