@@ -9,7 +9,7 @@ counts only while the harm estimated since its leading restart is at least half 
 never rolls back merely because traffic is large; leaving some out makes the mean smaller, never larger.
 
 Copies are not shed at random (slow shadows are the first to go), so beyond a share of shed ones nothing passes.
-A canary whose split is not as asked cannot pass either.
+A canary whose split is not as asked cannot pass either. An answer to an id that had been answered before is none.
 """
 
 from __future__ import annotations
@@ -38,6 +38,9 @@ from comparator.split import Split
 if TYPE_CHECKING:
     from comparator.events import Columns
     from comparator.pairing import Joined
+
+NOTABLE_REPEATED = 0.01
+"""A report that waits says how many observations came again from this share of them on: below, they hold nothing up."""
 
 
 class Evidence:
@@ -69,7 +72,7 @@ class Evidence:
         self._answers = 0
         self._counts = (Counts(), Counts())
         self._copies = [0, 0]  # sent, shed
-        self._left_out = dict.fromkeys(("other_version", "other_mode", "unpaired", "bad_latency"), 0)
+        self._left_out = dict.fromkeys(("repeated", "other_version", "other_mode", "unpaired", "bad_latency"), 0)
         rails = policy.guardrails
         self._sticky = sticky
         self._seen_at = 0.0  # when the latest answer came, or the step began
@@ -125,8 +128,15 @@ class Evidence:
         judged = self._mode is Mode.CANARY and not self._sticky
         return percent / 100 if judged and percent is not None else None
 
+    def take(self, joined: Joined) -> None:
+        """Take what came of this rollout's requests. What came again is counted, and is no evidence."""
+        self._left_out["repeated"] += joined.repeated.size
+        if joined.observed.size:
+            self.observe(joined.observed)
+        self.label(joined)
+
     def observe(self, columns: Columns) -> None:
-        """Take this rollout's observations, dtype OBSERVATION, in order of arrival."""
+        """Take this rollout's observations, dtype OBSERVATION, in order of arrival; none of them a repeated one."""
         answers = Answers.of(columns)
         ours, theirs = answers.version == self._trial, answers.version == self._reference
         known = (ours | theirs) & np.isfinite(answers.at)
@@ -254,7 +264,7 @@ class Evidence:
             at=at,
             mode=self._mode,
             verdict=verdict,
-            reason=reason(verdict, rails, missing, left, blame),
+            reason=reason(verdict, rails, missing, left, blame, self._notably_repeated),
             blame=blame,
             answers=self._answers,
             combined_e=as_e(_log_mean([found.log_e for found in findings], len(findings))),
@@ -274,6 +284,13 @@ class Evidence:
             "bad_label": max((test.bad_label for test in self._labelled), default=0),
             "bad_score": max((test.bad_score for test in self._labelled), default=0),
         }
+
+    @property
+    def _notably_repeated(self) -> int:
+        """How many observations came again, where that may be why a pass takes long; else 0."""
+        repeated = self._left_out["repeated"]
+        compared = sum(counts.answers for counts in self._counts)
+        return repeated if repeated >= NOTABLE_REPEATED * (repeated + compared) else 0
 
     @property
     def _shed(self) -> float | None:

@@ -4,6 +4,10 @@ A label counts once: the same again is harmless and counted, another value for t
 one stands, or the last one within the grace that labels are held for. What has not met within the retention is
 forgotten and counted.
 
+An answer counts once, too: what comes again of the same row of the same id, from the same version, or in a canary from
+either, is no evidence for anything. The first stands, whatever became of it. Rows are told apart one by one; errors and
+latency of an answer of many rows are told by row 0, so they come again when row 0 does.
+
 A batch is taken as columns: its events are looked up together, and those of one row of a request are then taken one
 after the other, all first ones at once, then all second ones, and so on. The result is that of taking one event at a
 time, in order; it does not depend on how the events were cut into batches.
@@ -12,7 +16,7 @@ time, in order; it does not depend on how the events were cut into batches.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -65,7 +69,13 @@ EXPIRY_GRACE_SECONDS = 60.0
 """Memory is freed so much later than the retention, so that rows a little late find what rows in order would have."""
 
 SETTLED_SECONDS = 3600.0
-"""A row that has met its label is remembered so long, to know a second label, or the same answer once more."""
+"""A row that has met its label is remembered so long, to know a second label, or the same answer once more.
+
+One that has not is remembered for the retention. What comes again later than that counts as new.
+"""
+
+USUAL_ROUNDS = 3
+"""A row usually has two answers and a label. Beyond that, copies of one id are not taken one after the other."""
 
 TOTALS = ("matched", "unknown", "duplicates", "conflicts", "expired", "unlabelled", "repeated", "invalid")
 
@@ -75,37 +85,44 @@ NO_LABELS = np.zeros(0, dtype=LABEL)
 
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """What a batch completed, each in order of the events that completed it.
+    """What a batch completed, each in order of the events that completed it; and which of its observations count.
 
     Args:
         completed: JOINED: rows whose label and every side that was attempted are there.
         paired: JOINED: rows of which both sides are there now, labelled or not.
         scored: SCORED: each side's prediction that met its label, whether or not the other side ever comes.
+        observed: OBSERVATION: the batch's own, without those that are repeated, in the order given.
+        repeated: OBSERVATION: those whose row of the same id had been answered before; none of it is evidence.
     """
 
     completed: Columns
     paired: Columns
     scored: Columns
+    observed: Columns = field(default_factory=lambda: NO_OBSERVATIONS)
+    repeated: Columns = field(default_factory=lambda: NO_OBSERVATIONS)
 
     @property
     def size(self) -> int:
         """How many rows it has."""
-        return int(self.completed.size + self.paired.size + self.scored.size)
+        parts = (self.completed, self.paired, self.scored, self.observed, self.repeated)
+        return sum(part.size for part in parts)
 
     def of_rollout(self, rollout_id: int) -> Joined:
         """What of it belongs to one rollout."""
         wanted = np.uint64(rollout_id)
         parts = []
-        for part in (self.completed, self.paired, self.scored):
+        for part in (self.completed, self.paired, self.scored, self.observed, self.repeated):
             mine = part["rollout_id"] == wanted
             parts.append(part if mine.all() else part[mine])
         return Joined(*parts)
 
 
 class _Found:
-    """Which events of a batch completed what; made into columns at its end."""
+    """Which events of a batch completed what, and which came again; made into columns at its end."""
 
-    def __init__(self) -> None:
+    def __init__(self, observations: Columns) -> None:
+        self._observations = observations
+        self.repeated: list[Places] = []  # of the observations
         self.completed: list[Places] = []
         self.paired: list[Places] = []
         self.scored: tuple[list[Places], list[Places]] = ([], [])  # by the first side, by the second
@@ -113,7 +130,12 @@ class _Found:
     def joined(self, rows: Columns, at: NDArray[np.float64], place: Places) -> Joined:
         paired = _joined(rows, at, place, self.paired)
         paired["label"] = np.nan
-        return Joined(_joined(rows, at, place, self.completed), paired, self._score(rows, at, place))
+        completed, scored = _joined(rows, at, place, self.completed), self._score(rows, at, place)
+        if not self.repeated:
+            return Joined(completed, paired, scored, self._observations)
+        again = np.zeros(self._observations.size, dtype=bool)
+        again[np.concatenate(self.repeated)] = True
+        return Joined(completed, paired, scored, self._observations[~again], self._observations[again])
 
     def _score(self, rows: Columns, at: NDArray[np.float64], place: Places) -> Columns:
         events = [np.concatenate([*parts, _NO_PLACES]) for parts in self.scored]
@@ -163,7 +185,7 @@ class Pairing:
         conflicts: labels that came again with another value, whichever counts.
         expired: labels forgotten at the retention without having met a prediction.
         unlabelled: predictions forgotten at the retention without having met a label.
-        repeated: observations left out because their version had answered the same row of the same id before.
+        repeated: observations left out because the same row of the same id had been answered before.
         invalid: labels left out because they are not a finite number.
     """
 
@@ -248,9 +270,16 @@ class Pairing:
             _merged(observations[name], labels[name], is_label) for name in ("request_hi", "request_lo", "row")
         )
         place = self._store.places(hi, lo, row, at)
-        found = _Found()
-        todo = np.arange(at.size)
+        found = _Found(observations)
+        todo, rounds = np.arange(at.size), 0
         while todo.size:
+            rounds += 1
+            if rounds > USUAL_ROUNDS:
+                copies = ~is_label[todo] & self._surely_repeated(place[todo], at[todo])
+                self._leave_out(found, index[todo[copies]])
+                todo = todo[~copies]
+                if not todo.size:
+                    break
             now = _firsts(place[todo])
             events, todo = todo[now], todo[~now]
             for event in events[self._stale(place[events], at[events])].tolist():
@@ -279,6 +308,21 @@ class Pairing:
         if settled.any():
             stale |= settled & (at - rows["settled_at"][place] > self._settled)
         return stale
+
+    def _surely_repeated(self, place: Places, at: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Where an observation that comes at `at` is a repeated one, whatever comes before it in the same batch.
+
+        Not where the other side may still come, nor where the row may by then be too old.
+        """
+        rows = self._store.rows
+        known = rows["known"][place]
+        taken = ((known & (FIRST | SETTLED)) != 0) & ((known & (FIRST | SECOND | BOTH | SETTLED)) != (FIRST | BOTH))
+        return np.asarray(taken & ((known & GONE) == 0) & (at - rows["at"][place] <= self._settled))
+
+    def _leave_out(self, found: _Found, index: Places) -> None:
+        if index.size:
+            self.repeated += index.size
+            found.repeated.append(index)
 
     def _renew(self, place: Places, event: int, at: float) -> None:
         """The row of an event is too old for it: this one, and those of the batch that follow, find a new one."""
@@ -312,7 +356,7 @@ class Pairing:
         version = columns["version"][index]
         is_first = (known & (FIRST | SETTLED)) == 0
         waits = ((known & (FIRST | SECOND | BOTH | SETTLED)) == (FIRST | BOTH)) & (rows["version"][place, 0] != version)
-        self.repeated += int(events.size - np.count_nonzero(is_first) - np.count_nonzero(waits))
+        self._leave_out(found, index[~(is_first | waits)])
         for taken, side, bit in ((is_first, 0, FIRST), (waits, 1, SECOND)):
             if not taken.any():
                 continue

@@ -43,16 +43,16 @@ MOST_STRIDE = 1 << 60
 class _Piece:
     """A piece of the record with all that it completed; each part with the span that each of its rows came in."""
 
-    parts: tuple[Columns, ...]  # observations; completed, paired and scored as in `Joined`
+    parts: tuple[Columns, ...]  # those of `Joined`, in their order
     spans: tuple[NDArray[np.int64], ...]
 
-    def between(self, low: int, high: int) -> tuple[Columns, Joined]:
+    def between(self, low: int, high: int) -> Joined:
         """What came in the spans from `low` to before `high`."""
         found = []
         for part, spans in zip(self.parts, self.spans, strict=True):
             start, stop = np.searchsorted(spans, [low, high])
             found.append(part[start:stop])
-        return found[0], Joined(*found[1:])
+        return Joined(*found)
 
 
 class Replay:
@@ -133,7 +133,7 @@ class Replay:
     def left_out(self) -> dict[str, int]:
         """How many observations and labels are no evidence, by kind; kinds without any are left out too.
 
-        `repeated` observations are none for metrics from labels only: their errors and latencies count.
+        `repeated` observations, like labels, are counted in the whole record; the others in the rollout.
         """
         report, pairing = self.report, self._title.pairing
         counts = dict(report.left_out) if report is not None else {}
@@ -181,27 +181,26 @@ class Replay:
         observations = observations.copy()
         observations["rollout_id"] = rollout.rollout_id if rollout is not None else 0
         joined = self._title.pairing.take(observations, labels, until)
-        parts = (observations, joined.completed, joined.paired, joined.scored)
+        parts = (joined.completed, joined.paired, joined.scored, joined.observed, joined.repeated)
         return _Piece(parts, tuple(self._spans(part) for part in parts))
 
     def _judge(self, piece: _Piece, low: int, high: int) -> bool:
         """Receive the spans from `low` to before `high`. Returns whether there was anything to look at."""
         rollout = self._title.rollout
         if rollout is not None and high - low > 1:
-            seen, joined = piece.between(low, high)
-            some = seen.size + joined.size > 0
+            facts = piece.between(low, high)
             # in memory only: a copy, taken back at most once
-            before = pickle.dumps(rollout.evidence, protocol=5) if some else b""
-            rollout.observe(seen, joined)
+            before = pickle.dumps(rollout.evidence, protocol=5) if facts.size else b""
+            rollout.take(facts)
             if rollout.pass_over(high * self._tick):
                 return False
-            if some:
+            if facts.size:
                 rollout.evidence = pickle.loads(before)  # noqa: S301 - what was written above
             middle = (low + high) // 2
             left = self._judge(piece, low, middle)
             return self._judge(piece, middle, high) or left
         if rollout is not None:
-            rollout.observe(*piece.between(low, high))
+            rollout.take(piece.between(low, high))
         self._settle(self._title.receive(Tick(high * self._tick)))
         return True
 

@@ -29,7 +29,8 @@ class Report:
             told.
         coverage: shares labelled in shadow, by the first guardrail that can tell them: see `coverage.Coverage`.
         shed: share of this mode's copies that were shed; None: none were to be sent.
-        left_out: observations that are no evidence, and labels and scores that are not legal, by reason.
+        left_out: observations that are no evidence, and labels and scores that are not legal, by reason. `repeated`:
+            of the whole rollout, every row of an answer; the row of the same id had been answered before.
     """
 
     at: float
@@ -73,12 +74,23 @@ def reason(
     missing: tuple[str, ...],
     left: float | None,
     blame: str,
+    repeated: int = 0,
 ) -> str:
-    """One plain sentence; `blame` is the guardrail that tipped a FAIL, else ""."""
+    """One plain sentence.
+
+    Args:
+        verdict: of all.
+        rails: the guardrails' reports.
+        missing: what a pass still needs besides them.
+        left: about how many seconds that takes; None: it cannot be told.
+        blame: the guardrail that tipped a FAIL, else "".
+        repeated: how many observations came again, where that is worth a word, else 0.
+    """
     if blame:
         return next(rail.reason for rail in rails if rail.name == blame)
     if verdict is Verdict.PASS:
         return "; ".join(rail.reason for rail in rails)
     waiting = [f"{rail.name}: {' and '.join(rail.missing)}" for rail in rails if rail.missing]
     about = f", about {duration(left)} more at this rate" if left is not None else ""
-    return f"waiting for {'; '.join([*missing, *waiting])}{about}"
+    again = f" ({repeated:,} observations are left out: their ids had been answered before)" if repeated else ""
+    return f"waiting for {'; '.join([*missing, *waiting])}{about}{again}"

@@ -12,8 +12,6 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from comparator.events import JUDGE, AliasMove, Decision, DecisionKind, Mode
 from comparator.evidence import Evidence
 from comparator.guardrail import Verdict
@@ -21,7 +19,7 @@ from comparator.policy import Policy, Step, StepKind
 from comparator.report import Report
 
 if TYPE_CHECKING:
-    from comparator.events import BreakerTripped, Columns, VersionFacts
+    from comparator.events import BreakerTripped, VersionFacts
     from comparator.pairing import Joined
 
 
@@ -169,19 +167,11 @@ class Rollout:
 
     # ---- facts
 
-    def observe(self, columns: Columns, joined: Joined) -> None:
-        """Take observations of this rollout (others are left out) and the labels that they met."""
-        if self.phase in COMPARED:
-            self._changed(columns.size)
-            mine = columns["rollout_id"] == np.uint64(self.rollout_id)
-            self.evidence.observe(columns if mine.all() else columns[mine])
-            self.label(joined)
-
-    def label(self, joined: Joined) -> None:
-        """Take labels joined to predictions; those of other rollouts are left out."""
+    def take(self, joined: Joined) -> None:
+        """Take observations, once each, and the labels that they met; what is of other rollouts is left out."""
         if self.phase in COMPARED:
             self._changed(joined.size)
-            self.evidence.label(joined.of_rollout(self.rollout_id))
+            self.evidence.take(joined.of_rollout(self.rollout_id))
 
     def go_on(self, evidence: Evidence, looked: int) -> None:
         """Go on with the evidence of a checkpoint, and the number of the last forward look."""

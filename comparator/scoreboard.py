@@ -1,4 +1,7 @@
-"""What dashboards show of each version: counts, precision with bounds, and quantiles of the last minute or two."""
+"""What dashboards show of each version: counts, precision with bounds, and quantiles of the last minute or two.
+
+Answers and latencies are those of the traffic: every one, also of ids that came again, which are no evidence.
+"""
 
 from __future__ import annotations
 

@@ -115,7 +115,7 @@ class Title:
                 joined = self.pairing.observe(fact.columns)
                 self.scoreboard.observe(fact.columns, joined)
                 if self.rollout is not None:
-                    self.rollout.observe(fact.columns, joined)
+                    self.rollout.take(joined)
             case Labels():
                 self._labelled(self.pairing.label(fact.columns))
             case Tick():
@@ -136,7 +136,7 @@ class Title:
     def _labelled(self, joined: Joined) -> None:
         self.scoreboard.label(joined)
         if self.rollout is not None:
-            self.rollout.label(joined)
+            self.rollout.take(joined)
 
     def adopt(self, policy: Policy) -> None:
         """A new policy: for the next rollout; of the one under way only the share may be lowered at once."""

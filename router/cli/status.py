@@ -78,6 +78,10 @@ def _print_model(name: str, state: Mapping[str, Any]) -> None:
         facts["pending"] = (
             f"@champion {version(state['pending'].get('expected'))} -> {version(state['pending'].get('to'))}"
         )
+    if state.get("observations_repeated"):
+        facts["repeated"] = (
+            f"{state['observations_repeated']} observations of ids answered before; they are no evidence"
+        )
     if rollout and rollout.get("hold_reason"):
         facts["held"] = rollout["hold_reason"]
     if rollout and rollout.get("policy_pending"):

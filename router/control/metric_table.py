@@ -199,7 +199,7 @@ PREDICTIONS_WAITING = Family(
 REPEATED = Family(
     "titleshot_repeated_observations_total",
     Kind.COUNTER,
-    "Observations that met no label because the version had answered the same id before (ids of the clients' own).",
+    "Observations that are no evidence because the same id had been answered before (ids of the clients' own).",
     ("model",),
 )
 JOINED = Family(

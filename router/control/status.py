@@ -54,6 +54,7 @@ def model_status(controller: ModelController, follower: Follower, ready: frozens
             "expired": title.pairing.expired,
         },
         "observations_lost": controller.lost_rows,
+        "observations_repeated": title.pairing.repeated,
         "registry": {"read_at": follower.read_at, "error": follower.error},
         "policy_digest": title.policy.digest,
     }

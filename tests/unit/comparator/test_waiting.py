@@ -34,6 +34,7 @@ class Plain:
         self.retention = retention
         self.rows = {}
         self.completed, self.paired, self.scored = [], [], []
+        self.observed, self.again = [], []
         self.matched = self.unknown = self.duplicates = self.conflicts = self.repeated = self.invalid = 0
 
     def find(self, key, at):
@@ -51,13 +52,16 @@ class Plain:
             row = self.rows[key] = Row(at)
         if row.settled_at is not None or len(row.sides) == 2 or any(version == side[0] for side in row.sides):
             self.repeated += 1
+            self.again.append((at, *key, version, prediction))
             return
         if not row.sides:
             row.both = both
             self.matched += row.label is not None
         elif not row.both:
             self.repeated += 1
+            self.again.append((at, *key, version, prediction))
             return
+        self.observed.append((at, *key, version, prediction))
         row.sides.append((version, prediction))
         if len(row.sides) == 2:
             self.paired.append((at, tuple(row.sides)))
@@ -154,7 +158,7 @@ def compare(given_events, cuts, forgets, retention):
         else:
             plain.take_label(key, at, what[1])
     pairing = Pairing(retention, seed=len(cuts) << 61)  # any: nothing depends on it
-    completed, paired, scored = [], [], []
+    completed, paired, scored, observed, again = [], [], [], [], []
     edges = [0.0, *(1000.0 + cut for cut in sorted(set(cuts))), 1e9]
     for low, high in pairwise(edges):
         if forgets:
@@ -166,9 +170,16 @@ def compare(given_events, cuts, forgets, retention):
         scored += [
             tuple(float(row[name]) for name in ("at", "version", "prediction", "label")) for row in joined.scored
         ]
+        for part, found in ((joined.observed, observed), (joined.repeated, again)):
+            found += [
+                tuple(float(each[name]) for name in ("at", "request_lo", "row", "version", "prediction"))
+                for each in part
+            ]
     assert completed == plain.completed
     assert paired == plain.paired
     assert scored == plain.scored
+    assert observed == plain.observed
+    assert again == plain.again
     for name in ("matched", "unknown", "duplicates", "conflicts", "repeated", "invalid"):
         assert getattr(pairing, name) == getattr(plain, name), name
 
