@@ -157,7 +157,9 @@ RECORDS = {
     "late harm": late_harm,
     "biased labels": biased,
     "equal": lambda seed: traffic(LATE, np.random.default_rng(seed), 60.0),
-    "low traffic": lambda seed: traffic(dataclasses.replace(GOOD, rate=0.5), np.random.default_rng(seed), 600.0),
+    "low traffic": lambda seed: traffic(
+        Duel(Model(0.12, 0.9), Model(0.12, 0.2, errors=0.3), rate=0.5), np.random.default_rng(seed), 150.0
+    ),
     "a canary that dies": lambda seed: traffic(
         Duel(Model(0.12, 0.7), Model(0.12, 0.7, errors=1.0)), np.random.default_rng(seed), 60.0, mode=Mode.CANARY
     ),
@@ -210,7 +212,7 @@ def test_a_pass_while_no_bucket_closes_is_not_missed(made, monkeypatch):
     assert many == one
 
 
-HOUR, YEAR = 3600.0, 365.25 * 86_400
+LULL, YEAR = 1800.0, 365.25 * 86_400
 TICK = 5.0  # one look after another is slow
 ROAD = POLICY.steps
 SIGN_OFF = (Step(StepKind.SHADOW, 100, 5.0), Step(StepKind.PROMOTE, sign_off=True))
@@ -238,11 +240,11 @@ def first_steps(seconds, *, grace=0.0):
 
 
 LULLS = {
-    "the first minimum is over": (first_steps(HOUR), whole_road, 1030.0),
-    "labels come due": (first_steps(5.0, grace=HOUR), whole_road, 1040.0),
-    "labels come due before the minimum is over": (first_steps(1.5 * HOUR, grace=HOUR), whole_road, 1040.0),
+    "the first minimum is over": (first_steps(LULL / 2), whole_road, 1030.0),
+    "labels come due": (first_steps(5.0, grace=LULL / 2), whole_road, 1040.0),
+    "labels come due before the minimum is over": (first_steps(0.75 * LULL, grace=LULL / 2), whole_road, 1040.0),
     "a watch ends": (
-        dataclasses.replace(POLICY, steps=(*ROAD[:-1], Step(StepKind.WATCH, 100, HOUR))),
+        dataclasses.replace(POLICY, steps=(*ROAD[:-1], Step(StepKind.WATCH, 100, LULL / 2))),
         whole_road,
         1045.0,
     ),
@@ -258,28 +260,39 @@ LULLS = {
 }
 
 
+def lulled(name, *, ends):
+    """The case's policy, and its record with a lull in it."""
+    policy, made, at = LULLS[name]
+    record = lull(made(), at, LULL)
+    if not ends:  # only one row comes after it
+        record = tuple(columns[columns["at"] <= at + LULL] for columns in record)
+        last = record[0][-1:].copy()
+        last["at"] = at + LULL
+        record = (np.concatenate([record[0], last]), record[1])
+    return policy, record
+
+
+@cache
+def decided(name, *, ends):
+    policy, record = lulled(name, ends=ends)
+    return replay(policy, *record, tick_seconds=TICK)
+
+
 @pytest.mark.parametrize("name", LULLS)
 @pytest.mark.parametrize("ends", [True, False])
-def test_a_lull_of_hours_changes_no_decision(name, ends, monkeypatch):
-    policy, made, at = LULLS[name]
-    record = lull(made(), at, 2 * HOUR)
-    if not ends:  # only one row comes after it
-        record = tuple(columns[columns["at"] <= at + 2 * HOUR] for columns in record)
-        last = record[0][-1:].copy()
-        last["at"] = at + 2 * HOUR
-        record = (np.concatenate([record[0], last]), record[1])
-    many = replay(policy, *record, tick_seconds=TICK)
+def test_a_lull_changes_no_decision(name, ends, monkeypatch):
+    many = decided(name, ends=ends)
     monkeypatch.setattr(replaying, "MOST_STRIDE", 1)
     monkeypatch.setattr(replaying, "LEAST_STRIDE", 1)
+    policy, record = lulled(name, ends=ends)
     assert replay(policy, *record, tick_seconds=TICK) == many
 
 
 def test_lulls_have_decisions_in_them():
     """Else the test above holds nothing."""
     within = {}
-    for name, (policy, made, at) in LULLS.items():
-        decisions = replay(policy, *lull(made(), at, 2 * HOUR), tick_seconds=TICK)
-        within[name] = [each.kind.value for each in decisions if at + 10 < each.at < at + 2 * HOUR - 10]
+    for name, (_, _, at) in LULLS.items():
+        within[name] = [each.kind.value for each in decided(name, ends=True) if at + 10 < each.at < at + LULL - 10]
     assert within["the first minimum is over"] == ["advance"]
     assert "advance" in within["labels come due"]
     assert within["labels come due before the minimum is over"] == ["advance"]
@@ -299,7 +312,7 @@ def test_lulls_anywhere_change_no_decision_however_the_record_is_cut(lulls, mini
     for at, seconds in sorted(lulls, reverse=True):
         observations, labels = lull((observations, labels), at, seconds)
     policy = dataclasses.replace(first_steps(minimum, grace=grace), bucket_seconds=bucket)
-    many = Replay(policy, champion=1, challenger=2)
+    many = Replay(policy, champion=1, challenger=2, tick_seconds=2.0)
     for low, high in pairwise([0.0, *(1000.0 + cut for cut in sorted(cuts)), 1e9]):
         many.feed(
             observations[slice(*np.searchsorted(observations["at"], [low, high]))],
@@ -309,7 +322,7 @@ def test_lulls_anywhere_change_no_decision_however_the_record_is_cut(lulls, mini
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(replaying, "MOST_STRIDE", 1)
         patched.setattr(replaying, "LEAST_STRIDE", 1)
-        assert replay(policy, observations, labels) == many.decisions
+        assert replay(policy, observations, labels, tick_seconds=2.0) == many.decisions
 
 
 def looks(policy, record, monkeypatch):
@@ -325,7 +338,7 @@ def looks(policy, record, monkeypatch):
 
     with monkeypatch.context() as patched:
         patched.setattr(Title, "receive", counted)
-        replay(policy, *record)
+        replay(policy, *record, tick_seconds=2.0)
     return len(ticks)
 
 
