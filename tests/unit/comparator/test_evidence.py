@@ -228,7 +228,7 @@ def test_what_is_no_evidence_is_left_out_and_counted():
     assert judge.report(1010.0).answers == 0
     judge.observe(bad)
     report = judge.report(1010.0)
-    kinds = {"repeated": 0, "other_version": n, "other_mode": n, "unpaired": n, "bad_latency": 3}
+    kinds = {"repeated": 0, "other_version": n, "other_mode": n, "unpaired": n, "warm_up": 0, "bad_latency": 3}
     assert report.left_out == {**kinds, **NO_BAD_LABELS}
     assert report.answers == n // 2
     assert rail(report, "p90_latency").challenger.count + rail(report, "p90_latency").champion.count == n - 3
