@@ -1,5 +1,6 @@
 """Fixtures that several folders of tests share."""
 
+import gc
 import logging
 import os
 from pathlib import Path
@@ -13,6 +14,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # as the demo trains: on busy cor
 settings.register_profile("quick", max_examples=25, deadline=None)
 settings.register_profile("thorough", max_examples=1000, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
+
+
+def pytest_collection_finish():
+    gc.freeze()  # what was imported stays: looking through it again and again takes seconds
 
 
 @pytest.fixture(scope="session")

@@ -238,21 +238,3 @@ def test_the_numbers_stay_finite(buckets):
         assert math.isfinite(test.log_e)
         assert 0 < test._burst.kappa <= 1
         assert math.isfinite(test.slack())
-
-
-def test_equal_versions_are_seldom_blamed():
-    rng = np.random.default_rng(21)
-    false = 0
-    runs = 80
-    for _ in range(runs):
-        test = DifferenceTest(150.0)
-        test.begin(0.0)
-        world = rng.random(60) < 0.1  # shared outages
-        for index in range(60):
-            rate = 0.5 if world[index] else 0.03
-            counts = (int(rng.integers(30, 60)), int(rng.integers(3, 9)))
-            take(test, int(rng.binomial(counts[0], rate)), int(rng.binomial(counts[1], rate)), counts, at=index * 10.0)
-            if test.log_e >= math.log(20):
-                false += 1
-                break
-    assert false <= 0.05 * runs + 2.6 * math.sqrt(runs * 0.05 * 0.95)

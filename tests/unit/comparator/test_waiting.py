@@ -137,13 +137,13 @@ def sides(row):
 
 
 @given(events, st.lists(st.integers(0, 3000), max_size=6), st.booleans())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=5 * settings().max_examples, deadline=None)
 def test_batches_are_joined_as_one_event_at_a_time(given_events, cuts, forgets):
     compare(given_events, cuts, forgets, RETENTION)
 
 
 @given(events_after(0.0, 1.0, 1800.0, 3600.0, 3601.0), st.lists(st.integers(0, 90_000), max_size=6), st.booleans())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=4 * settings().max_examples, deadline=None)
 def test_what_was_settled_is_remembered_for_its_time(given_events, cuts, forgets):
     compare(given_events, cuts, forgets, 20_000.0)
 
@@ -307,7 +307,7 @@ def test_without_a_grace_nothing_is_held():
 
 
 @given(events, st.lists(st.integers(0, 3000), max_size=6), st.sampled_from([1.0, 15.0, 70.0]))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=2 * settings().max_examples, deadline=None)
 def test_held_labels_do_not_depend_on_batches(given_events, cuts, grace):
     _, observations, labels = columns(given_events)
     results = []
