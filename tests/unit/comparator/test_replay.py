@@ -32,10 +32,10 @@ GOOD = Duel(Model(0.12, 0.4), Model(0.12, 0.9), label_delay=1.0)
 BAD = Duel(Model(0.12, 0.9), Model(0.12, 0.2), label_delay=1.0)
 
 
-def whole_road(seed=1):
+def whole_road(seed=1, rate=50.0):
     """A record in which shadow is followed by canary and watch: at every moment there is traffic of all modes."""
-    rng = np.random.default_rng(seed)
-    parts = [traffic(GOOD, rng, 50.0, mode=mode, canary=0.5) for mode in (Mode.SHADOW, Mode.CANARY, Mode.WATCH)]
+    rng, duel = np.random.default_rng(seed), dataclasses.replace(GOOD, rate=rate)
+    parts = [traffic(duel, rng, 50.0, mode=mode, canary=0.5) for mode in (Mode.SHADOW, Mode.CANARY, Mode.WATCH)]
     return np.concatenate([each for each, _ in parts]), np.concatenate([each for _, each in parts])
 
 
@@ -100,6 +100,37 @@ def test_any_batching_gives_the_same_decisions(cuts):
             observations[slice(*np.searchsorted(observations["at"], [low, high]))],
             labels[slice(*np.searchsorted(labels["at"], [low, high]))],
         )
+    run.finish()
+    assert run.decisions == expected
+
+
+@cache
+def _in_steps(step):
+    """A record whose rows come many at one moment, observations and labels, on the edges of the looks, too."""
+    record = [columns.copy() for columns in _once()[:2]]
+    for columns in record:
+        columns["at"] = np.floor(columns["at"] / step) * step
+    return *record, replay(POLICY, *record)
+
+
+@given(
+    step=st.sampled_from([0.25, 0.5, 2.0]),
+    cuts=st.lists(st.tuples(st.integers(0, 200), st.floats(0, 1), st.floats(0, 1)), max_size=6),
+)
+@settings(max_examples=settings().max_examples // 5, deadline=None)
+def test_cuts_between_rows_of_one_moment_do_not_show(step, cuts):
+    observations, labels, expected = _in_steps(step)
+    assert len(expected) == 5
+    run = Replay(POLICY, champion=1, challenger=2)
+    done = [0, 0]
+    for index, *shares in [*sorted(cuts), (10**9, 1.0, 1.0)]:  # of each kind its own share of the moment's rows is fed
+        stops = []
+        for columns, share, last in zip((observations, labels), shares, done, strict=True):
+            low, high = (int(np.searchsorted(columns["at"], 1000.0 + index * step, side)) for side in ("left", "right"))
+            stops.append(max(last, low + round(share * (high - low))))
+        run.feed(observations[done[0] : stops[0]], labels[done[1] : stops[1]])
+        done = stops
+    assert done == [observations.size, labels.size]
     run.finish()
     assert run.decisions == expected
 
@@ -226,9 +257,13 @@ def lull(record, at, seconds):
     return made
 
 
+def road():
+    return whole_road(rate=20.0)
+
+
 def shed():
     """All is proven, but copies were shed: nothing may pass."""
-    observations, labels = whole_road()
+    observations, labels = road()
     observations["shed"] = (observations["role"] == Role.CHAMPION) & (np.arange(observations.size) % 2 == 0)
     return observations, labels
 
@@ -240,16 +275,16 @@ def first_steps(seconds, *, grace=0.0):
 
 
 LULLS = {
-    "the first minimum is over": (first_steps(LULL / 2), whole_road, 1030.0),
-    "labels come due": (first_steps(5.0, grace=LULL / 2), whole_road, 1040.0),
-    "labels come due before the minimum is over": (first_steps(0.75 * LULL, grace=LULL / 2), whole_road, 1040.0),
+    "the first minimum is over": (first_steps(LULL / 2), road, 1030.0),
+    "labels come due": (first_steps(5.0, grace=LULL / 2), road, 1040.0),
+    "labels come due before the minimum is over": (first_steps(0.75 * LULL, grace=LULL / 2), road, 1040.0),
     "a watch ends": (
         dataclasses.replace(POLICY, steps=(*ROAD[:-1], Step(StepKind.WATCH, 100, LULL / 2))),
-        whole_road,
+        road,
         1045.0,
     ),
-    "a sign-off": (dataclasses.replace(POLICY, steps=SIGN_OFF), whole_road, 1030.0),
-    "a split by hand": (dataclasses.replace(POLICY, steps=ROAD[:2]), whole_road, 1040.0),
+    "a sign-off": (dataclasses.replace(POLICY, steps=SIGN_OFF), road, 1030.0),
+    "a split by hand": (dataclasses.replace(POLICY, steps=ROAD[:2]), road, 1040.0),
     "shed copies": (POLICY, shed, 1040.0),
     "harm within the margin": (
         dataclasses.replace(POLICY, guardrails=(Guardrail(Metric.PRECISION, 0.9), Guardrail(Metric.ERROR_RATE, 0.1))),
