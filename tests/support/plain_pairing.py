@@ -25,6 +25,7 @@ class Plain:
         self.rows = {}
         self.completed, self.paired, self.scored = [], [], []
         self.observed, self.again = [], []
+        self.rows_seen = self.rows_told = 0
         self.matched = self.unknown = self.duplicates = self.conflicts = self.repeated = self.invalid = 0
 
     def find(self, key, at):
@@ -52,6 +53,7 @@ class Plain:
             self.again.append((at, *key, version, prediction))
             return
         self.observed.append((at, *key, version, prediction))
+        self.rows_seen += not row.sides
         row.sides.append((version, prediction))
         if len(row.sides) == 2:
             self.paired.append((at, tuple(row.sides)))
@@ -71,6 +73,7 @@ class Plain:
             self.conflicts += row.label != label
             return
         row.label = label
+        self.rows_told += 1
         if not row.sides:
             self.unknown += 1
             return

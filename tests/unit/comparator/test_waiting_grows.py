@@ -75,6 +75,10 @@ def test_a_table_that_grows_and_is_packed_joins_as_a_dictionary_does(seed):
         assert len(events) > 500, name
     for name in ("matched", "unknown", "duplicates", "conflicts", "repeated"):
         assert getattr(pairing, name) == getattr(plain, name) > 0, name
+    pairing.expire(1e9)
+    assert (pairing.predictions_waiting, pairing.labels_waiting) == (0, 0)
+    assert pairing.unlabelled == plain.rows_seen - plain.matched
+    assert pairing.expired == plain.rows_told - plain.matched
 
 
 def sides(row):
