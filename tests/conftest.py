@@ -17,7 +17,8 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 
 def pytest_collection_finish():
-    gc.freeze()  # what was imported stays: looking through it again and again takes seconds
+    gc.freeze()  # what was imported stays: looking through it again and again takes seconds,
+    gc.set_threshold(10_000, 20, 20)  # and so does looking too often
 
 
 @pytest.fixture(scope="session")

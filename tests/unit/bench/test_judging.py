@@ -59,7 +59,7 @@ def test_the_same_model_says_the_same():
 
 
 def test_traces_have_the_errors_and_the_latency_that_they_state():
-    trace = make(replace(QUIET, rate=100.0, challenger=Side(errors=0.05, slower=2.0), onset=1200.0), 1)
+    trace = make(replace(QUIET, rate=50.0, challenger=Side(errors=0.05, slower=2.0), onset=1200.0), 1)
     late = trace.asked >= 1200.0
     assert trace.failed[1][late].mean() == pytest.approx(0.05, abs=0.004)
     assert trace.failed[1][~late].mean() == pytest.approx(0.001, abs=0.001)

@@ -90,7 +90,7 @@ def _once():
 
 
 @given(st.lists(st.floats(0, 70), max_size=8))
-@settings(max_examples=3, deadline=None)
+@settings(max_examples=settings().max_examples // 8, deadline=None)
 def test_any_batching_gives_the_same_decisions(cuts):
     observations, labels, expected = _once()
     run = Replay(POLICY, champion=1, challenger=2)
@@ -338,7 +338,7 @@ def test_lulls_have_decisions_in_them():
     bucket=st.sampled_from([1.0, 2.7]),
     cuts=st.lists(st.floats(0, 600), max_size=3),
 )
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=settings().max_examples // 5, deadline=None)
 def test_lulls_anywhere_change_no_decision_however_the_record_is_cut(lulls, minimum, grace, bucket, cuts):
     observations, labels = _once()[:2]
     for at, seconds in sorted(lulls, reverse=True):
@@ -378,8 +378,7 @@ def looks(policy, record, monkeypatch):
 def test_a_lull_costs_a_few_looks_however_long_it_is(name, monkeypatch):
     policy, made, at = LULLS[name]
     without = looks(policy, made(), monkeypatch)
-    for seconds in (29 * 86_400.0, 270 * YEAR):
-        assert looks(policy, lull(made(), at, seconds), monkeypatch) < without + 100
+    assert looks(policy, lull(made(), at, 270 * YEAR), monkeypatch) < without + 100
 
 
 @pytest.mark.parametrize("far", [0.0, 270 * YEAR])
