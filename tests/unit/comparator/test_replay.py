@@ -199,8 +199,9 @@ RAILS = (
 )
 
 
-@pytest.mark.parametrize("record", RECORDS)
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize(
+    ("record", "seed"), [*((record, 1) for record in RECORDS), ("late harm", 2), ("equal", 2), ("low traffic", 2)]
+)
 def test_many_looks_at_once_find_what_one_look_after_another_finds(record, seed, monkeypatch):
     policy = dataclasses.replace(POLICY, guardrails=RAILS, tau_window_seconds=10.0, tau_lag_seconds=1.0)
     if record == "a canary that dies":
