@@ -192,8 +192,9 @@ class Evidence:
 
     def label(self, joined: Joined) -> None:
         """Take what labels completed of this rollout's requests."""
-        for test in self._labelled:
-            test.take(joined)
+        if joined.completed.size or joined.paired.size:  # else there is nothing to weigh
+            for test in self._labelled:
+                test.take(joined)
 
     def _take(self, bucket: Bucket) -> None:
         failed = (bucket.failed[0], bucket.failed[1])

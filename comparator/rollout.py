@@ -181,7 +181,8 @@ class Rollout:
     def go_on(self, evidence: Evidence, looked: int) -> None:
         """Go on with the evidence of a checkpoint, and the number of the last forward look."""
         self.evidence, self.looked = evidence, looked
-        self.evidence.go_on(self.percent)
+        if self.phase in COMPARED:  # else nothing is asked any more, and the evidence stays as it was
+            self.evidence.go_on(self.percent)
         self._changed()
 
     def lower(self, cap: int) -> None:

@@ -129,6 +129,9 @@ def frozen(from_minute):
     return Restraint(freeze=(FreezeWindow(tuple(range(7)), from_minute * 60.0, 3600.0),))
 
 
+TICK = 5.0
+
+
 def decided(judged_by, observations, labels, **options):
     return [
         (each.kind, each.at, each.trigger)
@@ -154,12 +157,12 @@ def test_a_replay_decides_as_a_look_at_every_tick_does(judged_by):
     after, most = traffic(EQUAL, np.random.default_rng(7), 20.0, start=4000.0)
     observations = np.concatenate([first, later, after])
     labels = np.concatenate([labels, more, most])
-    found = decided(judged_by, observations, labels)
+    found = decided(judged_by, observations, labels, tick_seconds=TICK)
     assert found == ticked(judged_by, observations, labels)
     assert len(found) > 1
 
 
-def ticked(judged_by, observations, labels, tick=0.5):
+def ticked(judged_by, observations, labels, tick=TICK):
     """One look after another."""
     rollout = started(judged_by, at=1000.0)
     pairing, found = Pairing(judged_by.label_retention_seconds), [(DecisionKind.START, 1000.0, "")]
@@ -167,7 +170,7 @@ def ticked(judged_by, observations, labels, tick=0.5):
     labels = labels[np.argsort(labels["at"], kind="stable")]
     observations["rollout_id"] = 7
     spans = [np.floor(each["at"] / tick) for each in (observations, labels)]
-    for span in range(2000, int(max(each.max() for each in spans)) + 1):
+    for span in range(int(1000.0 / tick), int(max(each.max() for each in spans)) + 1):
         if rollout.phase is not Phase.SHADOW:
             break
         now = [each[which == span] for each, which in zip((observations, labels), spans, strict=True)]

@@ -248,7 +248,7 @@ models:
         "\n".join(
             ["a: &a0 [1,1,1,1,1,1,1,1]", *(f"b{n}: &a{n} [{','.join([f'*a{n - 1}'] * 8)}]" for n in range(1, 9))]
         ),
-        "a: " + "[" * 5000,
+        "a: " + "[" * 1200,
         "a: !!python/object/apply:os.system [ls]",
     ],
 )
