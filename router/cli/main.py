@@ -12,6 +12,8 @@ COMMANDS = {
     "status": Lazy("router.cli.status:status", "Who serves, what is on trial, and on what evidence."),
     "history": Lazy("router.cli.history:history", "The decisions about a model, the newest first."),
     "labels": Lazy("router.cli.labels:labels", "Send a file of labels (CSV or NDJSON)."),
+    "register": Lazy("router.cli.register:register", "Make an immutable version with its lineage."),
+    "annotate": Lazy("router.cli.register:annotate", "Complete the lineage of a version that another tool made."),
     "replay": Lazy("router.cli.replay:replay", "What a policy would have decided on recorded traffic."),
     "rollback": Lazy("router.cli.acts:rollback", "Roll back: routes at once, then the registry."),
     "promote": Lazy("router.cli.acts:promote", "Make the challenger champion now."),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -17,6 +16,7 @@ from comparator.events import Decision
 from comparator.replaying import Replay, replayed
 from comparator.rollout import TERMINAL
 from router.cli.exits import RefusedError
+from router.cli.figure import Figure
 from router.cli.output import plain, seconds
 from router.cli.recording import Recording, RecordingError, read_file
 from router.settings import SettingsError, load_policy
@@ -26,32 +26,11 @@ _FINAL = frozenset(phase.value for phase in TERMINAL)
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
 
-class _Figure(click.ParamType[tuple[str, float]]):
-    """NAME=VALUE, as a pair of text and number."""
-
-    name = "NAME=VALUE"
-
-    def convert(
-        self,
-        value: Any,  # noqa: ANN401 - as click has it
-        param: click.Parameter | None,
-        ctx: click.Context | None,
-    ) -> tuple[str, float]:
-        name, _, written = str(value).partition("=")
-        try:
-            figure = float(written)
-        except ValueError:
-            figure = math.nan
-        if not name or not math.isfinite(figure):
-            self.fail(f"expected NAME=VALUE with a number, such as precision=0.78, not {value!r}", param, ctx)
-        return name, figure
-
-
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False, exists=True, allow_dash=True))
 @click.option("--policy", type=_FILE, required=True, help="The policy's file, as settings name it.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line on standard output, for scripts.")
-@click.option("--offline", type=_Figure(), multiple=True, help="An offline metric of the challenger; may be repeated.")
+@click.option("--offline", type=Figure(), multiple=True, help="An offline metric of the challenger; may be repeated.")
 @click.option("--champion", type=click.IntRange(min=1), help="Its version. Default: that of its first observation.")
 @click.option("--challenger", type=click.IntRange(min=1), help="Its version. Default: likewise.")
 @click.option("--labels", type=click.Path(path_type=Path, dir_okay=False, exists=True), help="Labels in another file.")

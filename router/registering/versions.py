@@ -1,0 +1,245 @@
+"""Versions in MLflow: what a run or a logged model has, one new version of it, and the tags of one that exists.
+
+Everything is looked at before anything is written. Names of tags are those that `router.control.lineage` reads.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import re
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from router.control.lineage import DATA_TAG, GIT_TAGS, METRIC_TAG, offline_metrics
+
+GIT_TAG = GIT_TAGS[0]
+BY_TAG = "titleshot.registered_by"
+AT_TAG = "titleshot.registered_at"
+PROFILE_TAG = "titleshot.profile_sha256"
+REPLACED_TAG = "titleshot.replaced."
+PROFILE_PATH = "titleshot/profile.json"
+
+_MODEL_URI = re.compile(r"models:/(m-[A-Za-z0-9]{1,64})")
+_MODEL_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+class RegisteringError(Exception):
+    """Nothing was registered or changed, unless the message says so; it names everything that is wrong."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What a version is to be made of.
+
+    Args:
+        uri: `models:/m-...`, the logged model.
+        run_id: that logged it; None: no run did.
+        signature: whether it has one.
+        metrics: as its logged model and run have them, lower-case names.
+    """
+
+    uri: str
+    run_id: str | None
+    signature: bool
+    metrics: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """Where a version comes from.
+
+    Args:
+        git_sha: of its source; None: not given.
+        data_hash: of its training data; None: not given.
+        metrics: evaluation metrics that are on neither the model nor its run.
+        profile: of the training features, as the artifact's text.
+    """
+
+    git_sha: str | None = None
+    data_hash: str | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    profile: str | None = None
+
+    def tags(self) -> dict[str, str]:
+        """As tags of a version."""
+        tags = {METRIC_TAG + name.lower(): repr(value) for name, value in self.metrics.items()}
+        if self.git_sha is not None:
+            tags[GIT_TAG] = self.git_sha
+        if self.data_hash is not None:
+            tags[DATA_TAG] = self.data_hash
+        if self.profile is not None:
+            tags[PROFILE_TAG] = hashlib.sha256(self.profile.encode()).hexdigest()
+        return tags
+
+
+class Versions:
+    """One registry. Every method raises RegisteringError."""
+
+    def __init__(self, uri: str) -> None:
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        from mlflow import MlflowClient  # noqa: PLC0415 - takes most of a second
+
+        logging.getLogger("mlflow").setLevel(logging.ERROR)
+        self._uri = uri
+        self._client: Any = self._asked(lambda: MlflowClient(uri, uri))
+
+    def candidate(self, *, run_id: str | None = None, uri: str | None = None) -> Candidate:
+        """The one model of a run, or the model of a URI `models:/m-...`."""
+        if uri is not None:
+            match = _MODEL_URI.fullmatch(uri)
+            if match is None:
+                raise RegisteringError(f"expected models:/m-... of a logged model, not {uri!r}")
+            return self._model(match[1])
+        run = self._asked(lambda: self._client.get_run(run_id))
+        if run.info.status != "FINISHED":
+            raise RegisteringError(f"run {run_id} is {run.info.status}, expected FINISHED")
+        outputs = run.outputs.model_outputs if run.outputs is not None else []
+        models = sorted({output.model_id for output in outputs})
+        if len(models) != 1:
+            named = f": name one with --uri models:/... ({', '.join(models)})" if models else ""
+            raise RegisteringError(f"run {run_id} has logged {len(models)} models, expected 1{named}")
+        return self._model(models[0])
+
+    def existing(self, model: str, candidate: Candidate, lineage: Lineage) -> int | None:
+        """The version that was made of the same model, source and data before; None: there is none."""
+        _legal(model)
+        wanted = lineage.tags()
+        for found in self._asked(lambda: list(self._client.search_model_versions(f"name='{model}'"))):
+            same = all(found.tags.get(name) == wanted.get(name) for name in (GIT_TAG, DATA_TAG))
+            if found.source == candidate.uri and same:
+                return int(found.version)
+        return None
+
+    def register(self, model: str, candidate: Candidate, lineage: Lineage, *, by: str, description: str = "") -> int:
+        """Make one version, with its tags and its profile; its number."""
+        _legal(model)
+        self._check(candidate, lineage)
+        tags = {**lineage.tags(), BY_TAG: by, AT_TAG: datetime.now(UTC).isoformat(timespec="seconds")}
+        if lineage.profile is not None:
+            self._asked(lambda: self._keep(candidate, lineage.profile or ""))
+        self._asked(lambda: self._made(model))
+        # the tags go with the version: there is none without them
+        made = self._asked(
+            lambda: self._client.create_model_version(
+                model,
+                candidate.uri,
+                run_id=candidate.run_id,
+                tags=tags,
+                description=description or None,
+                model_id=candidate.uri.removeprefix("models:/"),
+            )
+        )
+        return int(made.version)
+
+    def annotate(self, model: str, version: int, lineage: Lineage, *, by: str, replace: str | None) -> dict[str, str]:
+        """Add tags to a version; what they are now.
+
+        Args:
+            model: its name in the registry.
+            version: its number.
+            lineage: what to add.
+            by: who adds it.
+            replace: why a tag that says something else is replaced; None: that is refused. The reason, the old value
+                and who replaced it are kept in a tag of their own.
+        """
+        _legal(model)
+        found = self._asked(lambda: self._client.get_model_version(model, str(version)))
+        wanted = {name: value for name, value in lineage.tags().items() if found.tags.get(name) != value}
+        other = {name: found.tags[name] for name in wanted if name in found.tags}
+        if other and replace is None:
+            said = "; ".join(f"{name} is {old}, not {wanted[name]}" for name, old in sorted(other.items()))
+            raise RegisteringError(f"version {version} of {model} says something else: {said} (see --replace)")
+        if lineage.profile is not None and PROFILE_TAG in wanted:
+            match = _MODEL_URI.match(found.source or "")
+            model_id = found.model_id or (match[1] if match else None)
+            if found.run_id is None and model_id is None:
+                raise RegisteringError(
+                    f"version {version} of {model} has neither a run nor a logged model for a profile"
+                )
+            kept = Candidate(f"models:/{model_id}", found.run_id or None, signature=True, metrics={})
+            self._asked(lambda: self._keep(kept, lineage.profile or ""))
+        for name, old in other.items():
+            said = f"{old} ({by}, {datetime.now(UTC).isoformat(timespec='seconds')}: {replace})"
+            self._tag(model, version, REPLACED_TAG + name, said)
+        for name, value in wanted.items():
+            self._tag(model, version, name, value)
+        return wanted
+
+    # ---- inside
+
+    def _model(self, model_id: str) -> Candidate:
+        found = self._asked(lambda: self._client.get_logged_model(model_id))
+        if found.status != "READY":
+            raise RegisteringError(f"model {model_id} is {found.status}, expected READY")
+        run_id = found.source_run_id or None
+        run = self._asked(lambda: self._client.get_run(run_id)) if run_id is not None else None
+        metrics = offline_metrics(
+            {each.key: each.value for each in found.metrics or []}, run.data.metrics if run is not None else {}
+        )
+        return Candidate(found.model_uri, run_id, self._has_signature(found.model_uri), metrics)
+
+    def _has_signature(self, uri: str) -> bool:
+        from mlflow.models import get_model_info  # noqa: PLC0415 - as above
+        from mlflow.tracking import set_tracking_uri  # noqa: PLC0415
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # MLflow's, of its own code
+            self._asked(lambda: set_tracking_uri(self._uri))
+            info = self._asked(lambda: get_model_info(uri))
+        return info.signature is not None and info.signature.inputs is not None
+
+    def _check(self, candidate: Candidate, lineage: Lineage) -> None:
+        missing = []
+        if not candidate.signature:
+            missing.append("a signature (log the model with one, see mlflow.models.infer_signature)")
+        if not candidate.metrics and not lineage.metrics:
+            missing.append("evaluation metrics (log them, or give them with --metric NAME=VALUE)")
+        if lineage.git_sha is None:
+            missing.append("a git SHA (--git-sha)")
+        if lineage.data_hash is None:
+            missing.append("a hash of the training data (--data)")
+        if missing:
+            raise RegisteringError(f"{candidate.uri} cannot be registered, it lacks " + "; ".join(missing))
+
+    def _keep(self, candidate: Candidate, profile: str) -> None:
+        """The profile as an artifact of the run, else of the logged model."""
+        if candidate.run_id is not None:
+            self._client.log_text(candidate.run_id, profile, PROFILE_PATH)
+            return
+        import tempfile  # noqa: PLC0415 - rare
+        from pathlib import Path  # noqa: PLC0415
+
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / Path(PROFILE_PATH).name
+            file.write_text(profile)
+            self._client.log_model_artifact(candidate.uri.removeprefix("models:/"), str(file))
+
+    def _made(self, model: str) -> None:
+        if not any(each.name == model for each in self._client.search_registered_models(f"name='{model}'")):
+            self._client.create_registered_model(model)
+
+    def _tag(self, model: str, version: int, name: str, value: str) -> None:
+        try:
+            self._asked(lambda: self._client.set_model_version_tag(model, str(version), name, value))
+        except RegisteringError as error:
+            raise RegisteringError(f"{error}: some tags of version {version} may be set; do it again") from None
+
+    def _asked(self, call: Any) -> Any:  # noqa: ANN401 - MLflow is untyped
+        from mlflow.exceptions import MlflowException  # noqa: PLC0415 - as above
+
+        try:
+            return call()
+        except MlflowException as error:
+            raise RegisteringError(f"the registry says: {str(error).splitlines()[0][:300]}") from None
+        except (OSError, ValueError) as error:  # requests' errors among them: their texts can hold passwords
+            raise RegisteringError(f"the registry cannot be asked: {type(error).__name__}") from None
+
+
+def _legal(model: str) -> None:
+    if _MODEL_NAME.fullmatch(model) is None:
+        raise RegisteringError(f"expected a model name of 1 to 64 letters, digits, '.', '_' or '-', not {model!r}")
