@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from enum import Enum
+from typing import Any
 
 from comparator.canonical import canonical_text, read_canonical
 
@@ -56,11 +57,44 @@ RANGED = frozenset({Metric.MAE, Metric.REWARD})
 """In label units, within a range."""
 
 
+MOST_PEOPLE = 5
+"""Who may be asked to sign off one version."""
+
+
 class Gate(str, Enum):
     """What a challenger must show before its rollout may start."""
 
     OFF = "off"
     OFFLINE = "offline"  # lineage and offline metrics on the version, no worse than the champion's
+
+
+@dataclass(frozen=True, slots=True)
+class SignOff:
+    """Who may sign off.
+
+    Args:
+        by: the people who may, by the name that their token has; none: whoever has the right to.
+        people: so many different people have to sign.
+        not_registrant: whoever registered the version may not.
+    """
+
+    by: tuple[str, ...] = ()
+    people: int = 1
+    not_registrant: bool = False
+
+    def __post_init__(self) -> None:
+        if len(set(self.by)) != len(self.by) or not all(self.by):
+            raise PolicyError("by", "expected each name once")
+        if not 1 <= self.people <= MOST_PEOPLE:
+            raise PolicyError("people", f"expected 1 to {MOST_PEOPLE}, not {self.people}")
+        if self.by and len(self.by) < self.people:
+            raise PolicyError("by", f"expected at least {self.people} names: so many people have to sign")
+        object.__setattr__(self, "by", tuple(sorted(self.by)))  # their order means nothing, nor in the digest
+
+    @classmethod
+    def from_data(cls, data: bool | dict[str, Any]) -> bool | SignOff:  # noqa: FBT001 - as a policy has it
+        """What canonical JSON says of it."""
+        return data if isinstance(data, bool) else cls(**{**data, "by": tuple(data["by"])})
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +104,7 @@ class Step:
     kind: StepKind
     percent: int = 100  # shadow: of the traffic mirrored; canary: answered by the challenger; watch: mirrored
     min_seconds: float = 0.0
-    sign_off: bool = False  # promote only
+    sign_off: bool | SignOff = False  # promote only; True: anybody who has the right to
 
     def __post_init__(self) -> None:
         if not 1 <= self.percent <= 100:
@@ -281,6 +315,12 @@ class Policy:
         """Whether the judge may promote by itself (or after a sign-off)."""
         return any(step.kind is StepKind.PROMOTE for step in self.steps)
 
+    @property
+    def sign_off(self) -> SignOff | None:
+        """Who may sign off, where somebody has to."""
+        asked = next((step.sign_off for step in self.steps if step.kind is StepKind.PROMOTE), False)
+        return SignOff() if asked is True else asked or None
+
     def guardrail(self, metric: Metric) -> Guardrail | None:
         """The (first) guardrail on this metric."""
         return next((guardrail for guardrail in self.guardrails if guardrail.metric is metric), None)
@@ -289,7 +329,10 @@ class Policy:
     def from_canonical(cls, text: str) -> Policy:
         """The policy that `canonical` wrote down; PolicyError or TypeError where it is not one."""
         data = read_canonical(text)
-        steps = tuple(Step(**{**step, "kind": StepKind(step["kind"])}) for step in data.pop("steps"))
+        steps = tuple(
+            Step(**{**step, "kind": StepKind(step["kind"]), "sign_off": SignOff.from_data(step["sign_off"])})
+            for step in data.pop("steps")
+        )
         guardrails = tuple(Guardrail(**{**rail, "metric": Metric(rail["metric"])}) for rail in data.pop("guardrails"))
         return cls(steps=steps, guardrails=guardrails, gate=Gate(data.pop("gate")), **data)
 

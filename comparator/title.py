@@ -30,6 +30,7 @@ from comparator.pairing import Pairing
 from comparator.policy import Policy
 from comparator.rollout import Phase, Rollout, Subject
 from comparator.scoreboard import Scoreboard
+from comparator.sign_off import Shown
 
 if TYPE_CHECKING:
     from comparator.events import Fact
@@ -100,6 +101,7 @@ class Title:
         self.uncleared = False  # the rollout is over, and @challenger may still name its version
         self.pairing = Pairing(policy.label_retention_seconds, grace_seconds=policy.label_grace_seconds, seed=seed)
         self.scoreboard = Scoreboard(policy.alpha)
+        self.shown = Shown()  # what people who may sign off have seen
 
     # ---- facts in, decisions out
 
@@ -304,6 +306,11 @@ class Title:
     # ---- people
 
     @property
+    def on_trial(self) -> int | None:
+        """The version of the rollout under way, if there is one."""
+        return self.rollout.version if self.rollout is not None and self.rollout.active else None
+
+    @property
     def way_back(self) -> int | None:
         """The version that a rollback by hand would move @champion to, unless it names one; None: it moves nothing."""
         if self.rollout is not None and self.rollout.active:
@@ -372,7 +379,7 @@ class Title:
         return Rollout(
             decision.rollout_id,
             self.policies[decision.policy_digest],
-            VersionFacts(decision.version, subject.offline),
+            VersionFacts(decision.version, subject.offline, registered_by=subject.registered_by),
             subject.reference,
             sticky=self._sticky,
         )

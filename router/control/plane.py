@@ -208,7 +208,7 @@ class ControlPlane:
     async def command(self, model: str, command: Command) -> Decision:
         """Carry out a person's act. Raises UnknownModel, Refused, LedgerUnavailable."""
         controller = self._controller(model)
-        if command.kind is CommandKind.ROLL_BACK:
+        if command.kind is CommandKind.ROLL_BACK or (command.kind is CommandKind.ALERT and controller.title.on_trial):
             await self._probe_target(model, controller, command.to or controller.title.way_back)
         return await controller.command(command)
 

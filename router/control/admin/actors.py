@@ -5,7 +5,7 @@
 | viewer | read: status, history, metrics |
 | labeller | read; send labels |
 | operator | read; roll back, pause, resume, abort, start |
-| approver | what an operator may; promote, sign off |
+| approver | what an operator may; promote, sign off, reject |
 | admin | everything |
 
 Labels are a right of their own, which operators do not have: whoever may write labels can make the evidence.
@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from comparator.events import JUDGE
+from comparator.sign_off import NOBODY
 from comparator.title import REGISTRY
 
 
@@ -62,7 +63,7 @@ class Actor:
     rights: frozenset[Right]
 
 
-LOCAL = Actor("local:loopback", frozenset(Right))
+LOCAL = Actor(NOBODY, frozenset(Right))
 """Whoever can open a loopback connection, where the settings leave it at that."""
 
 

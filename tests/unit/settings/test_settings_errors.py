@@ -52,6 +52,16 @@ def problems(tmp_path, text):
          "mean 'sign_off'?"),
         ("rollout: [{shadow: 1}, {promote: {sign_off: 1}}]", 49, "rollout[1].promote.sign_off: expected true or false, "
          "not 1"),
+        ("rollout: [{shadow: 1}, {promote: {sign_off: {people: 0}}}]", 58, "rollout[1].promote.sign_off.people: expected "
+         "an integer of at least 1, not 0"),
+        ("rollout: [{shadow: 1}, {promote: {sign_off: {people: 9}}}]", 58, "rollout[1].promote.sign_off.people: expected "
+         "1 to 5, not 9"),
+        ("rollout: [{shadow: 1}, {promote: {sign_off: {by: [a b]}}}]", 55, "rollout[1].promote.sign_off.by[0]: expected "
+         "the name of a token: 1 to 64 letters, digits and any of . _ @ -, not 'a b'"),
+        ("rollout: [{shadow: 1}, {promote: {sign_off: {by: [ann], people: 2}}}]", 54, "rollout[1].promote.sign_off.by: "
+         "expected at least 2 names: so many people have to sign"),
+        ("rollout: [{shadow: 1}, {promote: {sign_off: {poeple: 2}}}]", 50, "rollout[1].promote.sign_off.poeple: "
+         "unknown key; did you mean 'people'?"),
         ("rollout: [{shadow: 1}, {promote: }]", 37, "rollout[1].promote: expected a value; leave the key out for its "
          "default, or write {} for an empty mapping"),
         ("guardrails: {}", 17, "guardrails: expected at least one"),
