@@ -21,6 +21,7 @@ COMMANDS = {
     "resume": Lazy("router.cli.acts:resume", "Let a paused rollout go on."),
     "abort": Lazy("router.cli.acts:abort", "End a rollout: all traffic to the champion."),
     "start": Lazy("router.cli.acts:start", "Give a version another shot."),
+    "policy": Lazy("router.cli.policy:policy", "Check a policy file; print its digest."),
     "config": Lazy("router.cli.config:config", "Check settings files; print their JSON Schema."),
     "token": Lazy("router.cli.new_token:token", "Make a token for the admin port."),
 }

@@ -103,7 +103,7 @@ def test_the_command_shows_the_evidence_and_asks(world, people):
     environment = {**os.environ, "TITLESHOT_TOKEN": people["ann"], "TITLESHOT_ADMIN": world.admin}
     command = [sys.executable, "-c", "from router.cli.main import main; main()", "sign-off", MODEL, "--reason", "good"]
     without = subprocess.run(
-        command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60
+        command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False
     )
     assert without.returncode == 2
     assert "expected --evidence DIGEST" in without.stderr
