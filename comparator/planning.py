@@ -36,6 +36,7 @@ class Need:
 class StepPlan:
     """One step of traffic: what it waits for, and about how long it takes altogether."""
 
+    index: int  # of the step in the policy
     step: Step
     needs: tuple[Need, ...]
 
@@ -66,7 +67,7 @@ def plan(policy: Policy, rate: float, labelled: float = 0.1) -> tuple[StepPlan, 
     """
     plans: list[StepPlan] = []
     mode: StepKind | None = None
-    for step in policy.steps:
+    for index, step in enumerate(policy.steps):
         if step.kind not in _MODES:
             continue
         pairs = step.kind is StepKind.SHADOW
@@ -86,7 +87,7 @@ def plan(policy: Policy, rate: float, labelled: float = 0.1) -> tuple[StepPlan, 
             shown = mode is not None and (_in_pairs(rail) or mode is StepKind.CANARY)
             if rail.metric in LABEL_METRICS and not shown:
                 needs.append(_of_labels(policy, rail, pairs, share, ours * labelled))
-        plans.append(StepPlan(step, tuple(needs)))
+        plans.append(StepPlan(index, step, tuple(needs)))
         mode = step.kind
     return tuple(plans)
 

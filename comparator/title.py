@@ -242,6 +242,7 @@ class Title:
             actor=REGISTRY,
             phase=Phase.ABORTED.value,
             move=AliasMove(expected=self.champion, to=named),
+            policy_digest=(self.rollout if self.on_trial is not None and self.rollout else self).policy.digest,
         )
 
     def _follow_challenger(self, read: AliasesRead) -> list[Decision]:

@@ -51,7 +51,7 @@ def check(file: Path, rate: float | None, labelled: float, *, as_json: bool) -> 
     read = _read(file, as_json=as_json)
     plans = plan(read, rate, labelled / 100) if rate is not None else ()
     estimates = [
-        {"step": read.steps.index(each.step), "low_seconds": _finite(each.low), "high_seconds": _finite(each.high)}
+        {"step": each.index, "low_seconds": _finite(each.low), "high_seconds": _finite(each.high)}
         | {"waits_for": each.longest.what}
         for each in plans
     ]
@@ -59,11 +59,11 @@ def check(file: Path, rate: float | None, labelled: float, *, as_json: bool) -> 
         print_json({"valid": True, "problems": [], **_as_data(read), "estimates": estimates if rate else None})
         return
     click.echo(f"{file}: valid\n  digest: {read.digest}\n  gate: {read.gate.value}\n  steps:")
-    told = {id(each.step): each for each in plans}
-    for number, step in enumerate(read.steps, 1):
-        about = told.get(id(step))
+    told = {each.index: each for each in plans}
+    for number, step in enumerate(read.steps):
+        about = told.get(number)
         click.echo(
-            f"    {number}. {step_words(step)}{_about(about.low, about.high, about.longest.what) if about else ''}"
+            f"    {number + 1}. {step_words(step)}{_about(about.low, about.high, about.longest.what) if about else ''}"
         )
     click.echo("  guardrails:")
     for rail in read.guardrails:

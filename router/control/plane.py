@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any
 
 from comparator.acts import Refused
@@ -200,6 +200,12 @@ class ControlPlane:
         if model not in self.settings.models:
             raise UnknownModel(model)
         return self.settings.models[model].positive_label
+
+    def rollback_on(self, model: str) -> tuple[Mapping[str, str], ...]:
+        """Alerts with all labels of one of these roll the model's rollout back. Raises UnknownModel."""
+        if model not in self.settings.models:
+            raise UnknownModel(model)
+        return self.settings.models[model].rollback_on
 
     async def add_labels(self, model: str, columns: Columns) -> None:
         """Record labels; they are safe when this returns. Raises UnknownModel, LedgerUnavailable."""

@@ -6,6 +6,7 @@
 | labeller | read; send labels |
 | operator | read; roll back, pause, resume, abort, start |
 | approver | what an operator may; promote, sign off, reject |
+| pager | let alerts roll back what is on trial; nothing else, not even read |
 | admin | everything |
 
 Labels are a right of their own, which operators do not have: whoever may write labels can make the evidence.
@@ -32,6 +33,7 @@ class Right(str, Enum):
     LABEL = "label"
     OPERATE = "operate"
     APPROVE = "approve"
+    ALERT = "send alerts"
     ADMINISTER = "administer"
 
 
@@ -42,6 +44,7 @@ class ActorRole(str, Enum):
     LABELLER = "labeller"
     OPERATOR = "operator"
     APPROVER = "approver"
+    PAGER = "pager"
     ADMIN = "admin"
 
 
@@ -50,6 +53,7 @@ RIGHTS: Mapping[ActorRole, frozenset[Right]] = {
     ActorRole.LABELLER: frozenset({Right.READ, Right.LABEL}),
     ActorRole.OPERATOR: frozenset({Right.READ, Right.OPERATE}),
     ActorRole.APPROVER: frozenset({Right.READ, Right.OPERATE, Right.APPROVE}),
+    ActorRole.PAGER: frozenset({Right.ALERT}),
     ActorRole.ADMIN: frozenset(Right),
 }
 """Role -> rights; the table above."""

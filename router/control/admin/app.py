@@ -26,6 +26,7 @@ from router.control.admin.body import read_body
 from router.control.admin.labels import NotLabels, read_labels
 from router.control.admin.operations import Operations, UnknownModel
 from router.control.admin.page import PAGE_POLICY, status_page
+from router.control.admin.webhook import AlertmanagerWebhook
 from router.control.ledger import Fenced, LedgerUnavailable
 
 log = logging.getLogger(__name__)
@@ -82,6 +83,7 @@ def admin_app(operations: Operations, access: Access, labels_bytes: int = LABELS
                 route(f"/models/{{name}}/{action}", "POST", right, api.command_of(kind))
                 for action, (kind, right) in COMMANDS.items()
             ),
+            route("/webhooks/alertmanager", "POST", Right.ALERT, AlertmanagerWebhook(operations)),
             route("/health/live", "GET", None, api.live),
             route("/health/ready", "GET", None, api.ready),
         ],

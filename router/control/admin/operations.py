@@ -23,6 +23,10 @@ class Operations(Protocol):
         """Which label counts as positive; None: labels are numbers. Raises UnknownModel."""
         ...
 
+    def rollback_on(self, model: str) -> Sequence[Mapping[str, str]]:
+        """Alerts with all labels of one of these roll the model's rollout back. Raises UnknownModel."""
+        ...
+
     async def add_labels(self, model: str, columns: Columns) -> None:
         """Record labels (dtype LABEL); they are committed when this returns.
 

@@ -41,6 +41,9 @@ class Plane:
         self._known(model)
         return 1.0
 
+    def rollback_on(self, model):
+        return ()
+
     async def add_labels(self, model, columns):
         self._known(model)
         if self.away:

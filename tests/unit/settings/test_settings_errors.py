@@ -104,6 +104,11 @@ def problems(tmp_path, text):
         ("judge: {min_answer: 5}", 13, "judge.min_answer: unknown key; did you mean 'min_answers'?"),
         ("protocol: openai", 15, "protocol: openai: not yet; this version speaks mlflow"),
         ("protocol: mflow", 15, "protocol: expected a protocol (mlflow), not 'mflow'; did you mean 'mlflow'?"),
+        ("rollback_on: {alertname: X}", 18, "rollback_on: expected a list, not a mapping"),
+        ("rollback_on: [{}]", 19, "rollback_on[0]: expected at least one label: an empty matcher would be for every alert"),
+        ("rollback_on: [{alert-name: X}]", 20, "rollback_on[0].alert-name: expected the name of a label: letters, digits "
+         "and _, not beginning with a digit"),
+        ("rollback_on: [{severity: 1}]", 30, "rollback_on[0].severity: expected text, not 1"),
         ("endpoints: {1: ftp://m:1}", 20, "endpoints.1: expected http(s)://host:port or unix:///path.sock"),
         ("endpoints: {1: 'unix://m.sock'}", 20, "endpoints.1: expected http(s)://host:port or unix:///path.sock, the path being absolute"),
         ("endpoints: {1: http://u:p@m:1}", 20, "endpoints.1: expected http(s)://host:port or unix:///path.sock, without user and password"),
