@@ -40,6 +40,7 @@ T = TypeVar("T")
 APPLY_FIRST = frozenset(
     {
         DecisionKind.ROLL_BACK,
+        DecisionKind.REJECT,
         DecisionKind.ABORT,
         DecisionKind.SUPERSEDE,
         DecisionKind.PAUSE,

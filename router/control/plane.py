@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any
 
 from comparator.acts import Refused
@@ -201,6 +201,12 @@ class ControlPlane:
             raise UnknownModel(model)
         return self.settings.models[model].positive_label
 
+    def rollback_on(self, model: str) -> tuple[Mapping[str, str], ...]:
+        """Alerts with all labels of one of these roll the model's rollout back. Raises UnknownModel."""
+        if model not in self.settings.models:
+            raise UnknownModel(model)
+        return self.settings.models[model].rollback_on
+
     async def add_labels(self, model: str, columns: Columns) -> None:
         """Record labels; they are safe when this returns. Raises UnknownModel, LedgerUnavailable."""
         await self._controller(model).labels(columns)
@@ -208,7 +214,7 @@ class ControlPlane:
     async def command(self, model: str, command: Command) -> Decision:
         """Carry out a person's act. Raises UnknownModel, Refused, LedgerUnavailable."""
         controller = self._controller(model)
-        if command.kind is CommandKind.ROLL_BACK:
+        if command.kind is CommandKind.ROLL_BACK or (command.kind is CommandKind.ALERT and controller.title.on_trial):
             await self._probe_target(model, controller, command.to or controller.title.way_back)
         return await controller.command(command)
 

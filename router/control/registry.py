@@ -289,6 +289,7 @@ def _version(calls: _Calls, model: str, version: int) -> VersionFacts:
         model_metrics={each.key: each.value for each in logged.metrics or ()} if logged is not None else {},
         run_metrics=run.data.metrics if run is not None else {},
         dataset_digests=[each.dataset.digest for each in inputs],
+        user_id=getattr(found, "user_id", None),
     )
 
 

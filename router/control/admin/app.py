@@ -26,6 +26,7 @@ from router.control.admin.body import read_body
 from router.control.admin.labels import NotLabels, read_labels
 from router.control.admin.operations import Operations, UnknownModel
 from router.control.admin.page import PAGE_POLICY, status_page
+from router.control.admin.webhook import AlertmanagerWebhook
 from router.control.ledger import Fenced, LedgerUnavailable
 
 log = logging.getLogger(__name__)
@@ -44,6 +45,7 @@ COMMANDS: dict[str, tuple[CommandKind, Right]] = {
     "start": (CommandKind.START, Right.OPERATE),
     "promote": (CommandKind.PROMOTE, Right.APPROVE),
     "sign-off": (CommandKind.SIGN_OFF, Right.APPROVE),
+    "reject": (CommandKind.REJECT, Right.APPROVE),
     "unfreeze": (CommandKind.UNFREEZE, Right.APPROVE),
 }
 """POST /models/{name}/KEY -> what is asked for, and the right that it takes."""
@@ -54,6 +56,7 @@ Handler = Callable[[Request, Actor], Awaitable[Response]]
 class _CommandBody(msgspec.Struct, forbid_unknown_fields=True):
     reason: str = ""
     to: int | None = None
+    evidence: str = ""
 
 
 def admin_app(operations: Operations, access: Access, labels_bytes: int = LABELS_BYTES) -> Starlette:
@@ -81,6 +84,7 @@ def admin_app(operations: Operations, access: Access, labels_bytes: int = LABELS
                 route(f"/models/{{name}}/{action}", "POST", right, api.command_of(kind))
                 for action, (kind, right) in COMMANDS.items()
             ),
+            route("/webhooks/alertmanager", "POST", Right.ALERT, AlertmanagerWebhook(operations)),
             route("/health/live", "GET", None, api.live),
             route("/health/ready", "GET", None, api.ready),
         ],
@@ -118,15 +122,24 @@ class _Api:
             try:
                 asked = msgspec.json.decode(body.strip() or b"{}", type=_CommandBody)
             except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                raise ApiError(400, "bad_command", f'expected {{"reason": text, "to": version}}: {error}') from None
-            if len(asked.reason) > LONGEST_REASON or not asked.reason.isprintable():
+                raise ApiError(400, "bad_command", f'expected {{"reason": text}}: {error}') from None
+            reason = asked.reason.strip()
+            if not 0 < len(reason) <= LONGEST_REASON or not reason.isprintable():
                 raise ApiError(
-                    422, "bad_command", f"reason: expected one line of at most {LONGEST_REASON} printable characters"
+                    422, "bad_command", f"reason: expected one line of 1 to {LONGEST_REASON} printable characters"
+                )
+            if (kind is CommandKind.SIGN_OFF) != bool(asked.evidence):
+                raise ApiError(
+                    422,
+                    "bad_command",
+                    "evidence: expected the evidence_digest that the status shows"
+                    if not asked.evidence
+                    else "evidence: only a sign-off has one",
                 )
             if asked.to is not None and not 1 <= asked.to < 2**31:
                 raise ApiError(422, "bad_command", "to: expected the number of a version, 1 or more")
             decision = await self._operations.command(
-                model, Command(time.time(), kind, actor.name, asked.reason, asked.to)
+                model, Command(time.time(), kind, actor.name, reason, asked.to, asked.evidence)
             )
             return as_json(decision)
 

@@ -23,6 +23,10 @@ class Operations(Protocol):
         """Which label counts as positive; None: labels are numbers. Raises UnknownModel."""
         ...
 
+    def rollback_on(self, model: str) -> Sequence[Mapping[str, str]]:
+        """Alerts with all labels of one of these roll the model's rollout back. Raises UnknownModel."""
+        ...
+
     async def add_labels(self, model: str, columns: Columns) -> None:
         """Record labels (dtype LABEL); they are committed when this returns.
 
@@ -55,7 +59,9 @@ class Operations(Protocol):
         or None, "ready": [version], "traffic": {"mode", "share", "mirror"}, "roles": {role: {"version", "answers",
         "failed", "precision": {"value", "lower", "upper", "count"} or None, "p50_seconds", "p99_seconds"}},
         "rollout": {"id", "version", "reference", "phase", "active", "paused", "hold_reason", "step", "steps":
-        [{"kind", "percent", "min_seconds"}], "policy_digest", "evidence": Report.as_data() or None} or None,
+        [{"kind", "percent", "min_seconds"}], "policy_digest", "evidence": Report.as_data() or None,
+        "evidence_digest", "sign_off": {"by", "people", "not_registrant", "signatures": [{"name", "at",
+        "evidence_digest"}]} or None} or None, "rollback": {"to", "ready", "moves_title"},
         "labels": {counter: count}, "registry": {"read_at", "error"}, "policy_digest"}}}. More keys may be there;
         the page shows what it finds.
         """

@@ -124,7 +124,7 @@ def test_a_promotion_by_hand_needs_its_record_first(rig):
         await rig.started()
         rig.ledger.away = True
         with pytest.raises(LedgerUnavailable):
-            await rig.controller.command(Command(1002.0, CommandKind.PROMOTE, "ann"))
+            await rig.controller.command(Command(1002.0, CommandKind.PROMOTE, "ann", "by hand"))
         assert rig.title.rollout.phase is Phase.SHADOW
         assert rig.title.effect is None
 
@@ -155,9 +155,9 @@ def test_traffic_that_is_not_recorded_is_no_evidence(rig):
 def test_an_effect_that_was_overtaken_confirms_nothing(rig):
     async def story():
         await rig.started()
-        await rig.controller.command(Command(1002.0, CommandKind.PROMOTE, "ann"))
+        await rig.controller.command(Command(1002.0, CommandKind.PROMOTE, "ann", "by hand"))
         overtaken = rig.title.effect
-        await rig.controller.command(Command(1003.0, CommandKind.ROLL_BACK, "ben"))
+        await rig.controller.command(Command(1003.0, CommandKind.ROLL_BACK, "ben", "by hand"))
         await rig.controller.settled(overtaken, 1004.0, "told")
         assert rig.title.rollout.phase is Phase.ROLLING_BACK
         assert rig.title.effect.move.to == 1

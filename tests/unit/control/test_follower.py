@@ -121,7 +121,7 @@ def test_the_champion_is_followed_although_an_effect_cannot_be_carried_out(rig, 
     async def story():
         await rig.on_trial()
         rig.registry.refuses = refusal
-        await rig.controller.command(Command(1.0, CommandKind.ROLL_BACK, "ann"))
+        await rig.controller.command(Command(1.0, CommandKind.ROLL_BACK, "ann", "by hand"))
         rig.registry.aliases["champion"] = 3
         await rig.until(lambda: rig.title.champion == 3)
         assert rig.title.rollout.phase is Phase.ABORTED
@@ -133,7 +133,7 @@ def test_an_effect_that_cannot_be_carried_out_is_told(rig):
     async def story():
         await rig.on_trial()
         rig.registry.refuses = RegistryUnavailable("403 on tags")
-        await rig.controller.command(Command(1.0, CommandKind.ROLL_BACK, "ann"))
+        await rig.controller.command(Command(1.0, CommandKind.ROLL_BACK, "ann", "by hand"))
         before = rig.registry.reads
         await rig.until(lambda: rig.registry.reads > before + 1)
         assert rig.follower.error == "403 on tags"
@@ -168,8 +168,8 @@ def test_a_foreign_move_during_a_rollback_wins(rig):
         await rig.on_trial()
         rig.registry.refuses = RegistryUnavailable("away")
         rig.registry.away = RegistryUnavailable("away")
-        await rig.controller.command(Command(1.0, CommandKind.PROMOTE, "ann"))
-        await rig.controller.command(Command(2.0, CommandKind.ROLL_BACK, "ann"))
+        await rig.controller.command(Command(1.0, CommandKind.PROMOTE, "ann", "by hand"))
+        await rig.controller.command(Command(2.0, CommandKind.ROLL_BACK, "ann", "by hand"))
         assert rig.title.pending == AliasMove(2, 1)
         rig.registry.aliases["champion"] = 3
         rig.registry.refuses = rig.registry.away = None
@@ -184,10 +184,10 @@ def test_a_foreign_move_during_a_rollback_wins(rig):
 def test_a_read_that_began_before_a_rollback_is_no_foreign_move(rig):
     async def story():
         await rig.on_trial()
-        await rig.controller.command(Command(1.0, CommandKind.PROMOTE, "ann"))
+        await rig.controller.command(Command(1.0, CommandKind.PROMOTE, "ann", "by hand"))
         await rig.until(lambda: rig.title.champion == 2)
         old = AliasesRead(2.0, 2, None, 1, ready=frozenset({1, 2}))
-        await rig.controller.command(Command(3.0, CommandKind.ROLL_BACK, "ann"))
+        await rig.controller.command(Command(3.0, CommandKind.ROLL_BACK, "ann", "by hand"))
         await rig.controller.aliases(old)
         assert rig.title.champion == 1
         await rig.until(lambda: rig.registry.aliases["champion"] == 1)
