@@ -28,7 +28,7 @@ class MemoryLedger:
         self.policies: dict[str, str] = {}
         self.away = False
 
-    async def append(self, model, facts, term=None):
+    async def append(self, model, facts, term=None, states=()):
         if self.away:
             raise LedgerUnavailable("away")
         self.facts += facts

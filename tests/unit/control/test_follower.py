@@ -25,7 +25,7 @@ POLICY = Policy(
 
 
 class Ledger:
-    async def append(self, model, facts, term=None):
+    async def append(self, model, facts, term=None, states=()):
         pass
 
     async def save_policy(self, digest, canonical):
