@@ -205,8 +205,8 @@ JUDGE = "titleshot"
 class Decision:
     """One decision, with all that it rests on. Recorded in the ledger, then received back by the state machine.
 
-    `evidence` is plain data (str, float, int, bool, None, lists, dicts), as `Report.as_data` gives it. `state_digest` is
-    the SHA-256 of the state of the evidence that it was made from, which is kept with it; "": it was made from none.
+    `evidence` is plain data (str, float, int, bool, None, lists, dicts), as `Report.as_data` gives it. `state_digest`
+    is the SHA-256 of the state of the evidence that it was made from, which is kept too; "": it was made from none.
     """
 
     kind: DecisionKind

@@ -38,9 +38,7 @@ class Journal:
         self._tell = tell
         self._turn = asyncio.Lock()
 
-    async def record(
-        self, model: str, facts: Sequence[Observations | Labels | Decision], state: bytes = b""
-    ) -> None:
+    async def record(self, model: str, facts: Sequence[Observations | Labels | Decision], state: bytes = b"") -> None:
         """Append facts of one model in one transaction.
 
         Args:

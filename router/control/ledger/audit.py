@@ -60,11 +60,13 @@ def audit(archive: Archive, model: str, tags: Mapping[int, str] | None = None) -
         states.add(decision.state_digest)
         if archive.state(decision.state_digest) is None:
             digest = decision.state_digest[:12]
-            findings.append(Finding(name, "missing", f"the evidence that it was made from ({digest}) is gone or changed"))
+            findings.append(
+                Finding(name, "missing", f"the evidence that it was made from ({digest}) is gone or changed")
+            )
         if decision.policy_digest not in policies:
             digest = decision.policy_digest[:12]
             findings.append(Finding(name, "missing", f"the policy that it was made under ({digest}) is gone"))
-    findings += _policies(model, policies, told)
+    findings += _policies(policies, told)
     placed = [entry.place for entry in entries if entry.place is not None and entry.place.model == model]
     last = max(placed, key=lambda place: place.number, default=None)
     tagged: dict[int, int] = {}
@@ -87,7 +89,7 @@ def _name(model: str, entry: Entry) -> str:
     return f"{model}/{entry.place.number}" if ours and entry.place is not None else f"{model}/seq {entry.seq}"
 
 
-def _policies(model: str, policies: Mapping[str, str], told: Mapping[str, Decision]) -> Iterator[Finding]:
+def _policies(policies: Mapping[str, str], told: Mapping[str, Decision]) -> Iterator[Finding]:
     """Policies that are not what their digest says, each at the first decision under it."""
     for digest, text in policies.items():
         if hashlib.sha256(text.encode()).hexdigest() != digest:

@@ -82,6 +82,11 @@ class Finding:
     text: str
 
 
+def entry_id(model: str, number: int) -> str:
+    """An entry as people name it; "": it has no number."""
+    return f"{model}/{number}" if number else ""
+
+
 def link(prev: str, model: str, number: int, seq: int, term: int | None, text: str) -> str:
     """The hash of an entry, in hex. The decision's text names the digest of its evidence, so that is covered too."""
     told = json.dumps([FORMAT, prev, model, number, seq, term, text], separators=(",", ":"))

@@ -123,7 +123,7 @@ def _null(kind: type[Text | BigInteger]) -> ColumnElement[Any]:
 
 
 def _entry(row: Row[Any]) -> Entry:
-    seq, model, term, text, of, number, prev, hashed = row
+    seq, model, term, text, of, number, prev, hashed = tuple(row)
     placed = all(isinstance(each, str) for each in (of, prev, hashed)) and isinstance(number, int)
     place = Place(of, number, prev, hashed) if placed else None
     # SQLite keeps in a column whatever is put there; what is no text hashes to nothing that was written

@@ -144,7 +144,9 @@ def _version_3(connection: Connection) -> None:
     for row in connection.execute(facts.select().where(facts.c.kind == "decision").order_by(facts.c.seq)).all():
         number, prev = heads.get(row.model, (0, START))
         hashed = link(prev, row.model, number + 1, row.seq, row.term, row.decision)
-        connection.execute(chain.insert().values(seq=row.seq, model=row.model, number=number + 1, prev=prev, hash=hashed))
+        connection.execute(
+            chain.insert().values(seq=row.seq, model=row.model, number=number + 1, prev=prev, hash=hashed)
+        )
         heads[row.model] = (number + 1, hashed)
 
 
