@@ -18,7 +18,6 @@ from router.control.ledger.archive import Numbered
 from router.control.ledger.chain import Finding, entry_id
 
 _LABEL = 12
-_VERDICTS = {"pass": "PASS", "fail": "FAIL", "inconclusive": "OPEN"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +147,7 @@ def _evidence(decision: Decision, policy: Policy | None) -> list[str]:
     for rail in evidence["guardrails"]:
         lines += _rail(rail, policy)
     lines.append(
-        f"    all guardrails together: evidence of harm {_e(evidence['combined_e'])}, "
+        f"    all guardrails together: evidence of harm {_e(evidence['combined_e'])} (1 or less is none), "
         f"rolls back from {_e(evidence['threshold'])} on"
     )
     missing = [str(each) for each in evidence.get("missing", [])]
@@ -158,7 +157,7 @@ def _evidence(decision: Decision, policy: Policy | None) -> list[str]:
 
 
 def _rail(rail: Mapping[str, Any], policy: Policy | None) -> list[str]:
-    name, verdict = str(rail["name"]), _VERDICTS.get(str(rail["verdict"]), str(rail["verdict"]))
+    name, verdict = str(rail["name"]), str(rail["verdict"]).upper()
     challenger, champion = (_figure(name, rail[side]) for side in ("challenger", "champion"))
     proven = "; proven: not worse by more" if rail["proven"] else ""
     lines = [
@@ -216,7 +215,7 @@ def _again(told: Explanation) -> list[str]:
     state = f"the recorded evidence ({decision.state_digest[:12]})"
     if again.differences:
         return [f"  recomputed from {state}: DIFFERENT", *(f"    {each}" for each in again.differences)]
-    verdict = _VERDICTS[again.report.verdict.value]
+    verdict = again.report.verdict.value.upper()
     if decision.actor != JUDGE:
         would = again.decision.kind.value.replace("_", " ") if again.decision is not None else "nothing yet"
         return [

@@ -51,7 +51,11 @@ def test_a_record_is_explained_and_any_change_to_it_is_found(world, edited):
     # while it serves: what was in production when, by whom
     told = json.loads(titleshot("history", MODEL, "--json", "--admin", world.admin))
     decisions = {decision["id"]: decision for decision in told["decisions"]}
-    assert [(reign["version"], reign["by"]) for reign in told["production"]] == [(1, "registry"), (2, "titleshot"), (1, "")]
+    assert [(reign["version"], reign["by"]) for reign in told["production"]] == [
+        (1, "registry"),
+        (2, "titleshot"),
+        (1, ""),
+    ]
     assert decisions[told["production"][1]["decision"]]["kind"] == "promote"
     assert f"{MODEL}/1" in titleshot("history", MODEL, "--admin", world.admin)
     assert "whole" in titleshot("audit", "verify", *settings)
@@ -65,7 +69,9 @@ def test_a_record_is_explained_and_any_change_to_it_is_found(world, edited):
     ledger.close()
 
     from_evidence = {
-        name: decision for name, decision in decisions.items() if decision["kind"] in ("advance", "promote", "roll_back")
+        name: decision
+        for name, decision in decisions.items()
+        if decision["kind"] in ("advance", "promote", "roll_back")
     }
     assert len(from_evidence) == 3
     for name, decision in from_evidence.items():
@@ -90,7 +96,9 @@ def test_a_record_is_explained_and_any_change_to_it_is_found(world, edited):
     state = edited("UPDATE evidence_states SET state = zeroblob(9)")
     assert f"{rollback}: missing: the evidence" in titleshot("audit", "verify", *state, code=1)
     assert "NOT recomputed" in titleshot("explain", rollback, *state, code=1)
-    cut = edited(f"DELETE FROM facts WHERE seq > (SELECT seq FROM chain WHERE number = 2)", "DELETE FROM chain WHERE number > 2")
+    cut = edited(
+        f"DELETE FROM facts WHERE seq > (SELECT seq FROM chain WHERE number = 2)", "DELETE FROM chain WHERE number > 2"
+    )
     assert "whole" in titleshot("audit", "verify", *cut)
     found = json.loads(titleshot("audit", "verify", "--registry", "--json", *cut, code=1))
     assert {finding["kind"] for finding in found["models"][0]["findings"]} == {"cut"}
