@@ -55,6 +55,8 @@ def audit(archive: Archive, model: str, tags: Mapping[int, str] | None = None) -
         except Unreadable as error:
             findings.append(Finding(name, "changed", str(error)))
             continue
+        if entry.rollout_id != decision.rollout_id:
+            findings.append(Finding(name, "changed", "its row says that it is about another rollout than its text"))
         if not decision.state_digest:
             continue
         states.add(decision.state_digest)

@@ -58,6 +58,7 @@ class Entry:
         model: whose; None, like `text`: there is no such row any more.
         term: the fencing term that it was written under.
         text: the decision's JSON, exactly as it is stored.
+        rollout_id: as the row says beside the text.
     """
 
     seq: int
@@ -65,6 +66,7 @@ class Entry:
     model: str | None = None
     term: int | None = None
     text: str | None = None
+    rollout_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,23 +142,23 @@ def _walk(model: str, chain: Sequence[tuple[Place, Entry]]) -> Iterator[Finding]
     changed = [(place, entry) for place, entry in chain if entry.text is not None and not _holds(place, entry)]
     expected, prev, seq, term = 1, START, 0, 0
     for place, entry in chain:
-        name = f"{model}/{place.number}"
+        name, holds = f"{model}/{place.number}", _holds(place, entry)
         if place.number > expected:
             yield _gap(model, expected, place.number - 1)
         if entry.text is None:
             yield Finding(name, "missing", "the chain has this entry, the record has no such decision any more")
         elif place.number < expected:
             yield Finding(name, "added", "there is another entry of this number")
-        elif not _holds(place, entry):
+        elif not holds:
             yield _changed(model, place, entry, changed)
         elif place.number == expected and place.prev != prev:
             yield Finding(name, "reordered", "it was written after another entry than the one before it now")
         if entry.seq <= seq:
             yield Finding(name, "reordered", f"its sequence number {entry.seq} is not above {seq}, that before it")
-        if entry.term is not None and entry.term < term:
-            yield Finding(name, "reordered", f"it was written under term {entry.term}, the one before it under {term}")
-        expected, prev = max(expected, place.number + 1), place.hash
-        seq, term = entry.seq, entry.term if entry.term is not None else term
+        if holds and entry.term is not None and entry.term < term:
+            yield Finding(name, "reordered", f"it was written under term {entry.term}, one before it under {term}")
+        expected, prev, seq = max(expected, place.number + 1), place.hash, entry.seq
+        term = entry.term if holds and entry.term is not None else term
 
 
 def _gap(model: str, first: int, last: int) -> Finding:

@@ -98,7 +98,7 @@ def models(connection: Connection) -> list[str]:
 
 def _decisions() -> Select[Any]:
     return (
-        select(FACTS.c.seq, FACTS.c.model, FACTS.c.term, FACTS.c.decision, *_place())
+        select(FACTS.c.seq, FACTS.c.model, FACTS.c.term, FACTS.c.decision, FACTS.c.rollout_id, *_place())
         .select_from(FACTS.outerjoin(CHAIN, CHAIN.c.seq == FACTS.c.seq))
         .where(FACTS.c.kind == DECISION)
     )
@@ -106,7 +106,7 @@ def _decisions() -> Select[Any]:
 
 def _gone() -> Select[Any]:
     """What the chain has, and the record has not."""
-    absent = (_null(Text), _null(BigInteger), _null(Text))
+    absent = (_null(Text), _null(BigInteger), _null(Text), _null(BigInteger))
     mine = (FACTS.c.seq == CHAIN.c.seq) & (FACTS.c.kind == DECISION)
     return (
         select(CHAIN.c.seq, *absent, *_place()).select_from(CHAIN.outerjoin(FACTS, mine)).where(FACTS.c.seq.is_(None))
@@ -123,9 +123,9 @@ def _null(kind: type[Text | BigInteger]) -> ColumnElement[Any]:
 
 
 def _entry(row: Row[Any]) -> Entry:
-    seq, model, term, text, of, number, prev, hashed = tuple(row)
+    seq, model, term, text, rollout_id, of, number, prev, hashed = tuple(row)
     placed = all(isinstance(each, str) for each in (of, prev, hashed)) and isinstance(number, int)
     place = Place(of, number, prev, hashed) if placed else None
     # SQLite keeps in a column whatever is put there; what is no text hashes to nothing that was written
     told = text if isinstance(text, str) or text is None else repr(text)
-    return Entry(int(seq), place, model, term if isinstance(term, int) else None, told)
+    return Entry(int(seq), place, model, term if isinstance(term, int) else None, told, rollout_id)

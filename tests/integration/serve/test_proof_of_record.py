@@ -97,7 +97,7 @@ def test_a_record_is_explained_and_any_change_to_it_is_found(world, edited):
     assert f"{rollback}: missing: the evidence" in titleshot("audit", "verify", *state, code=1)
     assert "NOT recomputed" in titleshot("explain", rollback, *state, code=1)
     cut = edited(
-        f"DELETE FROM facts WHERE seq > (SELECT seq FROM chain WHERE number = 2)", "DELETE FROM chain WHERE number > 2"
+        "DELETE FROM facts WHERE seq > (SELECT seq FROM chain WHERE number = 2)", "DELETE FROM chain WHERE number > 2"
     )
     assert "whole" in titleshot("audit", "verify", *cut)
     found = json.loads(titleshot("audit", "verify", "--registry", "--json", *cut, code=1))
