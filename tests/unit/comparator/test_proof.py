@@ -21,10 +21,11 @@ def played(name):
     title, decisions, states = fresh(name), [], {}
     decisions.append(title.rollout.last)
     for fact in record(name):
+        mine = fact
         if isinstance(fact, Observations):
-            fact = Observations(fact.columns.copy())
-            fact.columns["rollout_id"] = title.rollout.rollout_id
-        for proposal in title.receive(fact):
+            mine = Observations(fact.columns.copy())
+            mine.columns["rollout_id"] = title.rollout.rollout_id
+        for proposal in title.receive(mine):
             kept = proven(title, proposal)
             states[kept.decision.state_digest] = kept.state
             decisions += settle(title, kept.decision)
