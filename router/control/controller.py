@@ -175,7 +175,7 @@ class ModelController:
     async def _command(self, command: Command) -> Decision:
         async with self._deciding:
             (decision,) = self.title.receive(command)
-            kept = proven(self.title, decision)
+            kept = self._proven(decision)
             await self._apply(kept)
             return kept.decision
 
@@ -185,16 +185,24 @@ class ModelController:
                 return
             decision = self.title.moved(at, reason)
             if decision is not None:
-                await self._apply(proven(self.title, decision))
+                await self._apply(self._proven(decision))
 
     async def _carry(self, decisions: list[Decision]) -> None:
         # At once: traffic that is recorded meanwhile changes the evidence.
-        for kept in [proven(self.title, decision) for decision in decisions]:
+        for kept in [self._proven(decision) for decision in decisions]:
             try:
                 await self._apply(kept)
             except LedgerUnavailable as error:
                 # Not applied, so the next tick or registry read will call for it again.
                 log.warning("%s: %s waits for the ledger: %s", self.name, kept.decision.kind.value, error)
+
+    def _proven(self, decision: Decision) -> Proven:
+        """With the evidence that it was made from. No rollback may fail because of what only an audit needs."""
+        try:
+            return proven(self.title, decision)
+        except (TypeError, ValueError):
+            log.exception("%s: the evidence of %s cannot be kept", self.name, decision.kind.value)
+            return Proven(decision)
 
     async def _apply(self, kept: Proven) -> None:
         """Bring a decision into force and into the ledger, in the order that its kind asks for."""

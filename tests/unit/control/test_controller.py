@@ -228,3 +228,15 @@ def test_a_spooled_decision_keeps_its_evidence(rig):
         assert rig.ledger.states == {kept.decision.state_digest: kept.state}
 
     asyncio.run(story())
+
+
+def test_evidence_that_cannot_be_kept_stops_no_rollback(rig, caplog):
+    async def story():
+        await rig.started()
+        rig.title.rollout.evidence.odd = object()
+        await rig.controller.command(Command(1002.0, CommandKind.ROLL_BACK, "ann"))
+        assert rig.title.rollout.phase is Phase.ROLLING_BACK
+
+    asyncio.run(story())
+    assert rig.log[-1] == ("roll_back", False)
+    assert "the evidence of roll_back cannot be kept" in caplog.text
