@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 LOCK := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --quiet
 
-.PHONY: demo test test-unit check bench fmt lock clean
+.PHONY: demo test test-unit test-long check bench fmt lock clean
 
 demo: $(VENV)/.demo
 	$(BIN)/titleshot demo $(ARGS)
@@ -14,6 +14,10 @@ test: $(VENV)/.dev
 
 test-unit: $(VENV)/.dev
 	$(BIN)/pytest tests/unit $(ARGS)
+
+# What takes too long for every change: a hundred kills (half an hour).
+test-long: $(VENV)/.dev
+	$(BIN)/pytest tests -m long $(ARGS)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

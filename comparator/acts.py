@@ -49,6 +49,18 @@ def asked_for(title: Title, command: Command) -> Decision:
             return running.toggle(DecisionKind.PAUSE, at, reason or "paused by hand", actor)
         case CommandKind.RESUME if running is not None and running.paused:
             return running.toggle(DecisionKind.RESUME, at, reason or "resumed by hand", actor)
+        case CommandKind.UNFREEZE if title.rollbacks.frozen:
+            return Decision(
+                DecisionKind.UNFREEZE,
+                at,
+                0,
+                title.champion or 0,
+                reason or "rollouts may start again",
+                actor,
+                policy_digest=title.policy.digest,
+            )
+        case CommandKind.UNFREEZE:
+            raise Refused("cannot unfreeze: nothing is frozen")
         case CommandKind.START if running is None and command.to is not None:
             if (command.to, title.policy.digest) not in title.finished:
                 raise Refused(f"version {command.to} has not had its shot under this policy: set @challenger to it")

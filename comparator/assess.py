@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -19,6 +20,9 @@ from comparator.words import amount, evidence, percents, plain, points, seconds,
 
 _FAR = 1e5
 """A pass that takes more than so many times the time so far is not told in seconds."""
+
+_TIMES = tuple(1.1**power for power in range(math.ceil(math.log(_FAR, 1.1))))
+"""Multiples of the time so far, up to there: a wait is told to a tenth of the whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,13 +283,9 @@ def _growth(log_e: float, enough: float, elapsed: float) -> float | None:
 
 
 def _until(slack: Callable[[float], float], elapsed: float) -> float | None:
-    """How long until the slack of data like those seen is negative."""
-    times = 1.0
-    while times < _FAR and elapsed > 0:
-        if slack(times) < 0:
-            return (times - 1) * elapsed
-        times *= 1.1
-    return None
+    """How long until the slack of data like those seen is negative: concave and positive at 0, so it then stays so."""
+    found = bisect_left(_TIMES, True, key=lambda times: slack(times) < 0)
+    return (_TIMES[found] - 1) * elapsed if found < len(_TIMES) and elapsed > 0 else None
 
 
 def _quantile(sketch: Sketch, q: float, alpha: float) -> Estimate | None:

@@ -6,8 +6,23 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-_LATER: Mapping[str, object] = {"split_alpha": 0.001, "incident_buckets": 4, "label_grace_seconds": 0.0}
+_LATER: Mapping[str, object] = {
+    "split_alpha": 0.001,
+    "incident_buckets": 4,
+    "label_grace_seconds": 0.0,
+    "restraint": {},
+}
 _LATER_OF_GUARDRAIL: Mapping[str, object] = {"range": None}
+_LATER_OF_STEP: Mapping[str, object] = {"within_seconds": None, "at_deadline": "notify"}
+_RESTRAINT: Mapping[str, object] = {
+    "warm_up_seconds": 0.0,
+    "warm_up_answers": 0,
+    "cool_down_seconds": 0.0,
+    "max_rollbacks_per_day": None,
+    "freeze": (),
+    "no_data_seconds": None,
+    "no_data_then": "notify",
+}
 
 
 def canonical_text(policy: Mapping[str, Any]) -> str:
@@ -16,7 +31,8 @@ def canonical_text(policy: Mapping[str, Any]) -> str:
     Those are left out where they say what was true before there was the field, so that the text and the digest of an
     earlier policy stay as they were.
     """
-    data = _earlier(policy, _LATER)
+    data = _earlier({**policy, "restraint": _earlier(policy["restraint"], _RESTRAINT)}, _LATER)
+    data["steps"] = [_earlier(step, _LATER_OF_STEP) for step in policy["steps"]]
     data["guardrails"] = [_earlier(rail, _LATER_OF_GUARDRAIL) for rail in policy["guardrails"]]
     return json.dumps(data, sort_keys=True, separators=(",", ":"))
 

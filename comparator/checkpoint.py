@@ -34,6 +34,7 @@ from comparator.assess import Counts
 from comparator.events import Mode
 from comparator.policy import Guardrail, Policy
 from comparator.sketch import Sketch
+from comparator.warm_up import WarmUp
 
 LAYOUT = 3
 """Of the state: one of another layout is not read, and its facts are received again. Other fields need no other number
@@ -63,6 +64,7 @@ _CLASSES: dict[str, type] = {
         sequence.RestartingMixture,
         Sketch,
         split.Split,
+        WarmUp,
     )
 }
 

@@ -147,6 +147,7 @@ class CommandKind(str, Enum):
     PROMOTE = "promote"
     ROLL_BACK = "roll_back"
     START = "start"  # try the challenger again that had its shot before
+    UNFREEZE = "unfreeze"  # let rollouts start again after too many rollbacks
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +196,8 @@ class DecisionKind(str, Enum):
     RETRY = "retry"  # a person gives a version that had its shot another one
     PAUSE = "pause"
     RESUME = "resume"
+    NOTIFY = "notify"  # something did not come in time; the trigger says what
+    UNFREEZE = "unfreeze"  # a person lets rollouts start again
 
 
 JUDGE = "titleshot"
@@ -218,7 +221,7 @@ class Decision:
     phase: str = ""  # the phase that it leads to (a Phase value), where it is about a rollout
     step: int = -1  # the step that it enters
     move: AliasMove | None = None
-    trigger: str = ""  # the guardrail that tipped it
+    trigger: str = ""  # the guardrail that tipped it; of NOTIFY and ABORT by the judge: a trigger of `patience`
     policy_digest: str = ""
     evidence: Mapping[str, object] = field(default_factory=dict)
     state_digest: str = ""

@@ -32,10 +32,13 @@ from comparator.guardrail import Verdict, overall
 from comparator.policy import LABEL_METRICS, Metric, Policy
 from comparator.ratio import PAIR_MODES, RatioTest
 from comparator.report import Report, reason
-from comparator.sequence import as_e, log_e_below
+from comparator.sequence import Floats, as_e, log_e_below
 from comparator.split import Split
+from comparator.warm_up import WarmUp
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from comparator.events import Columns
     from comparator.pairing import Joined
 
@@ -72,10 +75,15 @@ class Evidence:
         self._answers = 0
         self._counts = (Counts(), Counts())
         self._copies = [0, 0]  # sent, shed
-        self._left_out = dict.fromkeys(("repeated", "other_version", "other_mode", "unpaired", "bad_latency"), 0)
+        self._left_out = dict.fromkeys(
+            ("repeated", "other_version", "other_mode", "unpaired", "warm_up", "bad_latency"), 0
+        )
         rails = policy.guardrails
         self._sticky = sticky
         self._seen_at = 0.0  # when the latest answer came, or the step began
+        self.silent_since = 0.0  # when the trial version's latest answer came, or the step began
+        self.longest_silence = 0.0  # in seconds, between its answers since the last look
+        self._warm_up = WarmUp(policy.restraint.warm_up_seconds, policy.restraint.warm_up_answers)
         self._breaker = Breaker()
         self._split = Split()
         self._latency = [rail for rail in rails if rail.metric is Metric.LATENCY]
@@ -112,7 +120,7 @@ class Evidence:
         self.look()
         self._buckets.drop_open()
         self._breaker.enter()
-        self._seen_at = max(self._seen_at, at)
+        self._seen_at = self.silent_since = max(self._seen_at, at)
         self.ask(percent)
 
     def ask(self, percent: int | None) -> None:
@@ -152,6 +160,9 @@ class Evidence:
         # While the proxy's breaker is open, the reference answers alone: without a pair, or for the trial version.
         heard = now | (theirs & (answers.mode == Mode.FORCED))
         self._breaker.take(answers.at[heard], answers.asked[heard], ours[heard], answers.broken[heard])
+        self._listen(answers.at[counted & ours])
+        if not self._warm_up.over:
+            counted = self._warm(answers, counted, ours)
         answers, ours = answers.where(counted), ours[counted]
         self._left_out["bad_latency"] += int(np.count_nonzero(answers.odd))
         for counts, mine in zip(self._counts, (~ours, ours), strict=True):
@@ -165,10 +176,25 @@ class Evidence:
         for bucket in self._buckets.add(answers, ours):
             self._take(bucket)
 
+    def _listen(self, at: Floats) -> None:
+        """The trial version answered at these moments."""
+        if at.size:
+            heard = np.maximum.accumulate(np.concatenate([[self.silent_since], at]))
+            self.silent_since = float(heard[-1])
+            self.longest_silence = max(self.longest_silence, float(np.max(np.diff(heard))))
+
+    def _warm(self, answers: Answers, counted: NDArray[np.bool_], ours: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Which of those that count came when the trial version was warm."""
+        cold = np.zeros(counted.shape, dtype=np.bool_)
+        cold[counted] = self._warm_up.take(answers.at[counted], ours[counted])
+        self._left_out["warm_up"] += int(np.count_nonzero(cold))
+        return counted & ~cold
+
     def label(self, joined: Joined) -> None:
         """Take what labels completed of this rollout's requests."""
-        for test in self._labelled:
-            test.take(joined)
+        if joined.completed.size or joined.paired.size:  # else there is nothing to weigh
+            for test in self._labelled:
+                test.take(joined)
 
     def _take(self, bucket: Bucket) -> None:
         failed = (bucket.failed[0], bucket.failed[1])
@@ -196,6 +222,7 @@ class Evidence:
         """The evidence is looked at now: what `harm_possible` and `pass_possible` say is of what comes after."""
         for test in self._tests:
             test.look()
+        self.longest_silence = 0.0
         self._failed_at_look = self._counts[1].failed
 
     @property
@@ -321,6 +348,9 @@ class Evidence:
         missing: list[str] = []
         waits: list[float | None] = []
         need, shed = self._policy.min_answers, self._shed
+        if self._mode is not Mode.NONE and not self._warm_up.over:
+            missing.append(self._warm_up.missing(at))
+            waits.append(None)
         if self._answers < need:
             elapsed = at - self._entered_at
             missing.append(f"{need - self._answers:,} more answers of {need:,} in this step")

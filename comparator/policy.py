@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from enum import Enum
+from typing import Any
 
 from comparator.canonical import canonical_text, read_canonical
+from comparator.restraint import FreezeWindow, Restraint, RestraintError, Then
 
 
 class PolicyError(ValueError):
@@ -65,12 +67,19 @@ class Gate(str, Enum):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step: its kind, its share in integer percent, and for how long at least."""
+    """One step: its kind, its share in integer percent, and for how long at least.
+
+    Args:
+        within_seconds: the most that it may last (of promote: that a sign-off may take); None: it may wait for ever.
+        at_deadline: what is done then.
+    """
 
     kind: StepKind
     percent: int = 100  # shadow: of the traffic mirrored; canary: answered by the challenger; watch: mirrored
     min_seconds: float = 0.0
     sign_off: bool = False  # promote only
+    within_seconds: float | None = None
+    at_deadline: Then = Then.NOTIFY
 
     def __post_init__(self) -> None:
         if not 1 <= self.percent <= 100:
@@ -83,6 +92,17 @@ class Step:
             raise PolicyError("for", f"expected a duration of 0 or more, not {self.min_seconds} seconds")
         if self.sign_off and self.kind is not StepKind.PROMOTE:
             raise PolicyError("sign_off", "only a promote step waits for a sign-off")
+        self._check_deadline()
+
+    def _check_deadline(self) -> None:
+        if self.within_seconds is None:
+            return
+        if self.kind is StepKind.PROMOTE and not self.sign_off:
+            raise PolicyError("within", "expected sign_off: a promotion without one does not wait")
+        if not max(self.min_seconds, 0.0) < self.within_seconds < math.inf:
+            raise PolicyError("within", f"expected more than its minimum, not {self.within_seconds:g} seconds")
+        if self.kind is StepKind.WATCH and self.at_deadline is Then.ABORT:
+            raise PolicyError("at_deadline", "expected notify: a champion in its watch cannot be aborted")
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +229,7 @@ class Policy:
         split_alpha: the probability of holding a canary whose split is as asked, as one whose split is not.
         label_grace_seconds: how long a label is held before it counts; of those that differ the last one counts.
         label_retention_seconds: how long predictions and labels wait for one another.
+        restraint: what keeps a rollout from starting or going on, whatever its evidence says.
     """
 
     steps: tuple[Step, ...] = DEFAULT_STEPS
@@ -230,6 +251,7 @@ class Policy:
     split_alpha: float = 0.001
     label_grace_seconds: float = 0.0
     label_retention_seconds: float = field(default=7 * 24 * HOUR)
+    restraint: Restraint = field(default_factory=Restraint)
 
     def __post_init__(self) -> None:
         self._check_steps()
@@ -289,9 +311,10 @@ class Policy:
     def from_canonical(cls, text: str) -> Policy:
         """The policy that `canonical` wrote down; PolicyError or TypeError where it is not one."""
         data = read_canonical(text)
-        steps = tuple(Step(**{**step, "kind": StepKind(step["kind"])}) for step in data.pop("steps"))
+        steps = tuple(_step(step) for step in data.pop("steps"))
         guardrails = tuple(Guardrail(**{**rail, "metric": Metric(rail["metric"])}) for rail in data.pop("guardrails"))
-        return cls(steps=steps, guardrails=guardrails, gate=Gate(data.pop("gate")), **data)
+        restraint = _restraint(data.pop("restraint", {}))
+        return cls(steps=steps, guardrails=guardrails, gate=Gate(data.pop("gate")), restraint=restraint, **data)
 
     def canonical(self) -> str:
         """Canonical JSON, see `canonical_text`."""
@@ -301,3 +324,18 @@ class Policy:
     def digest(self) -> str:
         """SHA-256 of the canonical JSON, in hex."""
         return hashlib.sha256(self.canonical().encode()).hexdigest()
+
+
+def _step(data: Mapping[str, Any]) -> Step:
+    return Step(
+        **{**data, "kind": StepKind(data["kind"]), "at_deadline": Then(data.get("at_deadline", Then.NOTIFY.value))}
+    )
+
+
+def _restraint(data: Mapping[str, Any]) -> Restraint:
+    try:
+        windows = tuple(FreezeWindow(**{**each, "days": tuple(each["days"])}) for each in data.get("freeze", ()))
+        then = Then(data.get("no_data_then", Then.NOTIFY.value))
+        return Restraint(**{**data, "freeze": windows, "no_data_then": then})
+    except RestraintError as error:
+        raise PolicyError(f"restraint.{error.where}", error.expected) from None

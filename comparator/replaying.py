@@ -28,6 +28,7 @@ from comparator.events import AliasesRead, Columns, Decision, Role, Tick, Versio
 from comparator.pairing import NO_LABELS, NO_OBSERVATIONS, Joined
 from comparator.policy import Gate, Policy
 from comparator.report import Report
+from comparator.rollout import Phase
 from comparator.title import Title
 
 TICK_SECONDS = 0.5
@@ -147,11 +148,14 @@ class Replay:
         return math.floor(at / self._tick)
 
     def _begin(self, at: float) -> None:
+        self._settle(self._title.receive(self._read(at)))
+
+    def _read(self, at: float) -> AliasesRead:
+        """The registry, as it is all the time."""
         champion, challenger = self._versions
         facts = {champion: VersionFacts(champion), challenger: VersionFacts(challenger, self._offline)}
         ready = frozenset(self._versions)
-        read = AliasesRead(at, champion, challenger, None, versions=facts, ready=ready)
-        self._settle(self._title.receive(read))
+        return AliasesRead(at, champion, challenger, None, versions=facts, ready=ready)
 
     def _receive(self, until: int) -> None:
         """All spans before `until` are over: receive what came in them."""
@@ -186,13 +190,19 @@ class Replay:
 
     def _judge(self, piece: _Piece, low: int, high: int) -> bool:
         """Receive the spans from `low` to before `high`. Returns whether there was anything to look at."""
-        rollout = self._title.rollout
+        rollout, at = self._title.rollout, high * self._tick
+        if rollout is not None and rollout.phase is Phase.HELD:
+            if self._title.held(at):
+                return False  # all the time: the same words stand until they no longer hold
+            if high - low == 1:
+                self._settle(self._title.receive(self._read(at)))
+                return True
         if rollout is not None and high - low > 1:
             facts = piece.between(low, high)
             # in memory only: a copy, taken back at most once
             before = pickle.dumps(rollout.evidence, protocol=5) if facts.size else b""
             rollout.take(facts)
-            if rollout.pass_over(high * self._tick):
+            if rollout.phase is not Phase.HELD and rollout.pass_over(at):
                 return False
             if facts.size:
                 rollout.evidence = pickle.loads(before)  # noqa: S301 - what was written above
@@ -201,7 +211,7 @@ class Replay:
             return self._judge(piece, middle, high) or left
         if rollout is not None:
             rollout.take(piece.between(low, high))
-        self._settle(self._title.receive(Tick(high * self._tick)))
+        self._settle(self._title.receive(Tick(at)))
         return True
 
     def _settle(self, decisions: list[Decision]) -> None:

@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING
 from comparator.events import JUDGE, AliasMove, Decision, DecisionKind, Mode
 from comparator.evidence import Evidence
 from comparator.guardrail import Verdict
+from comparator.patience import Overdue, Patience, deadline, silence
 from comparator.policy import Policy, Step, StepKind
 from comparator.report import Report
+from comparator.restraint import Then
 
 if TYPE_CHECKING:
     from comparator.events import BreakerTripped, VersionFacts
@@ -131,6 +133,9 @@ class Rollout:
         )
         self.looked = -1  # the last forward look of this step, counted from its beginning
         self._report: Report | None = None
+        self._looked_at = 0.0  # when the evidence was looked at last
+        self._asked_at = 0.0  # when a sign-off was asked for
+        self._patience = Patience()
         self._vain = _UNSEEN  # what a look at the evidence as it stands has found nothing for
 
     # ---- what the world needs to know
@@ -176,7 +181,8 @@ class Rollout:
     def go_on(self, evidence: Evidence, looked: int) -> None:
         """Go on with the evidence of a checkpoint, and the number of the last forward look."""
         self.evidence, self.looked = evidence, looked
-        self.evidence.go_on(self.percent)
+        if self.phase in COMPARED:  # else nothing is asked any more, and the evidence stays as it was
+            self.evidence.go_on(self.percent)
         self._changed()
 
     def lower(self, cap: int) -> None:
@@ -201,17 +207,17 @@ class Rollout:
         if self.phase not in COMPARED:
             return None
         harm, forward = self.evidence.harm_possible, self._forward_due(at)
+        if (harm or forward) and (backward := self._backward(at)) is not None:
+            return backward
+        if (overdue := self._overdue(at)) is not None:
+            return self._told(at, overdue)
         if not harm and not forward:
             return None
-        if (tripped := self.evidence.tripped) is not None:
-            return self.roll_back(at, tripped, trigger="breaker")
         report = self.report(at)
-        if report.verdict is Verdict.FAIL:
-            return self.roll_back(at, report.reason, trigger=report.blame)
         self._look(at)
-        late = self._late(at)
-        self._vain = max(self._vain, _NOTHING if forward and late and not self.paused else _NO_HARM)
-        if not forward or not late or self.paused or report.verdict is not Verdict.PASS:
+        free = self._late(at) and not self.paused and self._thaws_at(at) is None
+        self._vain = max(self._vain, _NOTHING if forward and free else _NO_HARM)
+        if not forward or not free or report.verdict is not Verdict.PASS:
             return None
         if self.phase is Phase.WATCH:
             return self._decision(DecisionKind.FINISH, at, report.reason, Phase.PROMOTED)
@@ -219,17 +225,59 @@ class Rollout:
             return self._forward(at, report.reason)
         return None
 
+    def _backward(self, at: float) -> Decision | None:
+        if (tripped := self.evidence.tripped) is not None:
+            return self.roll_back(at, tripped, trigger="breaker")
+        report = self.report(at)
+        if report.verdict is Verdict.FAIL:
+            return self.roll_back(at, report.reason, trigger=report.blame)
+        return None
+
+    def _overdue(self, at: float, silent_seconds: float = 0.0) -> Overdue | None:
+        """What has not come in time; `silent_seconds`: the longest silence, if it is over by now."""
+        if self.paused or (step := self.current_step) is None:
+            return None
+        began_at, what = self.step_began_at, f"step {self.step + 1} ({step.kind.value})"
+        if self.phase is Phase.SIGN_OFF:
+            step, began_at, what = self.policy.steps[self.step + 1], self._asked_at, "the wait for a sign-off"
+        restraint, silent_since = self.policy.restraint, self.evidence.silent_since
+        return self._patience.first(
+            deadline(at, began_at, step.within_seconds, step.at_deadline, what),
+            silence(
+                max(at, silent_since + silent_seconds),
+                silent_since,
+                restraint.no_data_seconds,
+                Then.NOTIFY if self.phase in (Phase.PROMOTING, Phase.WATCH) else restraint.no_data_then,
+            ),
+        )
+
+    def _told(self, at: float, overdue: Overdue) -> Decision:
+        waits = self.report(at).reason
+        reason = f"{overdue.reason}: {waits}"
+        if overdue.then is Then.ABORT:
+            return replace(self.end(DecisionKind.ABORT, at, reason), trigger=overdue.trigger)
+        return replace(self._decision(DecisionKind.NOTIFY, at, reason, self.phase), trigger=overdue.trigger)
+
+    def _thaws_at(self, at: float) -> float | None:
+        """When the policy's freeze windows let a challenger go forward again; None: they do now."""
+        return None if self.phase is Phase.WATCH else self.policy.restraint.frozen_until(at)
+
     def pass_over(self, at: float) -> bool:
         """Leave out the looks since the last one, up to `at`, if none of them can have found anything to decide.
 
         For a record that is judged faster than it was made. False: one of them might have; nothing was left out. What a
         look has found nothing for is not found by the next one either, while nothing is received: a report goes by the
-        clock only in what it says of the time that is left. What the clock alone can bring is the step's minimum.
+        clock only in what it says of the time that is left. What the clock alone can bring is the step's minimum, its
+        deadline, too long a silence, or the end of a freeze window.
         """
         if self.phase in COMPARED:
             if self._vain < _NO_HARM and self.evidence.harm_possible:
                 return False
+            if self._overdue(at, self.evidence.longest_silence) is not None:
+                return False
             forward = self._late(at) and self._forward_due(at) and not self.paused
+            if forward and (thaws := self._thaws_at(self._looked_at)) is not None and at < thaws:
+                forward = False  # frozen since the last look
             if forward and self._vain < _NOTHING and self.evidence.pass_possible:
                 return False
             self._look(at)
@@ -242,7 +290,7 @@ class Rollout:
 
     def _look(self, at: float) -> None:
         self.evidence.look()
-        self.looked = self._look_number(at)
+        self.looked, self._looked_at = self._look_number(at), at
 
     def _look_number(self, at: float) -> int:
         return math.floor((at - self.step_began_at) / self.policy.bucket_seconds)
@@ -309,6 +357,10 @@ class Rollout:
             self.paused = decision.kind is DecisionKind.PAUSE
             self.last = decision
             return
+        if decision.kind is DecisionKind.NOTIFY:
+            self._patience.tell(decision.trigger, decision.at)
+            self.last = decision
+            return
         target = Phase(decision.phase)
         if target not in TRANSITIONS.get((self.phase, decision.kind), frozenset()):
             raise IllegalTransition(f"{decision.kind.value} from {self.phase.value} to {target.value}")
@@ -316,6 +368,8 @@ class Rollout:
         self.last = decision
         self.hold_reason = decision.reason if decision.kind is DecisionKind.HOLD else ""
         self.move = decision.move
+        if self.phase is Phase.SIGN_OFF:
+            self._asked_at = decision.at
         if decision.step >= 0 and decision.step != self.step:
             self.step = decision.step
             self.step_began_at = decision.at

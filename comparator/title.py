@@ -28,6 +28,7 @@ from comparator.events import (
 from comparator.guardrail import Verdict
 from comparator.pairing import Pairing
 from comparator.policy import Policy
+from comparator.restraint import Rollbacks
 from comparator.rollout import Phase, Rollout, Subject
 from comparator.scoreboard import Scoreboard
 
@@ -97,6 +98,7 @@ class Title:
         self.pending: AliasMove | None = None  # a decided move of @champion that the registry has yet to confirm
         self.finished: dict[tuple[int, str], str] = {}  # (version, policy digest) -> promoted | rejected | aborted
         self.retry: int | None = None
+        self.rollbacks = Rollbacks()
         self.ready: frozenset[int] = frozenset()  # versions whose endpoint answered its last readiness probe
         self.uncleared = False  # the rollout is over, and @challenger may still name its version
         self.pairing = Pairing(policy.label_retention_seconds, grace_seconds=policy.label_grace_seconds, seed=seed)
@@ -275,9 +277,16 @@ class Title:
             reason = checked.reason
         elif version not in read.ready:
             reason = f"the endpoint of version {version} has not answered its readiness probe"
+        elif restrained := self.rollbacks.why_not(read.at, self.policy.restraint):
+            reason = restrained
         else:
             return rollout.start(read.at, f"@challenger names version {version}; {checked.reason}")
         return rollout.hold(read.at, reason) if reason != held else None
+
+    def held(self, at: float) -> bool:
+        """Whether the rollout that was held still is at `at`, for the same reason of restraint."""
+        rollout = self.rollout
+        return rollout is not None and rollout.hold_reason == self.rollbacks.why_not(at, self.policy.restraint)
 
     def _lower_share(self) -> None:
         """What the present policy says of the rollout's step holds where it is less than what it began with."""
@@ -333,6 +342,8 @@ class Title:
 
     def _apply(self, decision: Decision) -> None:
         kind = decision.kind
+        policy = self.policies.get(decision.policy_digest, self.policy)
+        self.rollbacks.take(decision, policy.restraint.max_rollbacks_per_day)
         if kind is DecisionKind.RETRY:
             self.finished.pop((decision.version, decision.policy_digest), None)
             self.retry = decision.version

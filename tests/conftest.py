@@ -1,5 +1,6 @@
 """Fixtures that several folders of tests share."""
 
+import gc
 import logging
 import os
 from pathlib import Path
@@ -8,10 +9,16 @@ import pytest
 from hypothesis import settings
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # as the demo trains: on busy cores threads spin for each other's sake
 
 settings.register_profile("quick", max_examples=25, deadline=None)
 settings.register_profile("thorough", max_examples=1000, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
+
+
+def pytest_collection_finish():
+    gc.freeze()  # what was imported stays: looking through it again and again takes seconds,
+    gc.set_threshold(10_000, 20, 20)  # and so does looking too often
 
 
 @pytest.fixture(scope="session")

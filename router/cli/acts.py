@@ -1,4 +1,4 @@
-"""What a person can do about a rollout: rollback, promote, sign-off, pause, resume, abort, start."""
+"""What a person can do about a rollout: rollback, promote, sign-off, pause, resume, abort, start, unfreeze."""
 
 from __future__ import annotations
 
@@ -92,6 +92,16 @@ def resume(admin: Admin, model: str, reason: str, *, as_json: bool) -> None:
 def abort(admin: Admin, model: str, reason: str, *, as_json: bool) -> None:
     """End the rollout of MODEL: all traffic to the champion. It says nothing against the version."""
     _act(admin, model, "abort", reason, None, as_json=as_json)
+
+
+@click.command()
+@_model
+@_reason
+@json_option
+@admin_command
+def unfreeze(admin: Admin, model: str, reason: str, *, as_json: bool) -> None:
+    """Let rollouts of MODEL start again after too many rollbacks (`restraint.max_rollbacks_per_day`)."""
+    _act(admin, model, "unfreeze", reason, None, as_json=as_json)
 
 
 @click.command()

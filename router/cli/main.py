@@ -22,6 +22,7 @@ COMMANDS = {
     "resume": Lazy("router.cli.acts:resume", "Let a paused rollout go on."),
     "abort": Lazy("router.cli.acts:abort", "End a rollout: all traffic to the champion."),
     "start": Lazy("router.cli.acts:start", "Give a version another shot."),
+    "unfreeze": Lazy("router.cli.acts:unfreeze", "Let rollouts start again after too many rollbacks."),
     "config": Lazy("router.cli.config:config", "Check settings files; print their JSON Schema."),
     "token": Lazy("router.cli.new_token:token", "Make a token for the admin port."),
 }

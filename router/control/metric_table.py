@@ -9,6 +9,7 @@ from typing import Final
 
 from comparator.events import DecisionKind, Mode, Outcome, Role
 from comparator.guardrail import Verdict
+from comparator.patience import TRIGGERS
 from comparator.rollout import Phase
 
 
@@ -46,6 +47,9 @@ DROPPED_BY: Final = ("proxy", "control")
 NO_TRIGGER: Final = "none"
 ROLLBACK_TRIGGERS: Final = ("breaker", "operator")
 """Besides the guardrails of the model's policy."""
+
+PATIENCE_TRIGGERS: Final = TRIGGERS
+"""Of notices, and of rollouts that the judge aborts."""
 
 DROP_REASONS: Final = ("full", "breaker_open", "too_large", "deadline")
 REFUSALS: Final = (
@@ -241,6 +245,12 @@ AWAITED = Family(
     "1 while @champion names a version whose endpoint is not ready, and the one before it still serves.",
     ("model",),
 )
+FROZEN = Family(
+    "titleshot_frozen",
+    Kind.GAUGE,
+    "1 while no rollout starts, after too many rollbacks in a day, until a person unfreezes the model.",
+    ("model",),
+)
 REGISTRY_UP = Family("titleshot_registry_up", Kind.GAUGE, "1 if the last read of the registry went well.", ("model",))
 REGISTRY_READ = Family(
     "titleshot_registry_read_timestamp_seconds",
@@ -295,7 +305,8 @@ TABLE: Final = (
     REQUESTS, DURATION, LATENCY, SHARE, MIRRORED, UNREADABLE, UNREAD, CLAMPED,
     PRECISION, PRECISION_LOWER, PRECISION_UPPER, LABELS, LABELS_WAITING, PREDICTIONS_WAITING,
     JOINED, REPEATED,
-    PHASE, STEP, STEPS, PAUSED, VERDICT, GUARDRAIL, EVIDENCE, EVIDENCE_COMBINED, EVIDENCE_THRESHOLD, DECIDED, TICKED,
+    PHASE, STEP, STEPS, PAUSED, FROZEN,
+    VERDICT, GUARDRAIL, EVIDENCE, EVIDENCE_COMBINED, EVIDENCE_THRESHOLD, DECIDED, TICKED,
     DROPPED, BREAKER,
     VERSION, READY, AWAITED, REGISTRY_UP, REGISTRY_READ, REGISTRY_ERRORS,
     RELOAD_OK, RELOAD_AT, LEDGER_UP, LEDGER_ERRORS, LOST_ROWS,
@@ -310,7 +321,7 @@ _VALUES = {
     "phase": PHASES,
     "verdict": VERDICTS,
     "kind": DECISIONS,
-    "trigger": (NO_TRIGGER, *ROLLBACK_TRIGGERS, "a guardrail's name"),
+    "trigger": (NO_TRIGGER, *ROLLBACK_TRIGGERS, *PATIENCE_TRIGGERS, "a guardrail's name"),
     "alias": ALIASES,
     "q": QUANTILES,
     "result": LABEL_RESULTS,

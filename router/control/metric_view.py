@@ -82,6 +82,11 @@ def count_decisions(page: Page, model: str, tally: Tally, title: Title | None) -
     known = {(kind.value, names.NO_TRIGGER) for kind in DecisionKind}
     guardrails = [guardrail.name for guardrail in title.policy.guardrails] if title is not None else []
     known |= {(DecisionKind.ROLL_BACK.value, trigger) for trigger in (*names.ROLLBACK_TRIGGERS, *guardrails)}
+    known |= {
+        (kind.value, trigger)
+        for kind in (DecisionKind.NOTIFY, DecisionKind.ABORT)
+        for trigger in names.PATIENCE_TRIGGERS
+    }
     for kind, trigger in sorted(known | tally.decisions.keys()):
         page.add(names.DECIDED, tally.decisions[kind, trigger], model, kind, trigger)
 
@@ -116,6 +121,7 @@ def _rollout(page: Page, model: str, title: Title, last_tick: float) -> None:
     page.add(names.STEP, rollout.step + 1 if rollout is not None else 0, model)
     page.add(names.STEPS, len(policy.steps), model)
     page.add(names.PAUSED, rollout is not None and rollout.active and rollout.paused, model)
+    page.add(names.FROZEN, bool(title.rollbacks.frozen), model)
     report = rollout.report(last_tick) if rollout is not None and last_tick and rollout.phase in COMPARED else None
     verdicts = {each.name: each for each in report.guardrails} if report is not None else {}
     for guardrail in policy.guardrails:

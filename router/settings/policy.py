@@ -8,13 +8,29 @@ from pydantic import Discriminator, Field, Tag, model_validator
 
 from comparator.policy import DEFAULT_GUARDRAILS, DEFAULT_STEPS, Gate, Policy, PolicyError, Step
 from comparator.policy import StepKind as Kind
+from comparator.restraint import Then
 from router.settings.block import Block, Count, Duration, Number, Percent, Switch, written, wrong_at
 from router.settings.guardrails import Guardrails
 from router.settings.problems import Path
+from router.settings.restraint import AtDeadline, RestraintSettings
 from router.settings.units import parse_duration
 
 
-class ShadowStep(Block):
+class Waiting(Block):
+    """What does not wait for ever."""
+
+    within: Duration | None = Field(default=None, description="At most so long. Default: it waits for ever.")
+    at_deadline: AtDeadline = Field(
+        default="notify",
+        description="notify: say so, once, and wait on. abort: end the rollout. Nothing passes for it.",
+    )
+
+    def waits(self) -> dict[str, Any]:
+        """The fields of `Step`."""
+        return {"within_seconds": self.within, "at_deadline": Then(self.at_deadline)}
+
+
+class ShadowStep(Waiting):
     """The challenger answers a copy; the client only ever sees the champion's answer."""
 
     shadow: Percent = Field(description="Percent of the traffic that is mirrored to the challenger.")
@@ -24,10 +40,10 @@ class ShadowStep(Block):
 
     def step(self) -> Step:
         """The judge's step. Raises PolicyError."""
-        return Step(Kind.SHADOW, self.shadow, self.for_)
+        return Step(Kind.SHADOW, self.shadow, self.for_, **self.waits())
 
 
-class CanaryStep(Block):
+class CanaryStep(Waiting):
     """A share of the clients is answered by the challenger."""
 
     canary: Percent = Field(
@@ -40,10 +56,10 @@ class CanaryStep(Block):
 
     def step(self) -> Step:
         """The judge's step. Raises PolicyError."""
-        return Step(Kind.CANARY, self.canary, self.for_)
+        return Step(Kind.CANARY, self.canary, self.for_, **self.waits())
 
 
-class Promotion(Block):
+class Promotion(Waiting):
     """How the title changes hands."""
 
     sign_off: Switch = Field(default=False, description="Whether a person has to sign off first.")
@@ -56,10 +72,10 @@ class PromoteStep(Block):
 
     def step(self) -> Step:
         """The judge's step. Raises PolicyError."""
-        return Step(Kind.PROMOTE, sign_off=self.promote.sign_off)
+        return Step(Kind.PROMOTE, sign_off=self.promote.sign_off, **self.promote.waits())
 
 
-class WatchStep(Block):
+class WatchStep(Waiting):
     """After promotion the previous champion answers a copy, as the reference."""
 
     watch: Duration = Field(description="How long the new champion stays on trial.")
@@ -67,7 +83,7 @@ class WatchStep(Block):
 
     def step(self) -> Step:
         """The judge's step. Raises PolicyError."""
-        return Step(Kind.WATCH, self.percent, self.watch)
+        return Step(Kind.WATCH, self.percent, self.watch, **self.waits())
 
 
 STEP_KINDS = tuple(kind.value for kind in Kind)
@@ -193,6 +209,11 @@ class PolicySettings(Block):
         "one looks.",
         json_schema_extra={"exclusiveMinimum": 0, "maximum": 0.5},
     )
+    restraint: RestraintSettings = Field(
+        default=RestraintSettings(),
+        description="What keeps a rollout from starting or going on, whatever its evidence says.",
+        json_schema_extra={"default": {}},
+    )
     judge: Judge = Field(default=Judge(), description="The judge's numbers.", json_schema_extra={"default": {}})
 
     @model_validator(mode="after")
@@ -225,5 +246,6 @@ class PolicySettings(Block):
             guardrails=self.guardrails.guardrails() if self.guardrails is not None else DEFAULT_GUARDRAILS,
             alpha=self.alpha,
             gate=Gate(self.gate),
+            restraint=self.restraint.restraint(),
             **self.judge.numbers(),
         )

@@ -46,6 +46,7 @@ class StubModel:
 
         class Server(ThreadingHTTPServer):
             daemon_threads = True
+            request_queue_size = 128  # as model servers have it, or more: a rollback opens many connections at once
 
             def handle_error(self, request, client_address):
                 pass  # a proxy that closes its idle connections is no error

@@ -5,7 +5,7 @@
 | viewer | read: status, history, metrics |
 | labeller | read; send labels |
 | operator | read; roll back, pause, resume, abort, start |
-| approver | what an operator may; promote, sign off |
+| approver | what an operator may; promote, sign off, unfreeze |
 | admin | everything |
 
 Labels are a right of their own, which operators do not have: whoever may write labels can make the evidence.

@@ -46,6 +46,7 @@ COMMANDS: dict[str, tuple[CommandKind, Right]] = {
     "start": (CommandKind.START, Right.OPERATE),
     "promote": (CommandKind.PROMOTE, Right.APPROVE),
     "sign-off": (CommandKind.SIGN_OFF, Right.APPROVE),
+    "unfreeze": (CommandKind.UNFREEZE, Right.APPROVE),
 }
 """POST /models/{name}/KEY -> what is asked for, and the right that it takes."""
 

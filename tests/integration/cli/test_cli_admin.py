@@ -99,6 +99,7 @@ class Plane:
             "awaited": None,
             "pending": self.pending,
             "ready": [6, 7, 8],
+            "observations_repeated": 12,
             "traffic": {"mode": "canary", "share": 10, "mirror": 0},
             "roles": {
                 "champion": {
@@ -349,6 +350,7 @@ def test_the_status_of_one_model(run):
     assert "\x1b" not in done.stdout
     assert "INCONCLUSIVE: not enough labels" in done.stdout
     assert "p99_latency:" in done.stdout
+    assert "12 observations of ids answered before; they are no evidence" in done.stdout
 
 
 def test_the_status_as_json(run):

@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -45,7 +46,7 @@ def precision(trace, side):
 
 @pytest.mark.parametrize("loss", [-0.04, 0.0, 0.05, 0.1])
 def test_traces_have_the_precision_and_the_share_that_they_state(loss):
-    trace = make(replace(QUIET, precision_loss=loss, rate=100.0), 1)
+    trace = make(replace(QUIET, precision_loss=loss, rate=50.0), 1)
     for side, expected in ((0, PRECISION), (1, PRECISION - loss)):
         value, count = precision(trace, side)
         assert value == pytest.approx(expected, abs=4 * np.sqrt(0.25 / count))
@@ -58,7 +59,7 @@ def test_the_same_model_says_the_same():
 
 
 def test_traces_have_the_errors_and_the_latency_that_they_state():
-    trace = make(replace(QUIET, rate=100.0, challenger=Side(errors=0.05, slower=2.0), onset=1200.0), 1)
+    trace = make(replace(QUIET, rate=50.0, challenger=Side(errors=0.05, slower=2.0), onset=1200.0), 1)
     late = trace.asked >= 1200.0
     assert trace.failed[1][late].mean() == pytest.approx(0.05, abs=0.004)
     assert trace.failed[1][~late].mean() == pytest.approx(0.001, abs=0.001)
@@ -68,9 +69,8 @@ def test_traces_have_the_errors_and_the_latency_that_they_state():
 
 def test_incidents_are_as_frequent_on_both_sides():
     bad = Side(errors=0.0, incidents=Incidents(300.0, 20.0, errors=1.0))
-    failed = np.mean(
-        [make(replace(QUIET, champion=bad, challenger=bad), each).failed.mean(axis=1) for each in range(40)], 0
-    )
+    both = replace(QUIET, rate=2.0, champion=bad, challenger=bad)
+    failed = np.mean([make(both, each).failed.mean(axis=1) for each in range(40)], 0)
     assert failed == pytest.approx([20 / 320] * 2, abs=0.012)
 
 
@@ -88,8 +88,11 @@ def test_labels_only_of_the_champions_positives():
     assert (trace.positive[0][np.isfinite(trace.label_at)]).all()
 
 
+traced = cache(make)  # the peers look at the same traces
+
+
 def decided(name, scenario):
-    trace = make(scenario, 0)
+    trace = traced(scenario, 0)
     if name == "Kayenta":
         trace = even(scenario, trace)
     return PEERS[name][0](minutes_of(scenario, trace), usual(scenario))

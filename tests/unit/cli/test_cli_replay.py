@@ -27,7 +27,7 @@ START = 1_700_000_000.0
 
 
 @cache
-def recorded(precision, seconds=40.0):
+def recorded(precision, seconds=25.0):
     """A shadow record in order of time: the champion's precision is 0.9, the challenger's is given."""
     duel = Duel(Model(0.12, 0.9), Model(0.12, precision), label_delay=1.0)
     observations, labels = traffic(duel, np.random.default_rng(2), seconds, start=START)

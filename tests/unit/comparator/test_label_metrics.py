@@ -81,7 +81,7 @@ def test_the_quantities_of_a_row(metric, label, prediction, score, n, d):
 
 
 @given(metrics, st.integers(0, 2**32), st.integers(2, 20))
-@settings(max_examples=150)
+@settings(max_examples=3 * settings().max_examples)
 def test_w_is_within_its_bound_and_no_bet_loses_all(metric, seed, size):
     test = fresh(metric)
     rows_ = _Rows(wild_rows(seed, 300), (2, 1), test.metric)
@@ -115,7 +115,7 @@ def test_the_bound_of_pairs_is_reached(metric):
 
 
 @given(metrics, st.lists(st.integers(0, 200), max_size=8), st.integers(0, 2**32))
-@settings(max_examples=100)
+@settings(max_examples=2 * settings().max_examples)
 def test_evidence_does_not_depend_on_batches(metric, cuts, seed):
     given_rows = wild_rows(seed, 200)
     if metric is not Metric.REWARD:
@@ -231,16 +231,6 @@ def test_an_offline_promise_is_confirmed_or_not(metric, offline, tolerance, kept
     assert test.promise_kept is kept
     missing = assess.labelled(Policy(), rail, test, Moment(9e3, Mode.SHADOW, 0.0, 0.0)).missing
     assert any("offline promise" in each for each in missing) is not kept
-
-
-def test_a_promise_at_its_edge_is_seldom_confirmed():
-    rail = Guardrail(Metric.BRIER, 0.1, offline_tolerance=0.05)
-    confirmed = 0
-    for seed in range(100):
-        test = fresh(Metric.BRIER, offline=0.2, rail=rail)
-        test.take(joined(rows(Metric.BRIER, 1, 600, Mode.SHADOW, seed)))
-        confirmed += test.promise_kept
-    assert confirmed <= 5 + 2.6 * math.sqrt(100 * 0.05 * 0.95)
 
 
 @pytest.mark.parametrize(

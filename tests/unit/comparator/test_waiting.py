@@ -3,95 +3,19 @@
 import math
 import secrets
 import tracemalloc
-from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from plain_pairing import Plain
 
 from comparator.events import LABEL, OBSERVATION, Mode
 from comparator.pairing import EXPIRY_GRACE_SECONDS, SETTLED_SECONDS, Pairing
 from comparator.waiting import MemoryWaitingStore, _hash
 
 RETENTION = 100.0
-
-
-@dataclass
-class Row:
-    at: float
-    both: bool = False
-    sides: list = field(default_factory=list)  # (version, prediction)
-    label: float | None = None
-    settled_at: float | None = None
-
-
-class Plain:
-    """One event at a time, in a dictionary."""
-
-    def __init__(self, retention):
-        self.retention = retention
-        self.rows = {}
-        self.completed, self.paired, self.scored = [], [], []
-        self.observed, self.again = [], []
-        self.matched = self.unknown = self.duplicates = self.conflicts = self.repeated = self.invalid = 0
-
-    def find(self, key, at):
-        row = self.rows.get(key)
-        if row is not None:
-            memory = min(SETTLED_SECONDS, self.retention)
-            if at - row.at > self.retention or (row.settled_at is not None and at - row.settled_at > memory):
-                del self.rows[key]
-                return None
-        return row
-
-    def observe(self, key, at, version, both, prediction):
-        row = self.find(key, at)
-        if row is None:
-            row = self.rows[key] = Row(at)
-        if row.settled_at is not None or len(row.sides) == 2 or any(version == side[0] for side in row.sides):
-            self.repeated += 1
-            self.again.append((at, *key, version, prediction))
-            return
-        if not row.sides:
-            row.both = both
-            self.matched += row.label is not None
-        elif not row.both:
-            self.repeated += 1
-            self.again.append((at, *key, version, prediction))
-            return
-        self.observed.append((at, *key, version, prediction))
-        row.sides.append((version, prediction))
-        if len(row.sides) == 2:
-            self.paired.append((at, tuple(row.sides)))
-        if row.label is not None:
-            self.scored.append((at, version, prediction, row.label))
-            self.settle(row, at)
-
-    def take_label(self, key, at, label):
-        if not math.isfinite(label):
-            self.invalid += 1
-            return
-        row = self.find(key, at)
-        if row is None:
-            row = self.rows[key] = Row(at)
-        if row.label is not None:
-            self.duplicates += row.label == label
-            self.conflicts += row.label != label
-            return
-        row.label = label
-        if not row.sides:
-            self.unknown += 1
-            return
-        self.matched += 1
-        self.scored += [(at, *side, label) for side in row.sides]
-        self.settle(row, at)
-
-    def settle(self, row, at):
-        if not row.both or len(row.sides) == 2:
-            row.settled_at = at
-            self.completed.append((at, tuple(row.sides), row.label))
 
 
 def events_after(*waits):
@@ -137,13 +61,13 @@ def sides(row):
 
 
 @given(events, st.lists(st.integers(0, 3000), max_size=6), st.booleans())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=5 * settings().max_examples, deadline=None)
 def test_batches_are_joined_as_one_event_at_a_time(given_events, cuts, forgets):
     compare(given_events, cuts, forgets, RETENTION)
 
 
 @given(events_after(0.0, 1.0, 1800.0, 3600.0, 3601.0), st.lists(st.integers(0, 90_000), max_size=6), st.booleans())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=4 * settings().max_examples, deadline=None)
 def test_what_was_settled_is_remembered_for_its_time(given_events, cuts, forgets):
     compare(given_events, cuts, forgets, 20_000.0)
 
@@ -307,7 +231,7 @@ def test_without_a_grace_nothing_is_held():
 
 
 @given(events, st.lists(st.integers(0, 3000), max_size=6), st.sampled_from([1.0, 15.0, 70.0]))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=2 * settings().max_examples, deadline=None)
 def test_held_labels_do_not_depend_on_batches(given_events, cuts, grace):
     _, observations, labels = columns(given_events)
     results = []

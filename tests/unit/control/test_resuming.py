@@ -161,6 +161,8 @@ def test_a_restart_goes_on_from_the_checkpoint_if_it_can(story, damage, caplog):
         await controller.checkpoint()
         cursor, state = await left.ledger.checkpoint("m")
         await controller.observations(traffic(rollout, now).columns)
+        await controller.observations(traffic(rollout, now - 30.0).columns)  # again: known before and after a restart
+        assert title.pairing.repeated == 200
         if damage == "bytes":
             await left.ledger._run(lambda: spoil(left.ledger))
         elif damage is not None:
@@ -169,6 +171,7 @@ def test_a_restart_goes_on_from_the_checkpoint_if_it_can(story, damage, caplog):
         again = await left.back()
         assert freeze(again.rollout.evidence) == freeze(title.rollout.evidence)
         assert again.pairing.totals == title.pairing.totals
+        assert again.rollout.evidence._left_out["repeated"] == 200
         assert again.pairing.predictions_waiting == title.pairing.predictions_waiting
         assert again.scoreboard.score(2) == title.scoreboard.score(2)
         assert ("checkpoint cannot be used" in caplog.text) == (damage in ("layout", "rollout"))

@@ -59,6 +59,7 @@ class Rig:
             "    endpoints: {1: 'http://127.0.0.1:9', 2: 'http://127.0.0.1:9'}\n"
         )
         self.settings = load_settings(path).models["m"]
+        self.asked = 0
 
     async def started(self, at):
         for challenger in (None, 2):
@@ -70,9 +71,10 @@ class Rig:
         rows = [
             EXCHANGE_ROW.pack(at, rollout, 0, 2 * index + version, version, 0, 0.01, 0.02, 0, 500, role, Mode.CANARY,
                               False, Outcome.SERVER_ERROR, BODY_NONE)
-            for index, at in enumerate(times)
+            for index, at in enumerate(times, self.asked)
             for version, role in ((1, Role.CHAMPION), (2, Role.CHALLENGER))
         ]  # fmt: skip
+        self.asked += len(times)  # an id that comes again is no evidence
         self.ingest.take(Exchanges("m", b"".join(rows), b""), self.settings)
         await self.ingest.flush()
 

@@ -1,4 +1,5 @@
 import math
+from functools import lru_cache
 
 import numpy as np
 import pytest
@@ -15,7 +16,11 @@ from router.link.messages import Counters
 
 def samples(metrics: Metrics) -> dict[tuple[str, frozenset], float]:
     """Every sample of the page, by name and labels."""
-    body, _ = metrics.expose("")
+    return parsed(metrics.expose("")[0])
+
+
+@lru_cache(maxsize=4)
+def parsed(body: bytes) -> dict[tuple[str, frozenset], float]:
     found = {}
     for family in read_text(body.decode()):
         for sample in family.samples:

@@ -37,10 +37,10 @@ def test_the_observed_share_is_the_share(share):
         assert low <= sum(map(assignment, KEYS)) <= high
 
 
-def test_ten_percent_of_a_million_keys_is_ten_percent():
+def test_ten_percent_of_many_keys_that_differ_by_little_is_ten_percent():
     to_other = Assignment(2**63, 10, 0).to_other
-    low, high = bounds(0.1, 1_000_000)
-    assert low <= sum(to_other(b"%x" % number) for number in range(1_000_000)) <= high
+    low, high = bounds(0.1, 200_000)
+    assert low <= sum(to_other(b"%x" % number) for number in range(200_000)) <= high
 
 
 @given(keys, rollouts, percents)

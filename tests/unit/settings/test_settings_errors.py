@@ -34,7 +34,7 @@ def problems(tmp_path, text):
         ("rollout: [{shadow: 1, canary: 1}]", 15, "rollout[0]: expected exactly one of shadow, canary, promote, watch, "
          "not shadow and canary"),
         ("rollout: [{shadow: 0}]", 24, "rollout[0].shadow: expected an integer percent from 1 to 100, such as 10, not 0"),
-        ("rollout: [{shadow: 5, canary_for: 1h}]", 27, "rollout[0].canary_for: unknown key; expected one of for, shadow"),
+        ("rollout: [{shadow: 5, canary_for: 1h}]", 27, "rollout[0].canary_for: unknown key; expected one of at_deadline, for, shadow, within"),
         ("rollout: [{canary: 100}]", 24, "rollout[0].canary: expected at most 99 percent: without a champion there is "
          "nothing to compare with"),
         ("rollout: [{canary: 10%}]", 24, "rollout[0].canary: expected an integer percent from 1 to 100, such as 10, "
@@ -89,6 +89,12 @@ def problems(tmp_path, text):
         ("alpha: true", 12, "alpha: expected a number, not true"),
         ("gate: required", 11, "gate: expected 'off' or 'offline', not 'required'"),
         ("judge: {bucket: 0s}", 21, "judge.bucket: expected a duration of more than 0, not 0.0"),
+        (
+            "restraint: {freeze: [{days: [fri], from: 16:00, to: 8:00}]}",
+            57,
+            "restraint.freeze[0].to: expected a time of the day with two digits each, such as 08:00, not '8:00'",
+        ),
+        ("restraint: {max_rollbacks_per_day: 0}", 40, "restraint.max_rollbacks_per_day: expected an integer of at least 1, not 0"),
         ("judge: {block_requests: 1}", 29, "judge.block_requests: expected at least 2, not 1"),
         ("judge: {min_answers: 0}", 26, "judge.min_answers: expected an integer of at least 1, not 0"),
         ("judge: {min_answer: 5}", 13, "judge.min_answer: unknown key; did you mean 'min_answers'?"),
@@ -260,7 +266,7 @@ def test_errors_in_a_policy_file_stand_in_that_file(tmp_path):
     text = HEAD + "    policy: strict.yaml\n    alpha: 0.01\n"
     assert problems(tmp_path, text) == [
         "strict.yaml:3:13: models.m.rollout[0].canary: expected an integer percent from 1 to 100, such as 10, not 500",
-        "strict.yaml:4:1: endpoint: unknown key; expected one of alpha, gate, guardrails, judge, rollout",
+        "strict.yaml:4:1: endpoint: unknown key; expected one of alpha, gate, guardrails, judge, restraint, rollout",
         "titleshot.yaml:6:5: models.m.alpha: expected either alpha here or policy: FILE",
     ]
 

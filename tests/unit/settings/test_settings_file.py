@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from comparator.policy import DEFAULT_GUARDRAILS, DEFAULT_STEPS, Gate, Guardrail, Metric, Policy, StepKind
+from comparator.restraint import FreezeWindow, Restraint, Then
 from router.link.endpoint import Tls
 from router.link.messages import Limits
 from router.settings import SettingsError, is_loopback, load_policy, load_settings
@@ -102,7 +103,7 @@ models:
     registered_model: Late Arrival
     gate: off
     rollout:
-      - {shadow: 50, for: 1h30m}
+      - {shadow: 50, for: 1h30m, within: 3d, at_deadline: abort}
       - {canary: 5}
       - promote: {}
       - {watch: 10m, percent: 20}
@@ -112,6 +113,13 @@ models:
       p99_9_latency: {margin: 50%}
       error_rate: {margin: 1 point}
     alpha: 0.01
+    restraint:
+      warm_up: {for: 30s, answers: 100}
+      cool_down: 10m
+      max_rollbacks_per_day: 3
+      freeze:
+        - {days: [fri, sat], from: "16:00", to: "08:30", timezone: Europe/Berlin}
+      no_data: {after: 1h, then: abort}
     judge:
       bucket: 1s
       bucket_min_answers: 5
@@ -147,6 +155,10 @@ models:
     assert (model.assign_by, model.request_id, model.positive) == ("header:x-user-id", "header:x-request-id", 2.0)
     policy = model.policy()
     assert policy.gate is Gate.OFF
+    assert policy.restraint == Restraint(
+        30.0, 100, 600.0, 3, (FreezeWindow((4, 5), 57_600.0, 30_600.0, "Europe/Berlin"),), 3600.0, Then.ABORT
+    )
+    assert (policy.steps[0].within_seconds, policy.steps[0].at_deadline) == (259_200.0, Then.ABORT)
     assert [(step.kind.value, step.percent, step.min_seconds) for step in policy.steps] == [
         ("shadow", 50, 5400.0),
         ("canary", 5, 0.0),
@@ -236,7 +248,7 @@ models:
         "\n".join(
             ["a: &a0 [1,1,1,1,1,1,1,1]", *(f"b{n}: &a{n} [{','.join([f'*a{n - 1}'] * 8)}]" for n in range(1, 9))]
         ),
-        "a: " + "[" * 5000,
+        "a: " + "[" * 1200,
         "a: !!python/object/apply:os.system [ls]",
     ],
 )

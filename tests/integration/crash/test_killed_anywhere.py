@@ -1,0 +1,96 @@
+"""kill -9 of a real control process around a promotion and a rollback, at moments that a seed chooses."""
+
+import json
+import os
+import random
+import signal
+import sqlite3
+import time
+
+import pytest
+from world import QUICK_POLICY, World, bad, fair, good, wait_for
+
+from router.link.messages import routes_from_file
+
+SAMPLE = (11, 12, 13)
+LONG = range(100, 200)
+ROLLOUT = """
+    rollout:
+      - shadow: 100
+        for: 1s
+      - promote: {}
+      - watch: 1h
+"""
+SPREAD_SECONDS = 0.15
+"""A promotion takes the registry's file about so long, from the record to the confirmation."""
+
+
+def decisions(world):
+    """As they stand in the ledger's file."""
+    with sqlite3.connect(f"file:{world.folder / 'titleshot.db'}?mode=ro", uri=True) as connection:
+        rows = connection.execute("select decision from facts where kind = 'decision' order by seq").fetchall()
+    return [json.loads(text) for (text,) in rows]
+
+
+def killed_at(world, kind, chance):
+    """Kill the control process some time after a decision of this kind is recorded; two times, perhaps."""
+    wait_for(lambda: any(each["kind"] == kind for each in decisions(world)), f"a decision: {kind}", 90)
+    for _ in range(chance.choice([1, 1, 2])):
+        time.sleep(chance.random() * SPREAD_SECONDS)  # the schedule itself; whatever it hits is checked below
+        pid = world.children().get("control")
+        if pid is not None:
+            os.kill(pid, signal.SIGKILL)
+
+
+def agreed(world):
+    """Registry, routes and ledger name the same champion, and nothing is outstanding."""
+    status = world.status()
+    (model,) = routes_from_file((world.folder / ".titleshot" / "routes.json").read_bytes()).models
+    champion = world.alias("champion")
+    same = status["champion"] == champion and model.champion is not None and model.champion.version == champion
+    return champion if same and status["pending"] is None else None
+
+
+def killed(world, seed):
+    chance = random.Random(seed)
+    world.write_settings(QUICK_POLICY + ROLLOUT)
+    world.start()
+    world.serving(1)
+    world.set_alias("challenger", 2)
+    wait_for(lambda: world.phase() == "shadow", "the rollout")
+    world.command("promote")
+    killed_at(world, "promote", chance)
+    wait_for(lambda: agreed(world) == 2, "version 2 has the title everywhere", 90)
+    made = [each["kind"] for each in decisions(world)]
+    assert (made.count("promote"), made.count("moved")) == (1, 1)
+    assert world.alias("previous") == 1
+
+    wait_for(lambda: world.phase() == "watch", "the watch")
+    world.command("rollback")
+    killed_at(world, "roll_back", chance)
+    wait_for(lambda: agreed(world) == 1, "version 1 has it back everywhere", 90)
+    wait_for(lambda: [each["kind"] for each in decisions(world)].count("moved") == 2, "it is recorded", 90)
+    made = [each["kind"] for each in decisions(world)]
+    assert (made.count("promote"), made.count("roll_back")) == (1, 1)
+    wait_for(lambda: world.alias("challenger") is None, "@challenger is cleared", 90)
+    assert world.ask().status_code == 200
+
+
+@pytest.fixture
+def world(tmp_path, registry_template):
+    made = World(tmp_path, registry_template, {1: fair, 2: good, 3: bad})
+    yield made
+    made.close()
+    for line in (tmp_path / "serve.log").read_text().splitlines() if (tmp_path / "serve.log").exists() else []:
+        print(line)  # noqa: T201 - shown when the test fails
+
+
+@pytest.mark.parametrize("seed", SAMPLE)
+def test_a_sample_of_kills(world, seed):
+    killed(world, seed)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", LONG)
+def test_many_kills(world, seed):
+    killed(world, seed)
