@@ -227,7 +227,8 @@ JUDGE = "titleshot"
 class Decision:
     """One decision, with all that it rests on. Recorded in the ledger, then received back by the state machine.
 
-    `evidence` is plain data (str, float, int, bool, None, lists, dicts), as `Report.as_data` gives it.
+    `evidence` is plain data (str, float, int, bool, None, lists, dicts), as `Report.as_data` gives it. `state_digest`
+    is the SHA-256 of the state of the evidence that it was made from, which is kept too; "": it was made from none.
     """
 
     kind: DecisionKind
@@ -242,6 +243,7 @@ class Decision:
     trigger: str = ""  # the guardrail that tipped it; of NOTIFY and ABORT by the judge: a trigger of `patience`
     policy_digest: str = ""
     evidence: Mapping[str, object] = field(default_factory=dict)
+    state_digest: str = ""
 
 
 Fact = Observations | Labels | Tick | AliasesRead | Command | BreakerTripped | Decision

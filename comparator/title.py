@@ -57,7 +57,7 @@ class Serving:
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """What the registry still has to be told. Idempotent; carried out in this order: move, previous, tags, aliases."""
+    """What the registry still has to be told. Idempotent; carried out in this order: move, previous, marks, aliases."""
 
     move: AliasMove | None = None  # of @champion
     previous: int | None = None  # @previous := this
@@ -65,6 +65,7 @@ class Effect:
     set_challenger: int | None = None
     clear_challenger: int | None = None  # @challenger is deleted if it names this version
     confirms: bool = False  # MOVED is received once it is done
+    proof: str = ""  # where the record's chain ends: tagged on what is marked or promoted; added by who carries it out
 
 
 _ENDED_AS = {

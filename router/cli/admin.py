@@ -63,6 +63,10 @@ class Admin:
         """GET /models/{name}/history."""
         return self._of_model("GET", name, "/history", params={"limit": limit})
 
+    def production(self, name: str) -> dict[str, Any]:
+        """GET /models/{name}/production."""
+        return self._of_model("GET", name, "/production")
+
     def act(self, name: str, act: str, **given: str | int | None) -> dict[str, Any]:
         """POST /models/{name}/{act}; the decision that was made."""
         body = {key: value for key, value in given.items() if value not in ("", None)}

@@ -11,13 +11,16 @@ from typing import Any
 
 from comparator.acts import Refused
 from comparator.events import BreakerTripped, Columns, Command, CommandKind, Decision
+from comparator.reigns import Reign
 from router.control.admin.operations import UnknownModel
 from router.control.controller import ModelController
 from router.control.follow import Follower
 from router.control.ingest import Ingest
 from router.control.ledger import Ledger, LedgerUnavailable
+from router.control.ledger.chain import entry_id
 from router.control.metrics import Metrics
 from router.control.probe import Prober
+from router.control.produced import told_reigns
 from router.control.publish import Publisher
 from router.control.status import plane_status
 from router.link.messages import BreakerChanged, Counters, Exchanges, Up
@@ -222,6 +225,16 @@ class ControlPlane:
         """The newest decisions, the newest first. Raises UnknownModel, LedgerUnavailable."""
         self._controller(model)
         return await self.ledger.decisions(model, limit)
+
+    async def record(self, model: str, limit: int) -> list[tuple[str, Decision]]:
+        """As `history`, each with its id. Raises UnknownModel, LedgerUnavailable."""
+        self._controller(model)
+        return [(entry_id(model, number), each) for number, each in await self.ledger.numbered(model, limit)]
+
+    async def production(self, model: str) -> list[tuple[str, Reign]]:
+        """What was in production when, the latest first. Raises UnknownModel, LedgerUnavailable."""
+        self._controller(model)
+        return told_reigns(model, (await self.ledger.numbered(model))[::-1])
 
     def status(self) -> dict[str, Any]:
         """Everything that people and scripts want to know, as plain data."""

@@ -6,6 +6,7 @@ from comparator.acts import NotOnTrial
 from comparator.events import Command, CommandKind, Decision, DecisionKind
 from comparator.title import Refused
 from router.control.admin.operations import UnknownModel
+from router.control.produced import told_reigns
 
 
 class SmallPlane:
@@ -59,6 +60,14 @@ class SmallPlane:
         if self.away is not None:
             raise self.away
         return self.decisions[model][:limit]
+
+    async def record(self, model, limit):
+        made = await self.history(model, limit)
+        return [(f"{model}/{len(self.decisions[model]) - index}", decision) for index, decision in enumerate(made)]
+
+    async def production(self, model):
+        await self.history(model, 1)
+        return told_reigns(model, [*enumerate(self.decisions[model][::-1], 1)])
 
     def status(self):
         return {"at": time.time(), "models": {model: self._status() for model in self.positives}}

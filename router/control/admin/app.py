@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import fields
 from functools import wraps
 from typing import Any
 
@@ -18,7 +19,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from comparator.acts import Refused
-from comparator.events import Command, CommandKind
+from comparator.events import Command, CommandKind, Decision
+from comparator.reigns import Reign
 from router.control.admin.access import Access, Doorkeeper
 from router.control.admin.actors import Actor, Right
 from router.control.admin.answers import SAFE_HEADERS, ApiError, as_json
@@ -80,6 +82,7 @@ def admin_app(operations: Operations, access: Access, labels_bytes: int = LABELS
             route("/labels", "POST", Right.LABEL, api.labels),
             route("/models/{name}", "GET", Right.READ, api.model),
             route("/models/{name}/history", "GET", Right.READ, api.history),
+            route("/models/{name}/production", "GET", Right.READ, api.production),
             *(
                 route(f"/models/{{name}}/{action}", "POST", right, api.command_of(kind))
                 for action, (kind, right) in COMMANDS.items()
@@ -160,7 +163,13 @@ class _Api:
         given = request.query_params.get("limit", "50")
         if not (given.isascii() and given.isdecimal() and 1 <= len(given) <= 4 and 1 <= int(given) <= MOST_DECISIONS):
             raise ApiError(422, "bad_limit", f"limit: expected an integer from 1 to {MOST_DECISIONS}")
-        return as_json({"model": name, "decisions": list(await self._operations.history(name, int(given)))})
+        decisions = [{"id": told, **_fields(each)} for told, each in await self._operations.record(name, int(given))]
+        return as_json({"model": name, "decisions": decisions})
+
+    async def production(self, request: Request, _actor: Actor) -> Response:
+        name = self._model(request)
+        reigns = [{**_fields(each), "decision": told} for told, each in await self._operations.production(name)]
+        return as_json({"model": name, "production": reigns})
 
     async def metrics(self, request: Request, _actor: Actor) -> Response:
         body, content_type = self._operations.exposition(request.headers.get("accept", ""))
@@ -194,6 +203,10 @@ class _Api:
         if name not in self._operations.models():
             raise UnknownModel(name)
         return name
+
+
+def _fields(told: Decision | Reign) -> dict[str, Any]:
+    return {each.name: getattr(told, each.name) for each in fields(told)}
 
 
 _NOBODY = Actor("nobody", frozenset())

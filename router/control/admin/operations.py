@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from comparator.events import Columns, Command, Decision
+from comparator.reigns import Reign
 
 
 class UnknownModel(Exception):
@@ -50,6 +51,17 @@ class Operations(Protocol):
 
     async def history(self, model: str, limit: int) -> Sequence[Decision]:
         """The latest decisions, the newest first. Raises UnknownModel, LedgerUnavailable."""
+        ...
+
+    async def record(self, model: str, limit: int) -> Sequence[tuple[str, Decision]]:
+        """As `history`, each with its id: what `titleshot explain` takes. Raises as it does."""
+        ...
+
+    async def production(self, model: str) -> Sequence[tuple[str, Reign]]:
+        """What was in production when, the latest first, each with the id of the decision; "": it is not told.
+
+        Raises UnknownModel, LedgerUnavailable.
+        """
         ...
 
     def status(self) -> Mapping[str, Any]:

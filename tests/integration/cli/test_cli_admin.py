@@ -16,6 +16,7 @@ from router.control.admin import Access, Tokens, admin_app, serve_admin
 from router.control.admin.actors import ActorRole, new_token
 from router.control.admin.operations import UnknownModel
 from router.control.ledger import LedgerUnavailable
+from router.control.produced import told_reigns
 
 BOUND_SECONDS = 20
 
@@ -69,6 +70,14 @@ class Plane:
     async def history(self, model, limit):
         self._known(model)
         return self.decisions[:limit]
+
+    async def record(self, model, limit):
+        made = await self.history(model, limit)
+        return [(f"{model}/{len(self.decisions) - index}", decision) for index, decision in enumerate(made)]
+
+    async def production(self, model):
+        self._known(model)
+        return told_reigns(model, [*enumerate(self.decisions[::-1], 1)])
 
     def status(self):
         if self.pending is not None:
@@ -364,6 +373,11 @@ def test_the_history(plane, run):
     assert "advance" in done.stdout
     assert "[bold]held\ufffd[0m" in done.stdout
     assert json.loads(run("history", "late-arrival", "--json").stdout)["decisions"][0]["actor"] == "ana@example.org"
+    moved = AliasMove(7, 8)
+    plane.decisions.insert(0, Decision(DecisionKind.FOREIGN_MOVE, 1e9, 0, 8, "why", "registry", move=moved))
+    lines = [line.split() for line in run("history", "late-arrival").stdout.splitlines()]
+    assert [line[0] for line in lines[1:3]] == ["v8", "v7"]
+    assert {"late-arrival/2", "registry"} <= set(lines[1])
 
 
 # ---- who may

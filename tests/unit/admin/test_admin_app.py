@@ -7,6 +7,7 @@ import httpx
 import pytest
 from small_plane import SmallPlane
 
+from comparator.events import AliasMove, Decision, DecisionKind
 from router.control.admin import Access, ActorRole, Tokens, admin_app, new_token
 from router.control.ledger import Fenced, LedgerUnavailable
 
@@ -174,6 +175,7 @@ RIGHTS = {
     ("GET", "/metrics"): READERS,
     ("GET", "/models/late"): READERS,
     ("GET", "/models/late/history"): READERS,
+    ("GET", "/models/late/production"): READERS,
     ("POST", "/webhooks/alertmanager"): {ActorRole.PAGER, ActorRole.ADMIN},
     ("POST", "/labels"): {ActorRole.LABELLER, ActorRole.ADMIN},
     **{
@@ -298,7 +300,8 @@ def test_status_and_model(app):
 
 
 def test_an_unknown_model_is_told_nothing(app):
-    for method, path in (("GET", "/models/x"), ("GET", "/models/x/history"), ("POST", "/models/x/pause")):
+    reads = ("/models/x", "/models/x/history", "/models/x/production")
+    for method, path in (*(("GET", path) for path in reads), ("POST", "/models/x/pause")):
         answer = ask(app, method, path)
         assert code(answer) == (404, "unknown_model")
         assert "late" not in answer.text
@@ -309,8 +312,23 @@ def test_history(app):
         ask(app, "POST", "/models/late/rollback", json={"to": number + 1, "reason": "x"})
     answer = ask(app, "GET", "/models/late/history?limit=2").json()
     assert [made["version"] for made in answer["decisions"]] == [3, 2]
+    assert [made["id"] for made in answer["decisions"]] == ["late/3", "late/2"]
     for limit in ("0", "1001", "x", "-1", "1.5", "\u0663", "9" * 5000):
         assert code(ask(app, "GET", "/models/late/history", params={"limit": limit})) == (422, "bad_limit")
+
+
+def test_production(app, plane):
+    moves = ((1, 2, "registry"), (2, 1, "ann"))
+    plane.decisions["late"] = [
+        Decision(DecisionKind.FOREIGN_MOVE, float(to), 0, to, "because", actor, move=AliasMove(expected, to))
+        for expected, to, actor in moves
+    ][::-1]
+    reigns = ask(app, "GET", "/models/late/production").json()["production"]
+    assert [(reign["version"], reign["by"], reign["decision"]) for reign in reigns] == [
+        (1, "ann", "late/2"),
+        (2, "registry", "late/1"),
+        (1, "", ""),
+    ]
 
 
 def test_metrics(app):

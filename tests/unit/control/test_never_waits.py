@@ -35,7 +35,7 @@ class SlowLedger:
         self.gate: asyncio.Event | None = None
         self.asked = 0
 
-    async def append(self, model, facts, term=None):
+    async def append(self, model, facts, term=None, states=()):
         self.asked += 1
         if self.gate is not None:
             await self.gate.wait()
