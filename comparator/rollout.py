@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from comparator.events import JUDGE, AliasMove, Decision, DecisionKind, Mode
 from comparator.evidence import Evidence
 from comparator.guardrail import Verdict
-from comparator.policy import Policy, SignOff, Step, StepKind
+from comparator.policy import Policy, Step, StepKind
 from comparator.report import Report
 from comparator.sign_off import Signature, signatures_in, void
 
@@ -165,11 +165,6 @@ class Rollout:
         """The share in effect, in integer percent: the step's, or less where it was lowered by hand."""
         step = self.current_step
         return 0 if step is None or self.phase not in COMPARED else min(step.percent, self.cap)
-
-    @property
-    def by_rule(self) -> bool:
-        """Whether the policy says who signs off, or how many: then nobody promotes by hand past that."""
-        return self.policy.sign_off not in (None, SignOff())
 
     def report(self, at: float) -> Report:
         """The evidence as it stands at `at` (seconds since the epoch)."""

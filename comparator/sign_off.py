@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from comparator.events import DecisionKind
 from comparator.guardrail import Verdict
+from comparator.policy import SignOff
 
 if TYPE_CHECKING:
     from comparator.events import Decision
-    from comparator.policy import SignOff
     from comparator.report import Report
 
 NOBODY = "local:loopback"
@@ -103,9 +103,7 @@ def turned(screen: Screen, rollout_id: int, step: int, report: Report) -> str | 
     return None
 
 
-def not_allowed(
-    rules: SignOff, actor: str, registrants: Sequence[str], signed: Sequence[Signature], *, by_rule: bool
-) -> str | None:
+def not_allowed(rules: SignOff, actor: str, registrants: Sequence[str], signed: Sequence[Signature]) -> str | None:
     """Why this actor may not sign; None: they may.
 
     Args:
@@ -113,9 +111,8 @@ def not_allowed(
         actor: who asks.
         registrants: who registered the version, as far as is known.
         signed: who has signed already.
-        by_rule: the policy has rules: then an actor has to be somebody.
     """
-    if by_rule and actor == NOBODY:
+    if rules != SignOff() and actor == NOBODY:
         return "the policy says who may sign: expected a token, a loopback connection says nothing of who you are"
     if rules.by and actor not in rules.by:
         return f"the policy lets {', '.join(rules.by)} sign, not {actor}"
