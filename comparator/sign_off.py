@@ -93,14 +93,12 @@ class Shown:
 
 def turned(screen: Screen, rollout_id: int, step: int, report: Report) -> str | None:
     """Why a signature under what was on the screen is none under what there is now; None: it is."""
-    present = says(step, report.as_data())
     if screen.rollout_id != rollout_id:
         return "what you looked at is the evidence of another rollout: look again"
+    same = says(screen.step, screen.report) == says(step, report.as_data())
     if report.verdict is not Verdict.PASS:
-        return f"the evidence is no pass now: {report.reason}"
-    if says(screen.step, screen.report) != present:
-        return "the evidence has turned since you looked: look again"
-    return None
+        return f"the evidence {'is' if same else 'has turned since you looked, and is'} no pass: {report.reason}"
+    return None if same else "the evidence has turned since you looked: look again"
 
 
 def not_allowed(rules: SignOff, actor: str, registrants: Sequence[str], signed: Sequence[Signature]) -> str | None:

@@ -138,9 +138,10 @@ def test_evidence_that_is_no_pass_any_more_is_not_signed():
     desk = waiting()
     digest = desk.look()
     copies_are_shed(desk)
-    for evidence in (digest, desk.look()):
-        with pytest.raises(Refused, match="the evidence is no pass now"):
-            desk.command(C.SIGN_OFF, evidence=evidence)
+    with pytest.raises(Refused, match="the evidence has turned since you looked, and is no pass: waiting for"):
+        desk.command(C.SIGN_OFF, evidence=digest)
+    with pytest.raises(Refused, match="the evidence is no pass: waiting for"):
+        desk.command(C.SIGN_OFF, evidence=desk.look())
     assert desk.phase is Phase.SIGN_OFF
 
 
