@@ -72,7 +72,7 @@ def _of_rollout(title: Title, running: Rollout, command: Command) -> Decision | 
         case CommandKind.REJECT if running.phase is Phase.SIGN_OFF:
             return running.reject(at, reason, actor)
         case CommandKind.PROMOTE if running.phase in _BEFORE_TITLE:
-            if running.by_rule:
+            if running.policy.by_rule:
                 raise Refused("cannot promote: the policy says who signs off; sign off, once the rollout waits for it")
             return running.promote(at, reason, actor)
         case CommandKind.ABORT if running.phase in (Phase.HELD, *_BEFORE_TITLE):
@@ -104,7 +104,7 @@ def _signed_off(title: Title, rollout: Rollout, command: Command) -> Decision:
         problem = turned(screen, rollout.rollout_id, rollout.step, report)
     standing = () if void(rollout.signatures, rollout.step, report) else rollout.signatures
     if rules is not None and problem is None:
-        problem = not_allowed(rules, command.actor, _registrants(title, rollout), standing, by_rule=rollout.by_rule)
+        problem = not_allowed(rules, command.actor, _registrants(title, rollout), standing)
     if screen is None or problem is not None:
         raise Refused(f"cannot sign off: {problem}")
     signed = (*standing, sign(command.actor, command.at, screen))
@@ -145,6 +145,13 @@ def _move_title_back(title: Title, command: Command) -> Decision:
     rollout = title.rollout if title.rollout is not None and title.rollout.active else None
     if rollout is not None and rollout.version == target:
         raise Refused(f"cannot roll back: version {target} is on trial; promote it, or roll it back first")
+    previous = title.aliases.previous if title.aliases is not None else None
+    policy = rollout.policy if rollout is not None else title.policy
+    if policy.by_rule and target not in title.held | {previous}:
+        raise Refused(
+            f"cannot roll back: nothing says that version {target} ever had the title, and the policy says who signs "
+            "off; setting @champion in the registry is the way past it"
+        )
     move = AliasMove(expected=champion, to=target)
     if rollout is not None and rollout.phase is not Phase.ROLLING_BACK:
         return replace(rollout.roll_back(command.at, command.reason, command.actor, trigger="operator"), move=move)

@@ -16,7 +16,7 @@ from comparator.events import JUDGE, AliasMove, Decision, DecisionKind, Mode
 from comparator.evidence import Evidence
 from comparator.guardrail import Verdict
 from comparator.patience import Overdue, Patience, deadline, silence
-from comparator.policy import Policy, SignOff, Step, StepKind
+from comparator.policy import Policy, Step, StepKind
 from comparator.report import Report
 from comparator.restraint import Then
 from comparator.sign_off import Signature, signatures_in, void
@@ -170,11 +170,6 @@ class Rollout:
         """The share in effect, in integer percent: the step's, or less where it was lowered by hand."""
         step = self.current_step
         return 0 if step is None or self.phase not in COMPARED else min(step.percent, self.cap)
-
-    @property
-    def by_rule(self) -> bool:
-        """Whether the policy says who signs off, or how many: then nobody promotes by hand past that."""
-        return self.policy.sign_off not in (None, SignOff())
 
     def report(self, at: float) -> Report:
         """The evidence as it stands at `at` (seconds since the epoch)."""

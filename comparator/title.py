@@ -98,6 +98,7 @@ class Title:
         self.rollout: Rollout | None = None
         self.pending: AliasMove | None = None  # a decided move of @champion that the registry has yet to confirm
         self.finished: dict[tuple[int, str], str] = {}  # (version, policy digest) -> promoted | rejected | aborted
+        self.held: set[int] = set()  # versions that have had the title, as far as is recorded
         self.retry: int | None = None
         self.rollbacks = Rollbacks()
         self.ready: frozenset[int] = frozenset()  # versions whose endpoint answered its last readiness probe
@@ -359,6 +360,7 @@ class Title:
         if kind in (DecisionKind.HOLD, DecisionKind.START):
             self.rollout = self._begin(decision)
             self.uncleared, self.retry = False, None
+            self.held.add(self.rollout.reference)
         rollout = self.rollout
         if rollout is not None and decision.rollout_id == rollout.rollout_id:
             refused = rollout.phase is Phase.ROLLING_BACK  # it has had its shot, whatever ends this
@@ -375,6 +377,8 @@ class Title:
             self.champion = decision.move.to  # routes first: the registry follows, or has gone ahead
         if decision.move is not None and kind is DecisionKind.MOVED:
             self._title_moved(decision.move, decision)
+        if decision.move is not None and kind in (DecisionKind.MOVED, DecisionKind.FOREIGN_MOVE):
+            self.held |= {decision.move.expected, decision.move.to}
         if kind in (DecisionKind.MOVED, DecisionKind.FOREIGN_MOVE):
             self.pending = None
 
