@@ -287,7 +287,7 @@ class Title:
             return rollout.start(read.at, f"@challenger names version {version}; {checked.reason}")
         return rollout.hold(read.at, reason) if reason != held else None
 
-    def held(self, at: float) -> bool:
+    def still_held(self, at: float) -> bool:
         """Whether the rollout that was held still is at `at`, for the same reason of restraint."""
         rollout = self.rollout
         return rollout is not None and rollout.hold_reason == self.rollbacks.why_not(at, self.policy.restraint)
