@@ -189,7 +189,7 @@ class Versions:
 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # MLflow's, of its own code
-            self._asked(lambda: set_tracking_uri(self._uri))
+            self._asked(lambda: set_tracking_uri(self._uri))  # one for the whole process, which is the command's own
             info = self._asked(lambda: get_model_info(uri))
         return info.signature is not None and info.signature.inputs is not None
 
