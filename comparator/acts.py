@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from comparator.events import AliasMove, Command, CommandKind, Decision, DecisionKind
-from comparator.rollout import COMPARED, Phase, Rollout
+from comparator.rollout import BEFORE_TITLE, COMPARED, Phase, Rollout
 from comparator.sign_off import not_allowed, sign, signing, turned, void
 
 if TYPE_CHECKING:
@@ -19,9 +19,6 @@ class Refused(Exception):
 
 class NotOnTrial(Refused):
     """An alert, and nothing that it could be about."""
-
-
-_BEFORE_TITLE = (Phase.SHADOW, Phase.CANARY, Phase.SIGN_OFF)
 
 
 def asked_for(title: Title, command: Command) -> Decision:
@@ -71,11 +68,11 @@ def _of_rollout(title: Title, running: Rollout, command: Command) -> Decision | 
             return _signed_off(title, running, command)
         case CommandKind.REJECT if running.phase is Phase.SIGN_OFF:
             return running.reject(at, reason, actor)
-        case CommandKind.PROMOTE if running.phase in _BEFORE_TITLE:
+        case CommandKind.PROMOTE if running.phase in BEFORE_TITLE and running.phase is not Phase.HELD:
             if running.policy.by_rule:
                 raise Refused("cannot promote: the policy says who signs off; sign off, once the rollout waits for it")
             return running.promote(at, reason, actor)
-        case CommandKind.ABORT if running.phase in (Phase.HELD, *_BEFORE_TITLE):
+        case CommandKind.ABORT if running.phase in BEFORE_TITLE:
             return running.end(DecisionKind.ABORT, at, reason, actor)
         case CommandKind.PAUSE if not running.paused:
             return running.toggle(DecisionKind.PAUSE, at, reason, actor)

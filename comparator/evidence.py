@@ -161,7 +161,8 @@ class Evidence:
         # While the proxy's breaker is open, the reference answers alone: without a pair, or for the trial version.
         heard = now | (theirs & (answers.mode == Mode.FORCED))
         self._breaker.take(answers.at[heard], answers.asked[heard], ours[heard], answers.broken[heard])
-        self._listen(answers.at[counted & ours])
+        if self._policy.restraint.no_data_seconds is not None:
+            self._listen(answers.at[counted & ours])
         if not self._warm_up.over:
             counted = self._warm(answers, counted, ours)
         answers, ours = answers.where(counted), ours[counted]

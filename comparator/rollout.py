@@ -46,7 +46,7 @@ TERMINAL = frozenset({Phase.PROMOTED, Phase.ROLLED_BACK, Phase.ABORTED, Phase.SU
 COMPARED = frozenset({Phase.SHADOW, Phase.CANARY, Phase.SIGN_OFF, Phase.PROMOTING, Phase.WATCH})
 """Phases in which evidence is taken and harm rolls back."""
 
-_BEFORE_TITLE = (Phase.HELD, Phase.SHADOW, Phase.CANARY, Phase.SIGN_OFF)
+BEFORE_TITLE = (Phase.HELD, Phase.SHADOW, Phase.CANARY, Phase.SIGN_OFF)
 
 TRANSITIONS: dict[tuple[Phase, DecisionKind], frozenset[Phase]] = {
     (Phase.HELD, DecisionKind.HOLD): frozenset({Phase.HELD}),
@@ -65,11 +65,11 @@ TRANSITIONS: dict[tuple[Phase, DecisionKind], frozenset[Phase]] = {
     (Phase.WATCH, DecisionKind.FINISH): frozenset({Phase.PROMOTED}),
     **{
         (phase, DecisionKind.ROLL_BACK): frozenset({Phase.ROLLING_BACK})
-        for phase in (*_BEFORE_TITLE, Phase.PROMOTING, Phase.WATCH)
+        for phase in (*BEFORE_TITLE, Phase.PROMOTING, Phase.WATCH)
     },
     (Phase.ROLLING_BACK, DecisionKind.MOVED): frozenset({Phase.ROLLED_BACK}),
-    **{(phase, DecisionKind.ABORT): frozenset({Phase.ABORTED}) for phase in _BEFORE_TITLE},
-    **{(phase, DecisionKind.SUPERSEDE): frozenset({Phase.SUPERSEDED}) for phase in _BEFORE_TITLE},
+    **{(phase, DecisionKind.ABORT): frozenset({Phase.ABORTED}) for phase in BEFORE_TITLE},
+    **{(phase, DecisionKind.SUPERSEDE): frozenset({Phase.SUPERSEDED}) for phase in BEFORE_TITLE},
     **{(phase, DecisionKind.FOREIGN_MOVE): frozenset({Phase.ABORTED}) for phase in Phase if phase not in TERMINAL},
 }
 """Every legal change of phase: (phase, decision) -> the phases that the decision may lead to."""

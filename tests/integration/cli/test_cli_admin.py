@@ -67,12 +67,9 @@ class Plane:
         self.decisions.insert(0, decision)
         return decision
 
-    async def history(self, model, limit):
-        self._known(model)
-        return self.decisions[:limit]
-
     async def record(self, model, limit):
-        made = await self.history(model, limit)
+        self._known(model)
+        made = self.decisions[:limit]
         return [(f"{model}/{len(self.decisions) - index}", decision) for index, decision in enumerate(made)]
 
     async def production(self, model):
