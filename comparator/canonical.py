@@ -6,11 +6,14 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from comparator.outside import as_canonical
+
 _LATER: Mapping[str, object] = {
     "split_alpha": 0.001,
     "incident_buckets": 4,
     "label_grace_seconds": 0.0,
     "restraint": {},
+    "outside": {},
 }
 _LATER_OF_GUARDRAIL: Mapping[str, object] = {"range": None}
 _LATER_OF_STEP: Mapping[str, object] = {"within_seconds": None, "at_deadline": "notify"}
@@ -31,7 +34,11 @@ def canonical_text(policy: Mapping[str, Any]) -> str:
     Those are left out where they say what was true before there was the field, so that the text and the digest of an
     earlier policy stay as they were.
     """
-    data = _earlier({**policy, "restraint": _earlier(policy["restraint"], _RESTRAINT)}, _LATER)
+    parts = {
+        "restraint": _earlier(policy["restraint"], _RESTRAINT),
+        "outside": as_canonical(policy["outside"], _earlier),
+    }
+    data = _earlier({**policy, **parts}, _LATER)
     data["steps"] = [_earlier(step, _LATER_OF_STEP) for step in policy["steps"]]
     data["guardrails"] = [_earlier(rail, _LATER_OF_GUARDRAIL) for rail in policy["guardrails"]]
     return json.dumps(data, sort_keys=True, separators=(",", ":"))

@@ -21,6 +21,7 @@ import numpy as np
 from comparator import (
     breaker,
     buckets,
+    checks,
     coverage,
     difference,
     evidence,
@@ -49,6 +50,8 @@ _CLASSES: dict[str, type] = {
         buckets.PastQuantile,
         buckets.Slice,
         buckets.Slow,
+        checks.Checks,
+        checks.Standing,
         Counts,
         coverage.Coverage,
         difference.BurstDiscount,

@@ -110,6 +110,23 @@ class Labels:
 
 
 @dataclass(frozen=True, slots=True)
+class CheckResult:
+    """What a check of the policy found, when it was asked of the user's own Prometheus in a step of a rollout.
+
+    `challenger` and `champion` are the figures of the version on trial and of its reference; None: no answer, for which
+    `problem` says why (or, of the champion's, the check does not compare).
+    """
+
+    at: float
+    rollout_id: int
+    step: int
+    check: str
+    challenger: float | None = None
+    champion: float | None = None
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Tick:
     """Time has passed; the judge has no clock of its own."""
 
@@ -246,4 +263,4 @@ class Decision:
     state_digest: str = ""
 
 
-Fact = Observations | Labels | Tick | AliasesRead | Command | BreakerTripped | Decision
+Fact = Observations | Labels | CheckResult | Tick | AliasesRead | Command | BreakerTripped | Decision

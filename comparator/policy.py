@@ -13,6 +13,7 @@ from enum import Enum
 from typing import Any
 
 from comparator.canonical import canonical_text, read_canonical
+from comparator.outside import Outside, OutsideError
 from comparator.restraint import FreezeWindow, Restraint, RestraintError, Then
 
 
@@ -263,6 +264,7 @@ class Policy:
         label_grace_seconds: how long a label is held before it counts; of those that differ the last one counts.
         label_retention_seconds: how long predictions and labels wait for one another.
         restraint: what keeps a rollout from starting or going on, whatever its evidence says.
+        outside: what is asked of others: checks on the user's Prometheus, and webhooks.
     """
 
     steps: tuple[Step, ...] = DEFAULT_STEPS
@@ -285,6 +287,7 @@ class Policy:
     label_grace_seconds: float = 0.0
     label_retention_seconds: float = field(default=7 * 24 * HOUR)
     restraint: Restraint = field(default_factory=Restraint)
+    outside: Outside = field(default_factory=Outside)
 
     def __post_init__(self) -> None:
         self._check_steps()
@@ -294,6 +297,9 @@ class Policy:
         names = [guardrail.name for guardrail in self.guardrails]
         if len(set(names)) != len(names):
             raise PolicyError("guardrails", "expected each guardrail once")
+        for check in self.outside.checks:
+            if check.name in names:
+                raise PolicyError(f"checks.{check.name}", "expected another name: a guardrail is called so")
         metrics = {guardrail.metric for guardrail in self.guardrails}
         if Metric.MAE in metrics and metrics & CLASS_METRICS:
             others = ", ".join(sorted(metric.value for metric in metrics & CLASS_METRICS))
@@ -357,8 +363,9 @@ class Policy:
         data = read_canonical(text)
         steps = tuple(_step(step) for step in data.pop("steps"))
         guardrails = tuple(Guardrail(**{**rail, "metric": Metric(rail["metric"])}) for rail in data.pop("guardrails"))
-        restraint = _restraint(data.pop("restraint", {}))
-        return cls(steps=steps, guardrails=guardrails, gate=Gate(data.pop("gate")), restraint=restraint, **data)
+        restraint, outside = _restraint(data.pop("restraint", {})), _outside(data.pop("outside", {}))
+        gate = Gate(data.pop("gate"))
+        return cls(steps=steps, guardrails=guardrails, gate=gate, restraint=restraint, outside=outside, **data)
 
     def canonical(self) -> str:
         """Canonical JSON, see `canonical_text`."""
@@ -388,3 +395,10 @@ def _restraint(data: Mapping[str, Any]) -> Restraint:
         return Restraint(**{**data, "freeze": windows, "no_data_then": then})
     except RestraintError as error:
         raise PolicyError(f"restraint.{error.where}", error.expected) from None
+
+
+def _outside(data: Mapping[str, Any]) -> Outside:
+    try:
+        return Outside.from_data(data)
+    except OutsideError as error:
+        raise PolicyError(f"outside.{error.where}", error.expected) from None

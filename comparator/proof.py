@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from comparator.checkpoint import LAYOUT, Unusable, canonical, freeze, thaw
+from comparator.checks import Checks
 from comparator.events import JUDGE, Decision, DecisionKind, VersionFacts
 from comparator.evidence import Evidence
 from comparator.rollout import COMPARED, IllegalTransition, Rollout, Subject
@@ -65,7 +66,8 @@ def proven(title: Title, decision: Decision) -> Proven:
         or rollout.phase not in COMPARED
     ):
         return Proven(decision)
-    state = canonical({"layout": LAYOUT, "evidence": freeze(rollout.evidence)})
+    checks = {"checks": freeze(rollout.checks)} if rollout.policy.outside.checks else {}
+    state = canonical({"layout": LAYOUT, "evidence": freeze(rollout.evidence), **checks})
     return Proven(replace(decision, state_digest=digest_of(state)), state)
 
 
@@ -109,10 +111,11 @@ def recompute(before: Sequence[Decision], decision: Decision, state: bytes, poli
         raise Unusable(f"not a state of the judge: {error}") from error
     if layout != LAYOUT:
         raise Unusable(f"written in layout {layout}; this titleshot reads layout {LAYOUT}: use the one that wrote it")
-    evidence = thaw(data.get("evidence"), policy, like=(rollout.evidence,))
-    if not isinstance(evidence, Evidence):
+    parts = [data.get("evidence"), data.get("checks") if policy.outside.checks else freeze(rollout.checks)]
+    evidence, checks = thaw(parts, policy, like=(rollout.evidence, rollout.checks))
+    if not isinstance(evidence, Evidence) or not isinstance(checks, Checks):
         raise Unusable("not a state of the judge: no evidence in it")
-    rollout.evidence = evidence
+    rollout.evidence, rollout.checks = evidence, checks
     report = rollout.report(decision.at)
     again = rollout.propose(decision.at)
     found = [f"{where} was {then}, is {now}" for where, then, now in _differ(decision.evidence, report.as_data(), "")]

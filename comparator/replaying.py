@@ -25,6 +25,7 @@ from comparator.columns import (
     observation_columns,
 )
 from comparator.events import AliasesRead, Columns, Decision, Role, Tick, VersionFacts
+from comparator.outside import Outside
 from comparator.pairing import NO_LABELS, NO_OBSERVATIONS, Joined
 from comparator.policy import Gate, Policy
 from comparator.report import Report
@@ -65,7 +66,8 @@ class Replay:
     lull costs some tens of looks however long it is: where it begins, and where a minimum or the grace of a label ends.
 
     Args:
-        policy: what to judge by. Its gate is taken as passed: a record says nothing about a registry.
+        policy: what to judge by. Its gate is taken as passed: a record says nothing about a registry. Its checks and
+            webhooks are left out: a record says nothing about others, either.
         champion: the champion's version.
         challenger: the challenger's version.
         offline: the challenger's offline metrics.
@@ -82,7 +84,7 @@ class Replay:
         tick_seconds: float = TICK_SECONDS,
     ) -> None:
         self.decisions: list[Decision] = []
-        self._title = Title(replace(policy, gate=Gate.OFF))
+        self._title = Title(replace(policy, gate=Gate.OFF, outside=Outside()))
         self._versions = (champion, challenger)
         self._offline = dict(offline or {})
         self._tick = tick_seconds

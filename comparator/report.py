@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from comparator.checks import CheckReport
 from comparator.events import Mode
 from comparator.guardrail import GuardrailReport, Verdict
 from comparator.words import duration
@@ -31,6 +32,7 @@ class Report:
         shed: share of this mode's copies that were shed; None: none were to be sent.
         left_out: observations that are no evidence, and labels and scores that are not legal, by reason. `repeated`:
             of the whole rollout, every row of an answer; the row of the same id had been answered before.
+        checks: on the user's own Prometheus; none of the numbers above are about them.
     """
 
     at: float
@@ -47,9 +49,11 @@ class Report:
     coverage: tuple[float, float] | None
     shed: float | None
     left_out: Mapping[str, int]
+    checks: tuple[CheckReport, ...] = ()
 
     def as_data(self) -> dict[str, object]:
         """Plain data: no NaN, no infinity."""
+        checks = {"checks": [check.as_data() for check in self.checks]} if self.checks else {}
         return {
             "at": self.at,
             "mode": self.mode.name.lower(),
@@ -65,6 +69,7 @@ class Report:
             "coverage": list(self.coverage) if self.coverage is not None else None,
             "shed": self.shed,
             "left_out": dict(self.left_out),
+            **checks,
         }
 
 

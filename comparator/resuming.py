@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from comparator.checkpoint import LAYOUT, Unusable, freeze, thaw
-from comparator.events import Labels, Observations
+from comparator.checks import Checks
+from comparator.events import CheckResult, Labels, Observations
 from comparator.evidence import Evidence
 from comparator.scoreboard import Scoreboard
 
@@ -33,16 +34,17 @@ def checkpoint(title: Title) -> dict[str, Any] | None:
         "looked": rollout.looked,
         "clock": freeze(title.pairing.clock),
         "evidence": freeze(rollout.evidence),
+        **({"checks": freeze(rollout.checks)} if rollout.policy.outside.checks else {}),
         "scoreboard": freeze(title.scoreboard),
         "pairing": dict(title.pairing.totals),
     }
 
 
-def rejoin(title: Title, fact: Observations | Labels) -> None:
+def rejoin(title: Title, fact: Observations | Labels | CheckResult) -> None:
     """Take traffic that a checkpoint counts already: only to know what waits for what."""
     if isinstance(fact, Observations):
         title.pairing.observe(fact.columns)
-    else:
+    elif isinstance(fact, Labels):
         title.pairing.label(fact.columns)
 
 
@@ -61,11 +63,14 @@ def go_on(title: Title, checkpoint: Mapping[str, Any]) -> None:
     ):
         raise Unusable("of another rollout")
     parts = [checkpoint.get(name) for name in ("evidence", "scoreboard", "clock")]
-    evidence, scoreboard, clock = thaw(parts, rollout.policy, like=(rollout.evidence, title.scoreboard))
+    parts.append(checkpoint.get("checks") if rollout.policy.outside.checks else freeze(rollout.checks))
+    like = (rollout.evidence, title.scoreboard, rollout.checks)
+    evidence, scoreboard, clock, checks = thaw(parts, rollout.policy, like=like)
     looked, totals = checkpoint.get("looked"), checkpoint.get("pairing")
     if (
         not isinstance(evidence, Evidence)
         or not isinstance(scoreboard, Scoreboard)
+        or not isinstance(checks, Checks)
         or not isinstance(looked, int)
         or not isinstance(clock, float)
         or not isinstance(totals, dict)
@@ -74,6 +79,7 @@ def go_on(title: Title, checkpoint: Mapping[str, Any]) -> None:
     ):
         raise Unusable("without all of its parts")
     rollout.go_on(evidence, looked)
+    rollout.checks = checks
     title.scoreboard = scoreboard
     title.pairing.come_due(clock)  # counted already
     title.pairing.totals = totals

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from comparator.checks import Checks, combined
 from comparator.events import JUDGE, AliasMove, Decision, DecisionKind, Mode
 from comparator.evidence import Evidence
 from comparator.guardrail import Verdict
@@ -22,7 +23,7 @@ from comparator.restraint import Then
 from comparator.sign_off import Signature, signatures_in, void
 
 if TYPE_CHECKING:
-    from comparator.events import BreakerTripped, VersionFacts
+    from comparator.events import BreakerTripped, CheckResult, VersionFacts
     from comparator.pairing import Joined
 
 
@@ -138,6 +139,7 @@ class Rollout:
         self.evidence = Evidence(
             policy, trial=self.version, reference=reference, offline=challenger.offline, sticky=sticky
         )
+        self.checks = Checks(policy.outside.checks)
         self.looked = -1  # the last forward look of this step, counted from its beginning
         self._report: Report | None = None
         self._looked_at = 0.0  # when the evidence was looked at last
@@ -174,7 +176,8 @@ class Rollout:
     def report(self, at: float) -> Report:
         """The evidence as it stands at `at` (seconds since the epoch)."""
         if self._report is None or self._report.at != at:
-            self._report = self.evidence.report(at)
+            checks = tuple(self.checks.reports(self.policy.outside.checks, at))
+            self._report = combined(self.evidence.report(at), checks)
         return self._report
 
     # ---- facts
@@ -184,6 +187,13 @@ class Rollout:
         if self.phase in COMPARED:
             self._changed(joined.size)
             self.evidence.take(joined.of_rollout(self.rollout_id))
+
+    def take_result(self, result: CheckResult) -> None:
+        """Take what a check found; what was asked in another step, or is no check of the policy, is left out."""
+        check = next((each for each in self.policy.outside.checks if each.name == result.check), None)
+        if (result.rollout_id, result.step) == (self.rollout_id, self.step) and check and self.phase in COMPARED:
+            self._changed()
+            self.checks.take(check, result)
 
     def go_on(self, evidence: Evidence, looked: int) -> None:
         """Go on with the evidence of a checkpoint, and the number of the last forward look."""
@@ -213,7 +223,8 @@ class Rollout:
         """
         if self.phase not in COMPARED:
             return None
-        harm, forward = self.evidence.harm_possible, self._forward_due(at)
+        harm = self.evidence.harm_possible or self.checks.failing(self.policy.outside.checks)
+        forward = self._forward_due(at)
         if (harm or forward) and (backward := self._backward(at)) is not None:
             return backward
         if (overdue := self._overdue(at)) is not None:
@@ -399,6 +410,7 @@ class Rollout:
             self.looked = -1
             step = self.policy.steps[self.step]
             self.evidence.enter(_STEP_MODE[step.kind], decision.at, step.percent)
+            self.checks.enter()
 
     # ---- inside
 

@@ -15,6 +15,7 @@ from comparator.events import (
     AliasesRead,
     AliasMove,
     BreakerTripped,
+    CheckResult,
     Command,
     Decision,
     DecisionKind,
@@ -129,6 +130,9 @@ class Title:
                 if (due := self.pairing.come_due(fact.at)) is not None:
                     self._labelled(due)
                 return self._possible(self.rollout.propose(fact.at)) if self.rollout is not None else []
+            case CheckResult():
+                if self.rollout is not None:
+                    self.rollout.take_result(fact)
             case BreakerTripped():
                 return self._possible(self.rollout.on_breaker(fact)) if self.rollout is not None else []
             case AliasesRead():

@@ -95,6 +95,7 @@ async def _run_control(settings_path: Path, state: Path, generation: str, lifeli
     from router.control.journal import Journal
     from router.control.ledger import LedgerUnavailable
     from router.control.metrics import Metrics
+    from router.control.others import ask_others
     from router.control.plane import ControlPlane
     from router.control.probe import Prober
     from router.control.publish import Publisher
@@ -146,6 +147,7 @@ async def _run_control(settings_path: Path, state: Path, generation: str, lifeli
             "prune": plane.prune_forever(),
             "checkpoint": plane.checkpoint_forever(),
             "loops": plane.watch_loops(),
+            "others": ask_others(plane.controllers, lambda: plane.settings),
             "reload": _reload(plane, settings_path, state / "settings.json"),
             "stop": stop.wait(),
         }.items()

@@ -99,7 +99,7 @@ def _facts(told: Explanation) -> Iterator[tuple[str, str]]:
         yield (
             "tipped by",
             {"operator": "a person", BREAKER: "the circuit breaker"}.get(
-                decision.trigger, f"the guardrail {decision.trigger}"
+                decision.trigger, f"the {_kind(decision)} {decision.trigger}"
             ),
         )
     if decision.kind is DecisionKind.PROMOTE:
@@ -121,6 +121,12 @@ def _facts(told: Explanation) -> Iterator[tuple[str, str]]:
         yield "record", f"entry {told.found.number} of the chain of {told.model}, hash {told.found.hash[:12]}"
     for finding in told.findings:
         yield "RECORD", f"{finding.kind}: {finding.text} (see `titleshot audit verify {told.model}`)"
+
+
+def _kind(decision: Decision) -> str:
+    checks = decision.evidence.get("checks")
+    names = [check["name"] for check in checks] if isinstance(checks, list) else []
+    return "check" if decision.trigger in names else "guardrail"
 
 
 def _sign_off(told: Explanation) -> str:
@@ -150,6 +156,8 @@ def _evidence(decision: Decision, policy: Policy | None) -> list[str]:
         f"    all guardrails together: evidence of harm {_e(evidence['combined_e'])} (1 or less is none), "
         f"rolls back from {_e(evidence['threshold'])} on"
     )
+    for check in evidence.get("checks", []):
+        lines += [f"    {check['name']}: {str(check['verdict']).upper()}", f"      {check['reason']}"]
     missing = [str(each) for each in evidence.get("missing", [])]
     if missing:
         lines.append(f"    besides them a pass needed {'; '.join(missing)}")

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from comparator.checks import NOT_ANYTIME_VALID, threshold
 from comparator.policy import RANGED, Guardrail, Metric, Policy, Step, StepKind
 from comparator.words import amount, duration, points
 from router.cli.exits import REFUSED
@@ -42,7 +43,7 @@ def policy() -> None:
 )
 @json_option
 def check(file: Path, rate: float | None, labelled: float, *, as_json: bool) -> None:
-    """Say everything that is wrong with FILE, or what it asks for: digest, steps, guardrails, who may sign off.
+    """Say everything that is wrong with FILE, or what it asks for: digest, steps, guardrails, checks, who may sign off.
 
     With --rate, about how long each step's pass takes. Exit code 1: something is wrong.
     """
@@ -68,6 +69,8 @@ def check(file: Path, rate: float | None, labelled: float, *, as_json: bool) -> 
     click.echo("  guardrails:")
     for rail in read.guardrails:
         click.echo(f"    {rail.name}: {rail_words(rail)}")
+    for line in outside_lines(read):
+        click.echo(f"  {line}")
     click.echo(f"  alpha: {read.alpha:g}\n  sign-off: {sign_off_words(read)}")
     if plans:
         click.echo(f"  {ASSUMED}; {labelled:g} % of the requests labelled")
@@ -93,6 +96,20 @@ def rail_words(rail: Guardrail) -> str:
     promise = f", and {points(rail.offline_tolerance)} of the offline promise" if rail.offline_tolerance else ""
     span = f", within {rail.range[0]:g} to {rail.range[1]:g}" if rail.metric in RANGED and rail.range else ""
     return f"not worse by {margin}{promise}{span}"
+
+
+def outside_lines(read: Policy) -> list[str]:
+    """What is asked of others; nothing where nothing is."""
+    outside = read.outside
+    lines = [f"checks ({NOT_ANYTIME_VALID}; asked of the Prometheus of the settings):"] if outside.checks else []
+    lines += [
+        f"  {check.name}: {threshold(check)}, every {write_duration(check.every_seconds)}, "
+        f"{check.results} results in a row: {check.query}"
+        for check in outside.checks
+    ]
+    named = {name: getattr(outside, name) for name in ("confirm_start", "confirm_promote", "on_rollback")}
+    lines += [f"{name}: {', '.join(webhooks)}" for name, webhooks in named.items() if webhooks]
+    return lines
 
 
 def sign_off_words(read: Policy) -> str:
@@ -126,6 +143,10 @@ def _as_data(read: Policy) -> dict[str, Any]:
             {"kind": step.kind.value, "percent": step.percent, "min_seconds": step.min_seconds} for step in read.steps
         ],
         "guardrails": [{"name": rail.name, "margin": rail.margin} for rail in read.guardrails],
+        "checks": [asdict(check) for check in read.outside.checks],
+        "webhooks": {
+            name: list(getattr(read.outside, name)) for name in ("confirm_start", "confirm_promote", "on_rollback")
+        },
         "alpha": read.alpha,
         "sign_off": asdict(rules) if rules is not None else None,
     }

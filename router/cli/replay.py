@@ -51,7 +51,7 @@ def replay(  # noqa: PLR0913 - the options of a command
     """What POLICY would have decided on the traffic recorded in FILE: NDJSON (.gz too; - is standard input) or Parquet.
 
     The code that judges live traffic judges here; endpoints are taken as ready, the gate as passed, and the registry as
-    confirming at once. Nobody signs off.
+    confirming at once. Nobody signs off. Checks on Prometheus and webhooks are left out: a record says nothing of them.
 
     Exit code 0: the file was read and judged, whatever was decided; 1: something in it or in the policy is wrong.
     """
@@ -78,6 +78,10 @@ def replay(  # noqa: PLR0913 - the options of a command
         done = time.perf_counter()
         click.echo(_speed("read", recording.lines, "lines", read - began), err=True)
         click.echo(_speed("judged", observations.size, "observations", done - read), err=True)
+    outside = judged_by.outside
+    if left_out := sorted({*(check.name for check in outside.checks), *outside.webhooks}):
+        told = f"checks and webhooks of the policy are not replayed, and left out: {', '.join(left_out)}"
+        click.echo(told, err=True)
     if as_json:
         for decision in run.decisions:
             click.echo(json.dumps(as_data(decision, judged_by.digest), separators=(",", ":")))

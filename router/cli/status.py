@@ -177,7 +177,7 @@ def _rollout(rollout: Mapping[str, Any] | None) -> str:
 
 
 def evidence_lines(evidence: Mapping[str, Any]) -> list[str]:
-    """The report on the evidence in its own words: the whole, then one line per guardrail."""
+    """The report on the evidence in its own words: the whole, then one line per guardrail and check."""
     lines = [_verdict("evidence", evidence)]
     guardrails = evidence.get("guardrails")
     each = (
@@ -187,6 +187,7 @@ def evidence_lines(evidence: Mapping[str, Any]) -> list[str]:
         if isinstance(guardrails, list)
         else []
     )
+    each = [*each, *((check.get("name", "?"), check) for check in evidence.get("checks", ()))]
     return lines + [_verdict(f"  {name}", rail) for name, rail in each if isinstance(rail, Mapping)]
 
 

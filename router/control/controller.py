@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 from comparator.events import (
     AliasesRead,
     BreakerTripped,
+    CheckResult,
     Columns,
     Command,
     Decision,
@@ -92,6 +93,10 @@ class ModelController:
         """Record labels and join them. Raises LedgerUnavailable: none was recorded, none may be acknowledged."""
         await self._whole(self._record(Labels(columns)))
 
+    async def checked(self, result: CheckResult) -> None:
+        """Record what a check found, and take it even without the ledger: nothing passes then, harm rolls back."""
+        await self._whole(self._checked(result))
+
     async def tick(self, at: float) -> None:
         """Let the judge look at the evidence."""
         await self._whole(self._tick(at))
@@ -151,6 +156,14 @@ class ModelController:
         async with self._traffic, self._order:
             await self._journal.record(self.name, [fact])
             self.title.receive(fact)  # calls for nothing: the next tick looks at the evidence
+
+    async def _checked(self, result: CheckResult) -> None:
+        async with self._traffic, self._order:
+            try:
+                await self._journal.record(self.name, [result])
+            except LedgerUnavailable as error:
+                log.warning("%s: the ledger could not take what %s found: %s", self.name, result.check, error)
+            self.title.receive(result)  # calls for nothing: the next tick looks at it
 
     async def _checkpoint(self) -> None:
         async with self._traffic, self._order:

@@ -8,11 +8,11 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from comparator.events import Decision, Labels, Observations
+from comparator.events import Decision
 from comparator.proof import digest_of
 from router.control.ledger import Ledger, LedgerUnavailable
 from router.control.ledger.chain import Head
-from router.control.ledger.codec import encode_decision
+from router.control.ledger.codec import Recorded, encode_decision
 from router.control.spool import Spool, Spooled
 
 log = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ class Journal:
         self._tell = tell
         self._turn = asyncio.Lock()
 
-    async def record(self, model: str, facts: Sequence[Observations | Labels | Decision], state: bytes = b"") -> None:
+    async def record(self, model: str, facts: Sequence[Recorded], state: bytes = b"") -> None:
         """Append facts of one model in one transaction.
 
         Args:
@@ -86,9 +86,7 @@ class Journal:
 
     # ---- inside
 
-    async def _append(
-        self, model: str, facts: Sequence[Observations | Labels | Decision], states: Mapping[str, bytes]
-    ) -> None:
+    async def _append(self, model: str, facts: Sequence[Recorded], states: Mapping[str, bytes]) -> None:
         try:
             await self._drain()
             await self._ledger.append(model, facts, self._term, states)

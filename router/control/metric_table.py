@@ -142,6 +142,12 @@ GUARDRAIL = Family(
     "1 for the verdict that the guardrail has now, 0 for the others; 0 for all while nothing is compared.",
     ("model", "guardrail", "verdict"),
 )
+CHECK = Family(
+    "titleshot_check_verdict",
+    Kind.GAUGE,
+    "1 for the verdict that the check on the user's own Prometheus has now, 0 for the others (not any-time-valid).",
+    ("model", "check", "verdict"),
+)
 VERDICT = Family(
     "titleshot_rollout_verdict",
     Kind.GAUGE,
@@ -165,7 +171,7 @@ PAUSED = Family("titleshot_rollout_paused", Kind.GAUGE, "1 while a rollout is pa
 DECIDED = Family(
     "titleshot_decisions_total",
     Kind.COUNTER,
-    "Decisions in force, by kind and by what tipped them (a guardrail, breaker, operator, alert, or none).",
+    "Decisions in force, by kind and by what tipped them (a guardrail, a check, breaker, operator, alert, or none).",
     ("model", "kind", "trigger"),
 )
 TICKED = Family(
@@ -306,7 +312,7 @@ TABLE: Final = (
     PRECISION, PRECISION_LOWER, PRECISION_UPPER, LABELS, LABELS_WAITING, PREDICTIONS_WAITING,
     JOINED, REPEATED,
     PHASE, STEP, STEPS, PAUSED, FROZEN,
-    VERDICT, GUARDRAIL, EVIDENCE, EVIDENCE_COMBINED, EVIDENCE_THRESHOLD, DECIDED, TICKED,
+    VERDICT, GUARDRAIL, CHECK, EVIDENCE, EVIDENCE_COMBINED, EVIDENCE_THRESHOLD, DECIDED, TICKED,
     DROPPED, BREAKER,
     VERSION, READY, AWAITED, REGISTRY_UP, REGISTRY_READ, REGISTRY_ERRORS,
     RELOAD_OK, RELOAD_AT, LEDGER_UP, LEDGER_ERRORS, LOST_ROWS,
@@ -321,7 +327,7 @@ _VALUES = {
     "phase": PHASES,
     "verdict": VERDICTS,
     "kind": DECISIONS,
-    "trigger": (NO_TRIGGER, *ROLLBACK_TRIGGERS, *PATIENCE_TRIGGERS, "a guardrail's name"),
+    "trigger": (NO_TRIGGER, *ROLLBACK_TRIGGERS, *PATIENCE_TRIGGERS, "a guardrail's or a check's name"),
     "alias": ALIASES,
     "q": QUANTILES,
     "result": LABEL_RESULTS,
@@ -329,6 +335,7 @@ _VALUES = {
     "dropped_by": DROPPED_BY,
     "model": ("as named in titleshot.yaml",),
     "guardrail": ("as named in the policy: precision, p99_latency, error_rate",),
+    "check": ("as named in the policy",),
     "version": ("the registry's number of the version (of titleshot itself in titleshot_build_info)",),
 }
 

@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Mapping
 
 from comparator.events import DecisionKind, Role
+from comparator.outside import Check
+from comparator.policy import Guardrail
 from comparator.rollout import COMPARED
 from comparator.scoreboard import VersionScore
 from comparator.title import Title
@@ -80,7 +82,7 @@ def show_title(page: Page, model: str, title: Title, last_tick: float, ready: fr
 def count_decisions(page: Page, model: str, tally: Tally, title: Title | None) -> None:
     """Decisions by kind and trigger; what the policy can cause is there from the first scrape."""
     known = {(kind.value, names.NO_TRIGGER) for kind in DecisionKind}
-    guardrails = [guardrail.name for guardrail in title.policy.guardrails] if title is not None else []
+    guardrails = [each.name for each in _judged_by(title)] if title is not None else []
     known |= {(DecisionKind.ROLL_BACK.value, trigger) for trigger in (*names.ROLLBACK_TRIGGERS, *guardrails)}
     known |= {
         (kind.value, trigger)
@@ -89,6 +91,10 @@ def count_decisions(page: Page, model: str, tally: Tally, title: Title | None) -
     }
     for kind, trigger in sorted(known | tally.decisions.keys()):
         page.add(names.DECIDED, tally.decisions[kind, trigger], model, kind, trigger)
+
+
+def _judged_by(title: Title) -> tuple[Guardrail | Check, ...]:
+    return (*title.policy.guardrails, *title.policy.outside.checks)
 
 
 def _score(page: Page, model: str, role: Role, score: VersionScore) -> None:
@@ -131,6 +137,10 @@ def _rollout(page: Page, model: str, title: Title, last_tick: float) -> None:
             page.add(names.GUARDRAIL, now, model, guardrail.name, verdict)
         if each is not None:
             page.add(names.EVIDENCE, each.harm_e, model, guardrail.name)
+    found = {each.name: each.verdict.name.lower() for each in report.checks} if report is not None else {}
+    for check in policy.outside.checks:
+        for verdict in names.VERDICTS:
+            page.add(names.CHECK, found.get(check.name) == verdict, model, check.name, verdict)
     for verdict in names.VERDICTS:
         page.add(names.VERDICT, report is not None and report.verdict.name.lower() == verdict, model, verdict)
     if report is not None:

@@ -12,6 +12,7 @@ from comparator.policy import StepKind as Kind
 from comparator.restraint import Then
 from router.settings.block import Block, Count, Duration, Number, Percent, Switch, written, wrong, wrong_at
 from router.settings.guardrails import Guardrails
+from router.settings.outside import OutsideSettings
 from router.settings.problems import Path
 from router.settings.restraint import AtDeadline, RestraintSettings
 from router.settings.units import parse_duration, shown
@@ -241,7 +242,7 @@ class Judge(Block):
         return self
 
 
-class PolicySettings(Block):
+class PolicySettings(OutsideSettings):
     """A promotion policy: inline under a model, or a file of its own (`policy: FILE`)."""
 
     gate: Literal["off", "offline"] = Field(
@@ -303,5 +304,6 @@ class PolicySettings(Block):
             alpha=self.alpha,
             gate=Gate(self.gate),
             restraint=self.restraint.restraint(),
+            outside=self.outside(),
             **self.judge.numbers(),
         )

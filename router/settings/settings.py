@@ -4,9 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import BeforeValidator, Field, PrivateAttr, ValidationInfo, WithJsonSchema, field_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    PrivateAttr,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
 from router.link.endpoint import ListenTls
 from router.link.messages import Limits
@@ -14,6 +22,7 @@ from router.settings.address import Address, is_loopback, parse_address
 from router.settings.block import Block, Count, Duration, Text, written, wrong, wrong_at
 from router.settings.limits import LimitsSettings
 from router.settings.model import ModelName, ModelSettings
+from router.settings.outside import Name, PrometheusSettings, WebhookSettings, unknown
 from router.settings.problems import Path as Where
 from router.settings.tls import ListenTlsSettings
 from router.settings.units import parse_duration, shown
@@ -87,6 +96,12 @@ class Settings(Block):
         description="Bounds and deadlines of the data port.",
         json_schema_extra={"default": {}},
     )
+    prometheus: PrometheusSettings | None = Field(
+        default=None, description="Where the checks of policies are asked. Needed where a policy has some."
+    )
+    webhooks: Mapping[Name, WebhookSettings] = Field(
+        default={}, description="Who can confirm starts and promotions, and be told of rollbacks: name -> webhook."
+    )
     models: Mapping[ModelName, ModelSettings] = Field(description="The models, by the name that clients know.")
 
     _directory: Path = PrivateAttr(default=Path())
@@ -130,6 +145,16 @@ class Settings(Block):
         if problems:
             raise wrong_at(problems)
         return models
+
+    @model_validator(mode="after")
+    def _all_known(self) -> Self:
+        problems: list[tuple[Where, str]] = []
+        for name, model in self.models.items():
+            found = unknown(model, self.prometheus, self.webhooks)
+            problems += [(("models", name, *where), expected) for where, expected in found]
+        if problems:
+            raise wrong_at(problems)
+        return self
 
     @property
     def state(self) -> Path:

@@ -11,14 +11,28 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from comparator.events import LABEL, OBSERVATION, OBSERVATION_SCHEMA, Columns, Decision, Labels, Observations
+from comparator.events import (
+    LABEL,
+    OBSERVATION,
+    OBSERVATION_SCHEMA,
+    CheckResult,
+    Columns,
+    Decision,
+    Labels,
+    Observations,
+)
 
 OBSERVATIONS = "observations"
 LABELS = "labels"
 DECISION = "decision"
+CHECK = "check"
+
+Recorded = Observations | Labels | CheckResult | Decision
+"""What the ledger keeps."""
 
 LABEL_SCHEMA = 1
 DECISION_SCHEMA = 1
+CHECK_SCHEMA = 1
 
 DTYPES: Mapping[tuple[str, int], np.dtype[np.void]] = {
     (OBSERVATIONS, 1): np.dtype(
@@ -57,13 +71,13 @@ class Row:
     """One fact as a row of the ledger.
 
     Args:
-        kind: OBSERVATIONS, LABELS or DECISION.
+        kind: OBSERVATIONS, LABELS, CHECK or DECISION.
         layout: schema version of the body.
-        rows: how many observations or labels; 1 for a decision.
+        rows: how many observations or labels; 1 for anything else.
         last_at: seconds since the epoch of the latest event in it.
-        rollout_id: of a decision; 0 for batches.
-        batch: the columns, compressed; None for a decision.
-        decision: JSON; None for a batch.
+        rollout_id: of a decision; 0 for anything else.
+        batch: the columns, compressed, or the result of a check, as JSON; None for a decision.
+        decision: JSON; None for anything else.
     """
 
     kind: str
@@ -75,7 +89,7 @@ class Row:
     decision: str | None
 
 
-def encode(fact: Observations | Labels | Decision) -> Row:
+def encode(fact: Recorded) -> Row:
     """One fact as a row.
 
     Raises:
@@ -86,14 +100,14 @@ def encode(fact: Observations | Labels | Decision) -> Row:
             return _batch(OBSERVATIONS, OBSERVATION_SCHEMA, fact.columns)
         case Labels():
             return _batch(LABELS, LABEL_SCHEMA, fact.columns)
+        case CheckResult():
+            return Row(CHECK, CHECK_SCHEMA, 1, fact.at, 0, msgspec.json.encode(fact), None)
         case Decision():
             text = encode_decision(fact)
             return Row(DECISION, DECISION_SCHEMA, 1, fact.at, fact.rollout_id, None, text)
 
 
-def decode(
-    kind: str, layout: int, rows: int, batch: bytes | None, decision: str | None
-) -> Observations | Labels | Decision:
+def decode(kind: str, layout: int, rows: int, batch: bytes | None, decision: str | None) -> Recorded:
     """The fact that `encode` made a row of.
 
     Raises:
@@ -103,10 +117,19 @@ def decode(
         if layout != DECISION_SCHEMA:
             raise Unreadable(f"a decision of schema {layout}; this version reads {DECISION_SCHEMA}")
         return decode_decision(decision)
+    if batch is not None and (kind, layout) == (CHECK, CHECK_SCHEMA):
+        return _decode_result(batch)
     if batch is not None and (kind, layout) in DTYPES:
         columns = decode_batch(DTYPES[kind, layout], rows, batch)
         return Observations(_current(columns)) if kind == OBSERVATIONS else Labels(columns)
     raise Unreadable(f"a fact of kind {kind!r}, schema {layout}, which this version does not know")
+
+
+def _decode_result(data: bytes) -> CheckResult:
+    try:
+        return msgspec.json.decode(data, type=CheckResult)
+    except (msgspec.DecodeError, ValueError) as error:
+        raise Unreadable(f"a damaged result of a check: {error}") from error
 
 
 def _current(columns: Columns) -> Columns:

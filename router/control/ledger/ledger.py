@@ -12,19 +12,16 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Engine
 
-from comparator.events import Decision, Labels, Observations
+from comparator.events import CheckResult, Decision
 from router.control.ledger import chaining, queries
 from router.control.ledger.chain import Head
-from router.control.ledger.codec import Row, decode_state, encode, encode_state
+from router.control.ledger.codec import Recorded, Row, decode_state, encode, encode_state
 from router.control.ledger.engine import connect, reading, writing
 from router.control.ledger.errors import LedgerUnavailable
 from router.control.ledger.lease import Lease
 from router.control.ledger.schema import migrate
 
 T = TypeVar("T")
-
-Recorded = Observations | Labels | Decision
-"""The facts that are recorded."""
 
 MOST_ROWS_A_BATCH = 16_384
 """A longer batch is stored in several rows (of one transaction), so that a page of facts stays small in memory."""
@@ -187,7 +184,7 @@ class Ledger:
         return await self._run(read)
 
     async def prune(self, before: float) -> int:
-        """Delete the observation and label batches that end before `before` (seconds since the epoch).
+        """Delete observations, labels and results of checks that end before `before` (seconds since the epoch).
 
         Decisions stay. The file does not shrink; later batches use the space.
 
@@ -319,7 +316,7 @@ class Ledger:
 
 
 def _rows(fact: Recorded) -> list[Row]:
-    if isinstance(fact, Decision):
+    if isinstance(fact, Decision | CheckResult):
         return [encode(fact)]
     columns, most = fact.columns, MOST_ROWS_A_BATCH
     return [encode(type(fact)(columns[start : start + most])) for start in range(0, len(columns), most)]

@@ -7,10 +7,20 @@ from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection, Engine, func, insert, or_, select
 
-from comparator.events import Decision, Labels, Observations
+from comparator.events import Decision
 from router.control.ledger.chain import Head
 from router.control.ledger.chaining import extend, keep_states
-from router.control.ledger.codec import DECISION, LABELS, OBSERVATIONS, Row, Unreadable, decode, decode_decision
+from router.control.ledger.codec import (
+    CHECK,
+    DECISION,
+    LABELS,
+    OBSERVATIONS,
+    Recorded,
+    Row,
+    Unreadable,
+    decode,
+    decode_decision,
+)
 from router.control.ledger.engine import reading
 from router.control.ledger.errors import LedgerUnavailable
 from router.control.ledger.lease import check_term
@@ -71,7 +81,7 @@ def append(
     return int(last or 0), head
 
 
-def page(engine: Engine, model: str, cursor: Cursor) -> list[tuple[int, Observations | Labels | Decision]]:
+def page(engine: Engine, model: str, cursor: Cursor) -> list[tuple[int, Recorded]]:
     """The next facts in order; none: there are no more.
 
     Raises:
@@ -91,7 +101,7 @@ def page(engine: Engine, model: str, cursor: Cursor) -> list[tuple[int, Observat
     )
     with reading(engine) as connection:
         rows = connection.execute(wanted).all()
-    facts: list[tuple[int, Observations | Labels | Decision]] = []
+    facts: list[tuple[int, Recorded]] = []
     for row in rows:
         try:
             facts.append((row.seq, decode(row.kind, row.layout, row.row_count, row.batch, row.decision)))
@@ -132,10 +142,10 @@ def rollout_start(connection: Connection, model: str) -> int:
 
 
 def prune(connection: Connection, before: float, most: int) -> int:
-    """Delete up to `most` batches that end before `before`; return how many."""
+    """Delete up to `most` batches, and results of checks, that end before `before`; return how many."""
     old = (
         select(FACTS.c.seq)
-        .where(FACTS.c.kind.in_((OBSERVATIONS, LABELS)), FACTS.c.last_at < before)
+        .where(FACTS.c.kind.in_((OBSERVATIONS, LABELS, CHECK)), FACTS.c.last_at < before)
         .order_by(FACTS.c.seq)
         .limit(most)
     )

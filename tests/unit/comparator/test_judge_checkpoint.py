@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from comparator.checkpoint import _CLASSES, LAYOUT, Unusable, digest, freeze
 from comparator.events import AliasesRead, Decision, DecisionKind, Labels, Mode, Observations, Tick, VersionFacts
+from comparator.outside import Check, Outside
 from comparator.policy import Gate, Guardrail, Metric, Policy, Step, StepKind
 from comparator.resuming import checkpoint, go_on, rejoin
 from comparator.title import Title
@@ -69,8 +70,8 @@ def record(name):
     return facts
 
 
-def fresh(name="good"):
-    title = Title(GRACE if name == "held" else POLICY)
+def fresh(name="good", rules=None):
+    title = Title(rules or (GRACE if name == "held" else POLICY))
     for decision in title.receive(begun()):
         settle(title, decision)
     return title
@@ -210,7 +211,7 @@ def test_what_is_no_checkpoint_is_refused_and_changes_nothing(spoil):
 
 def test_every_part_of_a_state_is_refused_with_a_field_more_or_less():
     """A part whose fields are not looked at would be found out by the next one that uses it."""
-    title = fresh()
+    title = fresh(rules=dataclasses.replace(POLICY, outside=Outside((Check("depth", "depth", at_most=1.0),))))
     for fact in record("good")[:40]:
         receive(title, fact)
     whole = json.loads(json.dumps(checkpoint(title)))

@@ -201,10 +201,10 @@ def test_errors_at_the_top(tmp_path, line, column, problem):
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("", ":1:1: expected a mapping with admin, admin_hosts, ledger, limits, listen, models, poll, registry, state, "
-         "tls, tokens, workers"),
-        ("- a\n", ":1:1: expected a mapping with admin, admin_hosts, ledger, limits, listen, models, poll, registry, "
-         "state, tls, tokens, workers"),
+        ("", ":1:1: expected a mapping with admin, admin_hosts, ledger, limits, listen, models, poll, prometheus, registry, state, "
+         "tls, tokens, webhooks, workers"),
+        ("- a\n", ":1:1: expected a mapping with admin, admin_hosts, ledger, limits, listen, models, poll, prometheus, registry, "
+         "state, tls, tokens, webhooks, workers"),
         ("a: [1\nb: 2\n", ":2:2: expected YAML: while parsing a flow sequence, expected ',' or ']', but got ':'"),
         ("a: 1\n\tb: 2\n", ":2:1: expected YAML: while scanning for the next token, found character '\\t' that cannot "
          "start any token"),
@@ -281,7 +281,8 @@ def test_errors_in_a_policy_file_stand_in_that_file(tmp_path):
     text = HEAD + "    policy: strict.yaml\n    alpha: 0.01\n"
     assert problems(tmp_path, text) == [
         "strict.yaml:3:13: models.m.rollout[0].canary: expected an integer percent from 1 to 100, such as 10, not 500",
-        "strict.yaml:4:1: endpoint: unknown key; expected one of alpha, gate, guardrails, judge, restraint, rollout",
+        "strict.yaml:4:1: endpoint: unknown key; expected one of alpha, checks, confirm_promote, confirm_start, gate, "
+        "guardrails, judge, on_rollback, restraint, rollout",
         "titleshot.yaml:6:5: models.m.alpha: expected either alpha here or policy: FILE",
     ]
 

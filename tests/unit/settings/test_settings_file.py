@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from comparator.outside import Check, Outside
 from comparator.policy import DEFAULT_GUARDRAILS, DEFAULT_STEPS, Gate, Guardrail, Metric, Policy, SignOff, StepKind
 from comparator.restraint import FreezeWindow, Restraint, Then
 from router.link.endpoint import Tls
@@ -69,6 +70,9 @@ ledger: sqlite:////var/lib/titleshot.db
 state: state
 workers: 4
 poll: 2s
+prometheus: {url: "http://prometheus:9090/base/", token_file: prometheus.token, timeout: 3s}
+webhooks:
+  desk: {url: "https://desk.example/hooks/titleshot?key=1", secret_file: desk.secret, timeout: 4s}
 limits:
   connect: 500ms
   first_byte: 20s
@@ -113,6 +117,14 @@ models:
       p99_9_latency: {margin: 50%}
       error_rate: {margin: 1 point}
     alpha: 0.01
+    checks:
+      queue_time: {query: 'q{role="{role}"}', worse_by: 20%, every: 10s, for: 2}
+      revenue: {query: 'r{v="{version}"}', worse_by: 5%, better: higher}
+      depth: {query: max(depth), at_most: 0.5}
+      free: {query: min(free), at_least: -1}
+    confirm_start: [desk]
+    confirm_promote: [desk]
+    on_rollback: [desk]
     restraint:
       warm_up: {for: 30s, answers: 100}
       cool_down: 10m
@@ -137,7 +149,14 @@ models:
       label_grace: 5m
       label_retention: 1d
 """
+    for name in ("prometheus.token", "desk.secret"):
+        (tmp_path / name).write_text("0123456789abcdef\n")
     settings = load_settings(written(tmp_path, text))
+    prometheus, desk = settings.prometheus, settings.webhooks["desk"]
+    assert (prometheus.url, prometheus.timeout) == ("http://prometheus:9090/base", 3.0)
+    assert prometheus.token_file == str(tmp_path / "prometheus.token")
+    assert (desk.url, desk.timeout) == ("https://desk.example/hooks/titleshot?key=1", 4.0)
+    assert desk.secret_file == str(tmp_path / "desk.secret")
     assert settings.tokens_path == tmp_path / "tokens.yaml"
     assert settings.state == tmp_path / "state"
     assert (settings.listen.host, settings.admin_hosts) == ("::", ("router.example.org",))
@@ -155,6 +174,17 @@ models:
     assert (model.assign_by, model.request_id, model.positive) == ("header:x-user-id", "header:x-request-id", 2.0)
     policy = model.policy()
     assert policy.gate is Gate.OFF
+    assert policy.outside == Outside(
+        (
+            Check("queue_time", 'q{role="{role}"}', worse_by=0.2, every_seconds=10.0, results=2),
+            Check("revenue", 'r{v="{version}"}', worse_by=0.05, higher_is_better=True),
+            Check("depth", "max(depth)", at_most=0.5),
+            Check("free", "min(free)", at_least=-1.0),
+        ),
+        ("desk",),
+        ("desk",),
+        ("desk",),
+    )
     assert policy.restraint == Restraint(
         30.0, 100, 600.0, 3, (FreezeWindow((4, 5), 57_600.0, 30_600.0, "Europe/Berlin"),), 3600.0, Then.ABORT
     )
