@@ -205,6 +205,33 @@ class BreakerTripped:
 
 
 @dataclass(frozen=True, slots=True)
+class Confirmation:
+    """What a webhook answered when it was asked to confirm a step of a rollout.
+
+    `what` is `confirm_start` or `confirm_promote`, `verdict` is pass, fail or inconclusive; so is no answer.
+    """
+
+    at: float
+    rollout_id: int
+    step: int
+    what: str
+    webhook: str
+    verdict: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Notified:
+    """A webhook was told of the rollback `id`; `problem`: it was not, and why."""
+
+    at: float
+    id: str
+    webhook: str
+    reason: str = ""
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class AliasMove:
     """One move of @champion: from the version expected there to another."""
 
@@ -218,10 +245,11 @@ class DecisionKind(str, Enum):
     HOLD = "hold"  # a challenger was named, but its rollout may not start yet
     START = "start"
     ADVANCE = "advance"
+    CONFIRMED = "confirmed"  # a webhook that the policy names says that it may go on
     AWAIT_SIGN_OFF = "await_sign_off"
     SIGNED = "signed"  # one of several people who have to
     UNSIGNED = "unsigned"  # what was signed says something else by now: those signatures are void
-    REJECT = "reject"  # a person turned it down
+    REJECT = "reject"  # a person, or a webhook that the policy names, turned it down
     PROMOTE = "promote"
     ROLL_BACK = "roll_back"
     MOVED = "moved"  # the registry confirmed our move of @champion, or the clean-up after a rollback
@@ -234,6 +262,7 @@ class DecisionKind(str, Enum):
     RESUME = "resume"
     NOTIFY = "notify"  # something did not come in time; the trigger says what
     UNFREEZE = "unfreeze"  # a person lets rollouts start again
+    TOLD = "told"  # a webhook that the policy names was told of a rollback
 
 
 JUDGE = "titleshot"
@@ -263,4 +292,15 @@ class Decision:
     state_digest: str = ""
 
 
-Fact = Observations | Labels | CheckResult | Tick | AliasesRead | Command | BreakerTripped | Decision
+Fact = (
+    Observations
+    | Labels
+    | CheckResult
+    | Tick
+    | AliasesRead
+    | Command
+    | BreakerTripped
+    | Confirmation
+    | Notified
+    | Decision
+)

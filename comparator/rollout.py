@@ -13,6 +13,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from comparator.checks import Checks, combined
+from comparator.confirming import Ask, Confirmations
 from comparator.events import JUDGE, AliasMove, Decision, DecisionKind, Mode
 from comparator.evidence import Evidence
 from comparator.guardrail import Verdict
@@ -51,6 +52,9 @@ BEFORE_TITLE = (Phase.HELD, Phase.SHADOW, Phase.CANARY, Phase.SIGN_OFF)
 
 TRANSITIONS: dict[tuple[Phase, DecisionKind], frozenset[Phase]] = {
     (Phase.HELD, DecisionKind.HOLD): frozenset({Phase.HELD}),
+    (Phase.HELD, DecisionKind.CONFIRMED): frozenset({Phase.HELD}),
+    (Phase.SHADOW, DecisionKind.CONFIRMED): frozenset({Phase.SHADOW}),
+    (Phase.CANARY, DecisionKind.CONFIRMED): frozenset({Phase.CANARY}),
     (Phase.HELD, DecisionKind.START): frozenset({Phase.SHADOW, Phase.CANARY}),
     (Phase.SHADOW, DecisionKind.ADVANCE): frozenset({Phase.SHADOW, Phase.CANARY}),
     (Phase.CANARY, DecisionKind.ADVANCE): frozenset({Phase.CANARY}),
@@ -61,7 +65,7 @@ TRANSITIONS: dict[tuple[Phase, DecisionKind], frozenset[Phase]] = {
     (Phase.SIGN_OFF, DecisionKind.SIGNED): frozenset({Phase.SIGN_OFF}),
     (Phase.SIGN_OFF, DecisionKind.UNSIGNED): frozenset({Phase.SIGN_OFF}),
     (Phase.SIGN_OFF, DecisionKind.PROMOTE): frozenset({Phase.PROMOTING}),
-    (Phase.SIGN_OFF, DecisionKind.REJECT): frozenset({Phase.ROLLING_BACK}),
+    **{(phase, DecisionKind.REJECT): frozenset({Phase.ROLLING_BACK}) for phase in BEFORE_TITLE},
     (Phase.PROMOTING, DecisionKind.MOVED): frozenset({Phase.WATCH, Phase.PROMOTED}),
     (Phase.WATCH, DecisionKind.FINISH): frozenset({Phase.PROMOTED}),
     **{
@@ -140,6 +144,7 @@ class Rollout:
             policy, trial=self.version, reference=reference, offline=challenger.offline, sticky=sticky
         )
         self.checks = Checks(policy.outside.checks)
+        self.confirmations = Confirmations()
         self.looked = -1  # the last forward look of this step, counted from its beginning
         self._report: Report | None = None
         self._looked_at = 0.0  # when the evidence was looked at last
@@ -179,6 +184,16 @@ class Rollout:
             checks = tuple(self.checks.reports(self.policy.outside.checks, at))
             self._report = combined(self.evidence.report(at), checks)
         return self._report
+
+    def free(self, at: float) -> bool:
+        """Whether nothing but its evidence, and others, keeps it in its step."""
+        return self._late(at) and not self.paused and self._thaws_at(at) is None
+
+    @property
+    def before_title(self) -> bool:
+        """Whether the promotion is the next step."""
+        following = self.policy.steps[self.step + 1 : self.step + 2]
+        return self.phase in (Phase.SHADOW, Phase.CANARY) and any(step.kind is StepKind.PROMOTE for step in following)
 
     # ---- facts
 
@@ -233,7 +248,7 @@ class Rollout:
             return None
         report = self.report(at)
         self._look(at)
-        free = self._late(at) and not self.paused and self._thaws_at(at) is None
+        free = self.free(at)
         self._vain = max(self._vain, _NOTHING if forward and free else _NO_HARM)
         if not forward or not free or report.verdict is not Verdict.PASS:
             return None
@@ -327,6 +342,10 @@ class Rollout:
         )
         return self.roll_back(fact.at, reason, trigger="breaker")
 
+    def confirmed(self, at: float, reason: str, actor: str) -> Decision:
+        """Take note that somebody who was asked says that it may go on."""
+        return self._decision(DecisionKind.CONFIRMED, at, reason, self.phase, actor)
+
     def start(self, at: float, reason: str, actor: str = JUDGE) -> Decision:
         """Enter the first step."""
         return replace(self._decision(DecisionKind.START, at, reason, self._phase_of(0), actor), step=0)
@@ -349,7 +368,7 @@ class Rollout:
         return self._decision(DecisionKind.UNSIGNED, at, reason, Phase.SIGN_OFF)
 
     def reject(self, at: float, reason: str, actor: str) -> Decision:
-        """A person turns the version down: out, as in a rollback."""
+        """A person, or a webhook, turns the version down: out, as in a rollback."""
         return self._decision(DecisionKind.REJECT, at, reason, Phase.ROLLING_BACK, actor)
 
     def roll_back(self, at: float, reason: str, actor: str = JUDGE, trigger: str = "") -> Decision:
@@ -396,6 +415,8 @@ class Rollout:
         target = Phase(decision.phase)
         if target not in TRANSITIONS.get((self.phase, decision.kind), frozenset()):
             raise IllegalTransition(f"{decision.kind.value} from {self.phase.value} to {target.value}")
+        if decision.kind is DecisionKind.CONFIRMED:
+            self.confirmations.apply(decision)
         self.phase = target
         self.signatures = signatures_in(decision)
         self.last = decision
@@ -422,6 +443,8 @@ class Rollout:
         if following >= len(self.policy.steps):
             return None  # a manual split: compared and guarded, never promoted by itself
         step = self.policy.steps[following]
+        if step.kind is StepKind.PROMOTE and self.confirmations.missing(Ask.PROMOTE, self.policy.outside):
+            return None  # see `asking`
         if step.kind is not StepKind.PROMOTE:
             decision = self._decision(DecisionKind.ADVANCE, at, reason, self._phase_of(following))
             return replace(decision, step=following)

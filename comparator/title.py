@@ -11,16 +11,20 @@ from typing import TYPE_CHECKING
 
 from comparator import gate
 from comparator.acts import Refused, asked_for
+from comparator.asking import Question, answered, questions
+from comparator.confirming import Ask, Confirmations, Notices, waiting
 from comparator.events import (
     AliasesRead,
     AliasMove,
     BreakerTripped,
     CheckResult,
     Command,
+    Confirmation,
     Decision,
     DecisionKind,
     Labels,
     Mode,
+    Notified,
     Observations,
     Role,
     Tick,
@@ -106,6 +110,7 @@ class Title:
         self.uncleared = False  # the rollout is over, and @challenger may still name its version
         self.pairing = Pairing(policy.label_retention_seconds, grace_seconds=policy.label_grace_seconds, seed=seed)
         self.scoreboard = Scoreboard(policy.alpha)
+        self.notices = Notices()  # rollbacks that webhooks have yet to be told of
         self.shown = Shown()  # what people who may sign off have seen
 
     # ---- facts in, decisions out
@@ -130,11 +135,10 @@ class Title:
                 if (due := self.pairing.come_due(fact.at)) is not None:
                     self._labelled(due)
                 return self._possible(self.rollout.propose(fact.at)) if self.rollout is not None else []
-            case CheckResult():
-                if self.rollout is not None:
-                    self.rollout.take_result(fact)
             case BreakerTripped():
                 return self._possible(self.rollout.on_breaker(fact)) if self.rollout is not None else []
+            case CheckResult() | Confirmation() | Notified():
+                return _some(self._from_others(fact))
             case AliasesRead():
                 return self._on_aliases(fact)
             case Command():
@@ -142,6 +146,16 @@ class Title:
             case Decision():
                 self._apply(fact)
         return []
+
+    def _from_others(self, fact: CheckResult | Confirmation | Notified) -> Decision | None:
+        if isinstance(fact, Notified):
+            return self.notices.receive(fact, self.policy.digest)
+        if self.rollout is None:
+            return None
+        if isinstance(fact, Confirmation):
+            return answered(self.rollout, fact)
+        self.rollout.take_result(fact)  # the next tick looks at it
+        return None
 
     def _labelled(self, joined: Joined) -> None:
         self.scoreboard.label(joined)
@@ -281,15 +295,28 @@ class Title:
         challenger = read.versions.get(version, VersionFacts(version))
         checked = gate.judge(self.policy, challenger, read.versions.get(champion, VersionFacts(champion)))
         rollout = Rollout(rollout_id, self.policy, challenger, champion, sticky=self._sticky)
+        rollout.confirmations = self._confirmations(rollout_id, self.policy.digest)
         if checked.verdict is not Verdict.PASS:
             reason = checked.reason
         elif version not in read.ready:
             reason = f"the endpoint of version {version} has not answered its readiness probe"
         elif restrained := self.rollbacks.why_not(read.at, self.policy.restraint):
             reason = restrained
+        elif unconfirmed := rollout.confirmations.missing(Ask.START, self.policy.outside):
+            reason = waiting(unconfirmed)
         else:
             return rollout.start(read.at, f"@challenger names version {version}; {checked.reason}")
         return rollout.hold(read.at, reason) if reason != held else None
+
+    def questions(self, at: float) -> list[Question]:
+        """What webhooks are to be asked to confirm now."""
+        return questions(self.rollout, at) if self.rollout is not None and self.rollout.active else []
+
+    def _confirmations(self, rollout_id: int, policy_digest: str) -> Confirmations:
+        """What webhooks have said of a rollout that is held still, under the same policy."""
+        rollout = self.rollout
+        same = rollout is not None and (rollout.rollout_id, rollout.policy.digest) == (rollout_id, policy_digest)
+        return rollout.confirmations if rollout is not None and same else Confirmations()
 
     def still_held(self, at: float) -> bool:
         """Whether the rollout that was held still is at `at`, for the same reason of restraint."""
@@ -361,6 +388,9 @@ class Title:
             self.finished.pop((decision.version, decision.policy_digest), None)
             self.retry = decision.version
             return
+        if kind is DecisionKind.TOLD:
+            self.notices.apply(decision)
+            return
         if kind in (DecisionKind.HOLD, DecisionKind.START):
             self.rollout = self._begin(decision)
             self.uncleared, self.retry = False, None
@@ -385,6 +415,9 @@ class Title:
             self.held |= {decision.move.expected, decision.move.to}
         if kind in (DecisionKind.MOVED, DecisionKind.FOREIGN_MOVE):
             self.pending = None
+        known = self.policies.get(decision.policy_digest)
+        step = rollout.step if rollout is not None else -1
+        self.notices.begin(decision, known.outside if known is not None else None, self.champion, step)
 
     def _title_moved(self, move: AliasMove, decision: Decision) -> None:
         self.champion = move.to
@@ -397,13 +430,15 @@ class Title:
         subject = Subject.from_data(decision.evidence)
         if self.champion is None:
             self.champion = subject.reference  # after a restart: what served when this rollout began
-        return Rollout(
+        rollout = Rollout(
             decision.rollout_id,
             self.policies[decision.policy_digest],
             VersionFacts(decision.version, subject.offline, registered_by=subject.registered_by),
             subject.reference,
             sticky=self._sticky,
         )
+        rollout.confirmations = self._confirmations(decision.rollout_id, decision.policy_digest)
+        return rollout
 
 
 def _some(decision: Decision | None) -> list[Decision]:

@@ -96,7 +96,7 @@ def _print_model(name: str, state: Mapping[str, Any]) -> None:
     if roles:
         out.print()
         out.print(_roles(roles))
-    for line in signing_lines(rollout or {}):
+    for line in (*webhook_lines(state), *signing_lines(rollout or {})):
         out.print(Text(line), soft_wrap=True)
     evidence = (rollout or {}).get("evidence")
     if evidence:
@@ -117,6 +117,18 @@ def rollback_target(state: Mapping[str, Any], to: int | None) -> tuple[int | Non
     said = {True: "ready", False: "not ready", None: "probed before it gets the title"}[ready]
     goes_on = target == state.get("champion")
     return target, ready, f"version {plain(target)} {'goes on serving' if goes_on else 'would serve'}; it is {said}"
+
+
+def webhook_lines(state: Mapping[str, Any]) -> list[str]:
+    """What webhooks say of the rollout, and who has yet to be told of a rollback."""
+    said = (state.get("rollout") or {}).get("confirmations") or ()
+    lines = [f"{each.get('what')}: {each.get('webhook')}: {each.get('verdict')}: {each.get('reason')}" for each in said]
+    lines += [
+        f"on_rollback: {each.get('webhook')} has yet to be told of the {str(each.get('kind')).replace('_', ' ')} of "
+        f"{version(each.get('version'))}{': ' + str(each['problem']) if each.get('problem') else ''}"
+        for each in state.get("untold") or ()
+    ]
+    return [plain(line) for line in lines]
 
 
 def signing_lines(rollout: Mapping[str, Any]) -> list[str]:

@@ -22,9 +22,11 @@ from comparator.events import (
     CheckResult,
     Columns,
     Command,
+    Confirmation,
     Decision,
     DecisionKind,
     Labels,
+    Notified,
     Observations,
     Tick,
 )
@@ -96,6 +98,10 @@ class ModelController:
     async def checked(self, result: CheckResult) -> None:
         """Record what a check found, and take it even without the ledger: nothing passes then, harm rolls back."""
         await self._whole(self._checked(result))
+
+    async def heard(self, fact: Confirmation | Notified) -> None:
+        """Take what a webhook answered. What it calls for and could not be recorded has to be heard again."""
+        await self._whole(self._heard(fact))
 
     async def tick(self, at: float) -> None:
         """Let the judge look at the evidence."""
@@ -184,6 +190,10 @@ class ModelController:
     async def _breaker(self, fact: BreakerTripped) -> None:
         async with self._deciding:
             fact = replace(fact, at=min(fact.at, time.time()))  # by the clock of a worker
+            await self._carry(self.title.receive(fact))
+
+    async def _heard(self, fact: Confirmation | Notified) -> None:
+        async with self._deciding:
             await self._carry(self.title.receive(fact))
 
     async def _command(self, command: Command) -> Decision:

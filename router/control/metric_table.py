@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
+from comparator.confirming import WEBHOOK
 from comparator.events import DecisionKind, Mode, Outcome, Role
 from comparator.guardrail import Verdict
 from comparator.patience import TRIGGERS
@@ -327,7 +328,7 @@ _VALUES = {
     "phase": PHASES,
     "verdict": VERDICTS,
     "kind": DECISIONS,
-    "trigger": (NO_TRIGGER, *ROLLBACK_TRIGGERS, *PATIENCE_TRIGGERS, "a guardrail's or a check's name"),
+    "trigger": (NO_TRIGGER, *ROLLBACK_TRIGGERS, *PATIENCE_TRIGGERS, WEBHOOK, "a guardrail's or a check's name"),
     "alias": ALIASES,
     "q": QUANTILES,
     "result": LABEL_RESULTS,

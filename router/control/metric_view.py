@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping
 
+from comparator.confirming import WEBHOOK
 from comparator.events import DecisionKind, Role
 from comparator.outside import Check
 from comparator.policy import Guardrail
@@ -89,6 +90,8 @@ def count_decisions(page: Page, model: str, tally: Tally, title: Title | None) -
         for kind in (DecisionKind.NOTIFY, DecisionKind.ABORT)
         for trigger in names.PATIENCE_TRIGGERS
     }
+    if title is not None and title.policy.outside.webhooks:
+        known |= {(kind.value, WEBHOOK) for kind in (DecisionKind.CONFIRMED, DecisionKind.REJECT, DecisionKind.TOLD)}
     for kind, trigger in sorted(known | tally.decisions.keys()):
         page.add(names.DECIDED, tally.decisions[kind, trigger], model, kind, trigger)
 

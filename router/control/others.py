@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from router.control.controller import ModelController
 from router.control.outgoing import Outgoing
 from router.control.queries import Queries
+from router.control.webhooks import Webhooks
 from router.settings import Settings
 
 
@@ -20,5 +21,7 @@ async def ask_others(controllers: Mapping[str, ModelController], settings: Calla
     """
     outgoing = Outgoing()
     queries = Queries(controllers, lambda: settings().prometheus, outgoing)
+    webhooks = Webhooks(controllers, lambda: settings().webhooks, outgoing)
     async with asyncio.TaskGroup() as loops:
         loops.create_task(queries.run(), name="checks")
+        loops.create_task(webhooks.run(), name="webhooks")

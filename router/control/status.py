@@ -58,6 +58,7 @@ def model_status(controller: ModelController, follower: Follower, ready: frozens
         "observations_lost": controller.lost_rows,
         "observations_repeated": title.pairing.repeated,
         "frozen": title.rollbacks.frozen,
+        "untold": title.notices.as_data(),
         "registry": {"read_at": follower.read_at, "error": follower.error},
         "policy_digest": title.policy.digest,
     }
@@ -112,6 +113,7 @@ def _rollout(title: Title, rollout: Rollout, at: float) -> dict[str, Any]:
         "evidence": report,
         "evidence_digest": _shown(title, rollout, report) if report is not None else None,
         "sign_off": _sign_off(rollout),
+        "confirmations": _confirmations(title, rollout, at),
         "last_decision": None
         if rollout.last is None
         else {"kind": rollout.last.kind.value, "at": rollout.last.at, "reason": rollout.last.reason},
@@ -122,6 +124,17 @@ def _shown(title: Title, rollout: Rollout, report: Mapping[str, Any]) -> str:
     """The digest of the evidence that this status shows; remembered while somebody may sign off under it."""
     screen = Screen(rollout.rollout_id, rollout.step, report)
     return title.shown.keep(time.time(), screen) if rollout.phase is Phase.SIGN_OFF else screen.digest
+
+
+def _confirmations(title: Title, rollout: Rollout, at: float) -> list[dict[str, Any]]:
+    """What webhooks have said, and of whom an answer is waited for now."""
+    waited_for = {(each.ask.value, each.webhook) for each in title.questions(at)} if rollout.active else set()
+    said = [each for each in rollout.confirmations.as_data() if rollout.active or each["verdict"] == "pass"]
+    known = {(each["what"], each["webhook"]) for each in said}
+    return said + [
+        {"what": what, "webhook": webhook, "verdict": "inconclusive", "reason": "not answered yet", "at": None}
+        for what, webhook in sorted(waited_for - known)
+    ]
 
 
 def _sign_off(rollout: Rollout) -> dict[str, Any] | None:

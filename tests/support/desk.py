@@ -181,6 +181,7 @@ def state(title: Title) -> Mapping[str, object]:
         "pending": title.pending,
         "finished": title.finished,
         "held": title.held,
+        "untold": {number: notice.webhooks for number, notice in title.notices.open.items()},
         "rollout": None
         if rollout is None
         else (
@@ -197,6 +198,7 @@ def state(title: Title) -> Mapping[str, object]:
             rollout.policy.digest,
             rollout.last,
             rollout.signatures,
+            rollout.confirmations.confirmed,
             rollout.report(1e9).as_data(),
         ),
         "scores": [title.scoreboard.score(version) for version in title.scoreboard.versions],

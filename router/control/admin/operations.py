@@ -72,7 +72,8 @@ class Operations(Protocol):
         "rollout": {"id", "version", "reference", "phase", "active", "paused", "hold_reason", "step", "steps":
         [{"kind", "percent", "min_seconds"}], "policy_digest", "evidence": Report.as_data() or None,
         "evidence_digest", "sign_off": {"by", "people", "not_registrant", "signatures": [{"name", "at",
-        "evidence_digest"}]} or None} or None, "rollback": {"to", "ready", "moves_title"},
+        "evidence_digest"}]} or None, "confirmations": [{"what", "webhook", "verdict", "reason", "at"}]} or None,
+        "untold": [{"id", "webhook", "kind", "version", "problem"}], "rollback": {"to", "ready", "moves_title"},
         "labels": {counter: count}, "registry": {"read_at", "error"}, "policy_digest"}}}. More keys may be there;
         the page shows what it finds.
         """
