@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from comparator.report import Report
 
 STALE_INTERVALS = 3
-"""After so many without an answer, earlier ones say nothing any more."""
+LEAST_STALE_SECONDS = 60.0
+"""After so many intervals without an answer, and no less than a minute, earlier answers say nothing any more: one may
+take longer than an interval."""
 
 NOT_ANYTIME_VALID = "a threshold, not any-time-valid"
 
@@ -152,8 +154,13 @@ def combined(report: Report, reports: tuple[CheckReport, ...]) -> Report:
     return replace(report, verdict=verdict, blame=blame, reason=said, seconds_left=left, checks=reports)
 
 
+def stale_seconds(check: Check) -> float:
+    """How long an answer says something."""
+    return max(STALE_INTERVALS * check.every_seconds, LEAST_STALE_SECONDS)
+
+
 def _stale(check: Check, standing: Standing, at: float) -> bool:
-    return at - standing.answered_at > STALE_INTERVALS * check.every_seconds
+    return at - standing.answered_at > stale_seconds(check)
 
 
 def _report(check: Check, standing: Standing, at: float) -> CheckReport:

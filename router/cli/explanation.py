@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from comparator import words
+from comparator.confirming import WEBHOOK
 from comparator.events import JUDGE, Decision, DecisionKind
 from comparator.guardrail import Estimate
+from comparator.patience import DEADLINE, NO_DATA
 from comparator.policy import Metric, Policy, StepKind
 from comparator.proof import BREAKER, Recomputed
 from router.cli.history import who
@@ -18,6 +20,14 @@ from router.control.ledger.archive import Numbered
 from router.control.ledger.chain import Finding, entry_id
 
 _LABEL = 12
+_TRIGGERS = {
+    "operator": "a person",
+    "alert": "an alert",
+    BREAKER: "the circuit breaker",
+    WEBHOOK: "a webhook",
+    DEADLINE: "a deadline",
+    NO_DATA: "silence of the challenger",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +108,7 @@ def _facts(told: Explanation) -> Iterator[tuple[str, str]]:
     if decision.trigger:
         yield (
             "tipped by",
-            {"operator": "a person", BREAKER: "the circuit breaker"}.get(
-                decision.trigger, f"the {_kind(decision)} {decision.trigger}"
-            ),
+            _TRIGGERS.get(decision.trigger, f"the {_kind(decision)} {decision.trigger}"),
         )
     if decision.kind is DecisionKind.PROMOTE:
         yield "sign-off", _sign_off(told)

@@ -149,6 +149,12 @@ CHECK = Family(
     "1 for the verdict that the check on the user's own Prometheus has now, 0 for the others (not any-time-valid).",
     ("model", "check", "verdict"),
 )
+UNTOLD = Family(
+    "titleshot_webhooks_untold",
+    Kind.GAUGE,
+    "Webhooks that have yet to be told of a rollback, once for each rollback.",
+    ("model",),
+)
 VERDICT = Family(
     "titleshot_rollout_verdict",
     Kind.GAUGE,
@@ -313,7 +319,7 @@ TABLE: Final = (
     PRECISION, PRECISION_LOWER, PRECISION_UPPER, LABELS, LABELS_WAITING, PREDICTIONS_WAITING,
     JOINED, REPEATED,
     PHASE, STEP, STEPS, PAUSED, FROZEN,
-    VERDICT, GUARDRAIL, CHECK, EVIDENCE, EVIDENCE_COMBINED, EVIDENCE_THRESHOLD, DECIDED, TICKED,
+    VERDICT, GUARDRAIL, CHECK, EVIDENCE, EVIDENCE_COMBINED, EVIDENCE_THRESHOLD, DECIDED, UNTOLD, TICKED,
     DROPPED, BREAKER,
     VERSION, READY, AWAITED, REGISTRY_UP, REGISTRY_READ, REGISTRY_ERRORS,
     RELOAD_OK, RELOAD_AT, LEDGER_UP, LEDGER_ERRORS, LOST_ROWS,

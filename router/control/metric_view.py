@@ -131,6 +131,7 @@ def _rollout(page: Page, model: str, title: Title, last_tick: float) -> None:
     page.add(names.STEPS, len(policy.steps), model)
     page.add(names.PAUSED, rollout is not None and rollout.active and rollout.paused, model)
     page.add(names.FROZEN, bool(title.rollbacks.frozen), model)
+    page.add(names.UNTOLD, len(title.notices.as_data()), model)
     report = rollout.report(last_tick) if rollout is not None and last_tick and rollout.phase in COMPARED else None
     verdicts = {each.name: each for each in report.guardrails} if report is not None else {}
     for guardrail in policy.guardrails:

@@ -185,7 +185,7 @@ class Queries:
             query = fill(check.query, role=name, version=version, model=model)
             answer = await self._outgoing.post(
                 f"{place.url}/api/v1/query",
-                urlencode({"query": query, "timeout": f"{place.timeout:g}s"}).encode(),
+                urlencode({"query": query, "timeout": f"{place.timeout:g}"}).encode(),
                 {"content-type": "application/x-www-form-urlencoded", **await _authorization(place)},
                 tls=place.tls,
                 deadline_seconds=place.timeout,

@@ -50,7 +50,7 @@ def _address(value: object) -> str:
     return value
 
 
-def _secret(name: str, info: ValidationInfo) -> str:
+def _held(name: str, info: ValidationInfo, least: int) -> str:
     context = info.context if isinstance(info.context, dict) else {}
     path = (FilePath(context.get("directory", "")) / name).absolute()
     if context.get(CHECK_FILES):
@@ -58,9 +58,17 @@ def _secret(name: str, info: ValidationInfo) -> str:
             found = path.read_bytes().strip()
         except OSError as error:
             raise wrong(f"expected a file with a secret: {path}: {error.strerror}") from None
-        if len(found) < LEAST_SECRET:
-            raise wrong(f"expected a secret of at least {LEAST_SECRET} bytes in {path}")
+        if len(found) < least:
+            raise wrong(f"expected a secret of at least {least} bytes in {path}")
     return str(path)
+
+
+def _token(name: str, info: ValidationInfo) -> str:
+    return _held(name, info, 1)
+
+
+def _secret(name: str, info: ValidationInfo) -> str:
+    return _held(name, info, LEAST_SECRET)
 
 
 def _patience(seconds: float) -> float:
@@ -72,6 +80,7 @@ def _patience(seconds: float) -> float:
 Name = Annotated[str, AfterValidator(_name), WithJsonSchema({"type": "string", "pattern": f"^{NAME.pattern}$"})]
 ServerUrl = Annotated[str, BeforeValidator(_server), WithJsonSchema({"type": "string", "pattern": "^https?://"})]
 Address = Annotated[str, BeforeValidator(_address), WithJsonSchema({"type": "string", "pattern": "^https?://"})]
+TokenFile = Annotated[Text, AfterValidator(_token)]
 SecretFile = Annotated[Text, AfterValidator(_secret)]
 """A file's path, made absolute: relative to the settings file. It is read at every use."""
 Timeout = Annotated[Duration, AfterValidator(_patience)]
@@ -81,10 +90,10 @@ class PrometheusSettings(Block):
     """Where checks are asked: the user's own Prometheus, or what answers as it does."""
 
     url: ServerUrl = Field(description="Its address, with a base path where it has one.", examples=["http://prom:9090"])
-    token_file: SecretFile | None = Field(
+    token_file: TokenFile | None = Field(
         default=None, description="File with the token that is sent as `Authorization: Bearer`."
     )
-    authorization_file: SecretFile | None = Field(
+    authorization_file: TokenFile | None = Field(
         default=None, description="File with the whole value of Authorization, such as `Basic ...`, instead of a token."
     )
     timeout: Timeout = written("5s", parse_duration, "For a whole query; at most 60s.")

@@ -91,6 +91,11 @@ def _model(section: ET.Element, model: Mapping[str, Any]) -> None:
         _add(section, "p", f"registry: {error}").set("class", "problem")
     _pairs(section, facts)
     _roles(section, _mapping(model.get("roles")))
+    for each in map(_mapping, model.get("untold") or ()):
+        told = f"{_text(each.get('webhook'))} has yet to be told of the {_text(each.get('kind')).replace('_', ' ')} of "
+        _add(section, "p", f"{told}{_version(each.get('version'))}: {each.get('problem') or 'it is being told'}").set(
+            "class", "problem"
+        )
     rollout = _mapping(model.get("rollout"))
     if rollout:
         _rollout(section, rollout)
@@ -139,6 +144,9 @@ def _rollout(section: ET.Element, rollout: Mapping[str, Any]) -> None:
             item = _add(listed, "li", f"{_text(step.get('kind'))}{share}")
             if index == rollout.get("step") and rollout.get("active", True):
                 item.set("class", "now")
+    said = [_mapping(each) for each in rollout.get("confirmations") or ()]
+    rows = [[_text(each.get(name)) for name in ("what", "webhook", "verdict", "reason")] for each in said]
+    _table(section, ["asked", "webhook", "verdict", "why"], rows)
     if rollout.get("phase") == "sign_off":
         _waiting(section, rollout)
     evidence = rollout.get("evidence")

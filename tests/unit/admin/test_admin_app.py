@@ -404,6 +404,18 @@ def test_the_page_says_who_has_to_sign_and_under_what(plane, app):
         assert text in page
 
 
+def test_the_page_says_what_webhooks_say(plane, app):
+    said = {"what": "confirm_start", "webhook": "desk", "verdict": "inconclusive", "reason": "freeze until Monday"}
+    untold = {"id": "7/on_rollback/1", "webhook": "pager", "kind": "roll_back", "version": 2, "problem": "503"}
+    plane.extra = {"rollout": {"phase": "held", "confirmations": [said]}, "untold": [untold]}
+    page = ask(app, "GET", "/").text
+    for text in ("freeze until Monday", "pager has yet to be told of the roll back of version 2: 503"):
+        assert text in page
+    evil = {"confirmations": [dict.fromkeys(said, EVIL)], "phase": "held"}
+    plane.extra = {"rollout": evil, "untold": [dict.fromkeys(untold, EVIL)]}
+    assert "<script" not in ask(app, "GET", "/").text
+
+
 EVIL = "\"><script>alert(1)</script>&amp;'\ud800"
 
 

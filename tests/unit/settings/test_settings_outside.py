@@ -75,8 +75,10 @@ def test_checks_need_somebody_to_ask(tmp_path):
          "2: prometheus.timeout: expected more than 0s and at most 60s"),
         ('prometheus: {url: "http://p:1", token_file: none}',
          "2: prometheus.token_file: expected a file with a secret: {folder}/none: No such file or directory"),
-        ('prometheus: {url: "http://p:1", token_file: short}',
-         "2: prometheus.token_file: expected a secret of at least 16 bytes in {folder}/short"),
+        ('prometheus: {url: "http://p:1", token_file: empty}',
+         "2: prometheus.token_file: expected a secret of at least 1 bytes in {folder}/empty"),
+        ('webhooks: {desk: {url: "https://desk/x", secret_file: short}}',
+         "2: webhooks.desk.secret_file: expected a secret of at least 16 bytes in {folder}/short"),
         ('prometheus: {url: "http://p:1", token_file: long, authorization_file: long}',
          "2: prometheus.token_file: expected either token_file or authorization_file"),
         ('webhooks: {desk: {url: "ftp://desk/secret"}}',
@@ -88,6 +90,7 @@ def test_checks_need_somebody_to_ask(tmp_path):
     ],
 )  # fmt: skip
 def test_what_is_wrong_with_where_it_is_asked(tmp_path, top, expected):
+    (tmp_path / "empty").write_text("\n")
     (tmp_path / "short").write_text("secret\n")
     (tmp_path / "long").write_text("0123456789abcdef\n")
     assert problems(tmp_path, "", top) == [expected.replace("{folder}", str(tmp_path))]
