@@ -51,7 +51,7 @@ _CLASSES: dict[str, type] = {
         buckets.Slow,
         Counts,
         coverage.Coverage,
-        difference.BurstDiscount,
+        difference.Runs,
         difference.DifferenceTest,
         difference.Incident,
         evidence.Evidence,

@@ -188,7 +188,7 @@ def mixture_radius(variance: float, alpha: float, tuned: float = 30.0) -> float:
 BELOW_BETS = (0.5, 0.95)  # as shares of the largest bet allowed
 
 
-def log_e_below(successes: int, count: int, bound: float) -> float:
+def log_e_below(successes: float, count: float, bound: float) -> float:
     """The e-process against "each success has at least this probability", by betting on failures.
 
     Where there was none, it needs about 1.3 times the answers of the best test of fixed size (the "rule of three").

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from comparator import assess
 from comparator.assess import Counts, Moment
-from comparator.difference import LONGEST, BurstDiscount, DifferenceTest, Incident, log_hypergeometric
+from comparator.difference import LONGEST, Runs, DifferenceTest, Incident, log_hypergeometric
 from comparator.events import Mode
 from comparator.policy import Guardrail, Metric, Policy
 from comparator.sequence import START_WEIGHT
@@ -144,31 +144,33 @@ def test_harm_is_measured_since_it_began():
     assert test.harm == pytest.approx(0.5)
 
 
-def test_runs_on_the_references_side_discount_and_on_the_trials_do_not():
-    runs = [5.0] * 8 + [0.0] * 8
-    champions, challengers = BurstDiscount(), BurstDiscount()
-    for d in runs * 4:
-        champions.take(-d)
-        challengers.take(d)
-    assert champions.kappa < 0.4
-    assert challengers.kappa == 1.0
-    assert BurstDiscount().kappa == 1.0
+def test_runs_of_bad_buckets_of_the_reference_make_its_discount_and_those_of_the_trial_do_not():
+    ill = [5] * 8 + [0] * 8
+    champion_ill, challenger_ill = DifferenceTest(600.0), DifferenceTest(600.0)
+    for test in (champion_ill, challenger_ill):
+        test.begin(0.0)
+    for index, bad in enumerate(ill * 4):
+        take(champion_ill, bad, 0, at=index * 10.0)
+        take(challenger_ill, 0, bad, at=index * 10.0)
+    assert champion_ill._burst.factor > 2.5
+    assert challenger_ill._burst.factor == 1.0
+    assert Runs().factor == 1.0
 
 
 def test_alternating_buckets_are_no_burst():
-    discount = BurstDiscount()
+    runs = Runs()
     for index in range(100):
-        discount.take(-5.0 * (index % 2))
-    assert discount.kappa == 1.0
+        runs.take(-5.0 * (index % 2))
+    assert runs.factor == 1.0
 
 
-def test_the_discount_agrees_with_the_autocorrelation_written_out():
+def test_runs_are_the_autocorrelation_written_out():
     rng = np.random.default_rng(8)
     d = np.convolve(rng.normal(size=200), np.ones(4), mode="valid")
-    discount = BurstDiscount()
+    runs = Runs()
     for each in d:
-        discount.take(float(each))
-    x = np.minimum(d, 0) - np.minimum(d, 0).mean()
+        runs.take(float(each))
+    x = d - d.mean()
     total = 0.0
     for lag in range(1, 13):
         rho = float(np.sum(x[lag:] * x[:-lag]) / np.sum(x * x))
@@ -176,7 +178,7 @@ def test_the_discount_agrees_with_the_autocorrelation_written_out():
             break
         total += rho
     assert total > 0
-    assert discount.kappa == pytest.approx(1 / (1 + 2 * total))
+    assert runs.factor == pytest.approx(1 + 2 * total)
 
 
 def test_no_harm_needs_answers_and_allows_a_margin():
@@ -253,7 +255,7 @@ def test_the_numbers_stay_finite(buckets):
     for index, (reference, trial) in enumerate(buckets):
         take(test, reference, trial, (300, 300), at=index * 10.0)
         assert math.isfinite(test.log_e)
-        assert 0 < test._burst.kappa <= 1
+        assert test._burst.factor >= 1
         assert math.isfinite(test.slack())
 
 
