@@ -34,6 +34,9 @@ USUAL_BUCKETS = 21
 LONGEST = 30
 """Buckets: no incident is expected to last longer (five minutes, in buckets of 10 seconds)."""
 
+AGREES = 2.0
+"""Deviations: a bound that holds at one moment with 97.7 %."""
+
 MAX_LAG = 12
 SIGNIFICANT = 1.64
 """Deviations: of an autocorrelation, one-sided at 5 %."""
@@ -270,11 +273,12 @@ class DifferenceTest:
 
     @property
     def agrees(self) -> bool:
-        """Whether the estimate over the mode agrees with "no harm": below half of what is allowed, where harm begins.
+        """Whether what was seen in the mode agrees with "no harm" now: by a bound at this moment only, of AGREES deviations.
 
         What is shown stands, but bad times that are rare may not have been seen when it was shown.
         """
-        return self._slack[0].total < self._allowed / 2 * self.answers
+        runs = self._slack[0]
+        return runs.total + AGREES * math.sqrt(runs.spread * runs.factor + 1.0) < self._allowed * self.answers
 
     @property
     def dispersion(self) -> float:
