@@ -27,8 +27,8 @@ class Answers:
 
     Columns of shape (n,), in order of arrival, as in OBSERVATION but for these: `told`: the latency counts, being that
     of an answer that came or of a time-out (a failure that came fast is no fast answer), and finite and not negative;
-    `odd`: it is not, whatever the outcome; `bins`: of a `Sketch`, -1 where the latency does not count. `left`: no answer,
-    the client went away before it, after `latency` seconds: all that is known is that it would have taken longer.
+    `odd`: it is not, whatever the outcome; `bins`: of a `Sketch`, -1 where the latency does not count. `left`: no
+    answer, the client went away before it, after `latency` seconds: it would have taken longer, nothing else is known.
     """
 
     at: NDArray[np.float64]

@@ -41,8 +41,8 @@ class Slow:
     `trial_margin` and `trial_wider` are the reference's slower than tau, and the trial's slower than tau * (1 + margin)
     and tau * (1 + WIDER * margin).
 
-    A client that left after longer than the threshold has met a slow answer, how slow nobody knows: of the trial version
-    it is slower by any margin. One that left earlier says nothing.
+    A client that left after longer than the threshold has met a slow answer, how slow nobody knows: of the trial
+    version it is slower by any margin. One that left earlier says nothing.
     """
 
     tau: float

@@ -60,11 +60,11 @@ def log_hypergeometric(bad: int, count: int, drawn: int) -> tuple[NDArray[np.int
 
 
 class Runs:
-    """How far the values of buckets come in runs: (1 + 2 sum of their autocorrelations) times the variance of one value,
-    times their number, is the variance of their sum.
+    """How far the values of buckets come in runs.
 
-    Over the lags from 1 until the first that is not significant (Bartlett 1946): values that do not come in runs are not
-    made to look as if they did.
+    `spread` is the variance of their sum if they came independently, `spread * factor` where they do not: the factor is
+    1 + 2 sum of their autocorrelations (Bartlett 1946), over the lags from 1 until the first that is not significant,
+    so that values without runs are not made to look as if they had some.
     """
 
     def __init__(self) -> None:
@@ -221,7 +221,8 @@ class DifferenceTest:
         self._sums = self._sums + np.array([excess_bad * down[1] - bad[0] * down[0], least])
         self.buckets += 1
         self.answers += least
-        for runs, worse in zip(self._slack, (margin_bad[1], margin_bad[1] if wider_bad is None else wider_bad), strict=True):
+        wider_bad = margin_bad[1] if wider_bad is None else wider_bad
+        for runs, worse in zip(self._slack, (margin_bad[1], wider_bad), strict=True):
             runs.take(worse * down[1] - margin_bad[0] * down[0])
         self._failures.take(float(bad[1]))
         self.no_harm = self.no_harm or (self.buckets >= self._min_buckets and self.slack() < 0)
@@ -273,7 +274,7 @@ class DifferenceTest:
 
     @property
     def agrees(self) -> bool:
-        """Whether what was seen in the mode agrees with "no harm" now: by a bound at this moment only, of AGREES deviations.
+        """Whether what was seen in the mode agrees with "no harm" now, by a bound that holds at this moment only.
 
         What is shown stands, but bad times that are rare may not have been seen when it was shown.
         """

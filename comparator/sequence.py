@@ -87,13 +87,14 @@ def weight_until(restarts: int) -> float:
 class RestartingMixture:
     """The same, with restarts: sum over restarts j and bets of w_j * product since restart j.
 
-    The weights (see `weight_until`) sum to 1, and the products of restarts to come count as 1 each, so that the whole is
-    an e-process that finds a late regression at the price of a factor. O(1) in memory for any number of restarts:
+    The weights (see `weight_until`) sum to 1, and the products of restarts to come count as 1 each, so that the whole
+    is an e-process that finds a late regression at the price of a factor. O(1) in memory for any number of restarts:
     products of the same bet differ only by where they began.
 
     Args:
         bets: how many products.
-        every_seconds: how often a restart falls due, in data time from the first `begin`; and at the shares EARLY of it.
+        every_seconds: how often a restart falls due, in data time from the first `begin`, and before the first one at
+            the shares EARLY of it.
         sums: how many running sums to remember at each restart, for `since_leader`.
     """
 

@@ -1,5 +1,7 @@
 """A client that hangs up before its answer says at least how long it had waited."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -90,7 +92,7 @@ def test_buckets_with_clients_that_left_do_not_depend_on_batches(cuts, seed):
     policy = Policy(guardrails=(P90,), bucket_seconds=10.0, bucket_min_answers=2, tau_window_seconds=100.0)
     whole = Buckets(policy, [P90]).add(rows, mine)
     parts, edges = Buckets(policy, [P90]), [0, *sorted(cuts), 80]
-    pieces = [np.arange(80)[low:high] for low, high in zip(edges, edges[1:], strict=False)]
+    pieces = [np.arange(80)[low:high] for low, high in pairwise(edges)]
     chosen = [(np.isin(np.arange(80), piece), piece) for piece in pieces]
     cut = [bucket for mask, piece in chosen for bucket in parts.add(rows.where(mask), mine[piece])]
     assert cut == whole
