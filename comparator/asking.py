@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from comparator.confirming import WEBHOOK, Ask, waiting
+from comparator.confirming import WEBHOOK, Ask, is_waiting
 from comparator.guardrail import Verdict
 from comparator.rollout import Phase, Rollout
 from comparator.sign_off import Screen
@@ -43,7 +43,7 @@ def questions(rollout: Rollout, at: float) -> list[Question]:
     outside = rollout.policy.outside
     if rollout.phase is Phase.HELD:
         ask, missing = Ask.START, rollout.confirmations.missing(Ask.START, outside)
-        due = bool(missing) and not rollout.paused and rollout.hold_reason == waiting(missing)
+        due = bool(missing) and not rollout.paused and is_waiting(rollout.hold_reason)
     else:
         ask, missing = Ask.PROMOTE, rollout.confirmations.missing(Ask.PROMOTE, outside)
         due = bool(missing) and rollout.before_title and rollout.free(at) and rollout.report(at).verdict is Verdict.PASS

@@ -22,6 +22,9 @@ WEBHOOK = "webhook"
 """The trigger of what a webhook's answer leads to, and the beginning of its actor: `webhook:NAME`."""
 
 
+_CONFIRM = " to confirm the start"
+
+
 class Ask(str, Enum):
     """What a webhook is asked, or told."""
 
@@ -63,8 +66,13 @@ class Confirmations:
 
 
 def waiting(names: Iterable[str]) -> str:
-    """Why a rollout whose start nobody has confirmed is held."""
-    return f"waiting for {' and '.join(names)} to confirm the start"
+    """Why a rollout is held whose start has yet to be confirmed."""
+    return f"waiting for {' and '.join(names)}{_CONFIRM}"
+
+
+def is_waiting(hold_reason: str) -> bool:
+    """Whether that is why."""
+    return hold_reason.endswith(_CONFIRM)
 
 
 @dataclass(frozen=True, slots=True)

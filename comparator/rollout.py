@@ -420,7 +420,8 @@ class Rollout:
         self.phase = target
         self.signatures = signatures_in(decision)
         self.last = decision
-        self.hold_reason = decision.reason if decision.kind is DecisionKind.HOLD else ""
+        if decision.kind is not DecisionKind.CONFIRMED:  # others may have to confirm as well
+            self.hold_reason = decision.reason if decision.kind is DecisionKind.HOLD else ""
         self.move = decision.move
         if self.phase is Phase.SIGN_OFF:
             self._asked_at = decision.at

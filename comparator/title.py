@@ -304,6 +304,7 @@ class Title:
             reason = restrained
         elif unconfirmed := rollout.confirmations.missing(Ask.START, self.policy.outside):
             reason = waiting(unconfirmed)
+            held = held if self._same(rollout_id, self.policy.digest) else ""  # of another policy: others are asked
         else:
             return rollout.start(read.at, f"@challenger names version {version}; {checked.reason}")
         return rollout.hold(read.at, reason) if reason != held else None
@@ -314,9 +315,12 @@ class Title:
 
     def _confirmations(self, rollout_id: int, policy_digest: str) -> Confirmations:
         """What webhooks have said of a rollout that is held still, under the same policy."""
+        same = self._same(rollout_id, policy_digest)
+        return self.rollout.confirmations if self.rollout is not None and same else Confirmations()
+
+    def _same(self, rollout_id: int, policy_digest: str) -> bool:
         rollout = self.rollout
-        same = rollout is not None and (rollout.rollout_id, rollout.policy.digest) == (rollout_id, policy_digest)
-        return rollout.confirmations if rollout is not None and same else Confirmations()
+        return rollout is not None and (rollout.rollout_id, rollout.policy.digest) == (rollout_id, policy_digest)
 
     def still_held(self, at: float) -> bool:
         """Whether the rollout that was held still is at `at`, for the same reason of restraint."""

@@ -54,6 +54,7 @@ def test_a_start_waits_for_everybody_to_confirm():
     (confirmed,) = desk.say("pass")
     assert (confirmed.kind, confirmed.actor, confirmed.trigger) == (K.CONFIRMED, "webhook:desk", "webhook")
     assert confirmed.reason == "desk confirmed the start: because"
+    assert desk.asked() == [("confirm_start", "board")]  # at once
     (held,) = desk.read()
     assert held.reason == "waiting for board to confirm the start"
     assert desk.asked() == [("confirm_start", "board")]
@@ -115,6 +116,30 @@ def test_another_policy_is_confirmed_anew():
     desk.title.adopt(policy(outside=Outside(confirm_start=("board",))))
     desk.read()
     assert desk.asked() == [("confirm_start", "board")]
+
+
+def test_two_may_confirm_in_the_same_moment():
+    desk = office(START)
+    assert kinds(desk.say("pass", "board")) == [K.CONFIRMED]
+    assert kinds(desk.say("pass", "desk")) == [K.CONFIRMED]
+    assert kinds(desk.read()) == [K.START]
+
+
+@pytest.mark.parametrize("confirmed", [False, True])
+def test_a_policy_that_asks_the_same_is_confirmed_anew_too(confirmed):
+    desk = office(START)
+    if confirmed:
+        desk.say("pass", "board")
+        desk.say("pass", "desk")
+    desk.title.adopt(policy(outside=START, alpha=0.01))
+    assert kinds(desk.read()) == [K.HOLD]
+    assert desk.read() == []
+    assert desk.asked() == [("confirm_start", "board"), ("confirm_start", "desk")]
+    desk.say("pass", "board")
+    desk.say("pass", "desk")
+    assert kinds(desk.read()) == [K.START]
+    assert desk.title.rollout.policy.alpha == 0.01
+    assert state(desk.restarted()) == state(desk.title)
 
 
 def test_a_promotion_waits_for_its_confirmation_and_stays_guarded():
