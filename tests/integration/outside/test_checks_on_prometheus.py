@@ -2,14 +2,19 @@
 
 import gzip
 import json
+import os
+import signal
 import threading
 
 import httpx
 import pytest
 from answering import Answering
+from click.testing import CliRunner
 from prometheus_client import CollectorRegistry, Gauge, start_http_server
 from prometheus_server import start_prometheus
 from world import QUICK_POLICY, QUICK_ROLLOUT, Traffic, free_port, wait_for
+
+from router.cli.main import main
 
 CHECK = """
     checks:
@@ -74,9 +79,6 @@ def check_of(world):
 
 
 def restart_control(world):
-    import os
-    import signal
-
     before = world.children()["control"]
     os.kill(before, signal.SIGKILL)
     wait_for(lambda: world.children().get("control") not in (None, before), "the control process is replaced")
@@ -102,6 +104,13 @@ def test_a_queue_that_only_prometheus_knows_of_rolls_back(world, queue, promethe
     page = httpx.get(f"{world.admin}/metrics", trust_env=False).text
     counted = 'titleshot_decisions_total{kind="roll_back",model="late-arrival",trigger="queue_time"} 1.0'
     assert counted in page
+    ledger = ["--ledger", f"sqlite:///{world.folder / 'titleshot.db'}"]
+    told = CliRunner().invoke(main, ["explain", decision["id"], *ledger])
+    assert told.exit_code == 0, told.output
+    assert "tipped by:  the check queue_time" in told.output
+    assert "verdict FAIL, and the same decision" in told.output
+    verified = CliRunner().invoke(main, ["audit", "verify", *ledger])
+    assert verified.exit_code == 0, verified.output
     world.traffic.stop()
     assert set(world.traffic.outcomes) == {200}
 
@@ -111,6 +120,11 @@ def test_it_goes_all_the_way_with_good_figures(world, queue, prometheus):
         queue.set(0.2, role, version)
     on_trial(world, prometheus.url)
     wait_for(lambda: world.phase() == "promoted", "version 2 is promoted", 90)
+    promotion = next(each for each in world.history() if each["kind"] == "promote")
+    told = CliRunner().invoke(
+        main, ["explain", promotion["id"], "--ledger", f"sqlite:///{world.folder / 'titleshot.db'}"]
+    )
+    assert "verdict PASS, and the same decision" in told.output
     forward = [each for each in world.history() if each["kind"] in ("advance", "promote")]
     assert ["queue_time: 0.2 against the champion's 0.2" in each["reason"] for each in forward] == [True, True]
 

@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 from judged_model import POLICY as JUDGED
 
+from comparator.checks import CheckReport
 from comparator.events import AliasMove, Decision, DecisionKind, Mode
 from comparator.evidence import Evidence
 from comparator.guardrail import Estimate, GuardrailReport, Verdict
@@ -108,6 +109,16 @@ def test_a_rollback_in_words():
     ):
         assert f"\n{line}\n" in f"{text}\n", line
     assert re.search(r"rollout: +of version 8 against version 3, since \d{4}-", text)
+
+
+def test_what_a_check_found_is_told():
+    check = CheckReport("depth", Verdict.FAIL, "9, beyond at most 5", None, 9.0, -3, 3)
+    evidence = replace(REPORT, checks=(check,), blame="depth").as_data()
+    text = words(explained(replace(ROLL_BACK, trigger="depth", evidence=evidence)))
+    assert "\n  tipped by:  the check depth\n" in text
+    assert "\n    depth: FAIL\n      9, beyond at most 5\n" in text
+    by_webhook = replace(ROLL_BACK, kind=DecisionKind.REJECT, trigger="webhook", actor="webhook:desk")
+    assert "\n  tipped by:  a webhook\n" in words(explained(by_webhook))
 
 
 def test_it_stands_unless_something_speaks_against_it():

@@ -79,6 +79,16 @@ def decisions(done):
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
+def test_what_a_record_says_nothing_of_is_left_out(run, tmp_path):
+    plain = run(recorded(0.2))
+    assert plain.stderr == ""
+    path = tmp_path / "policy.yaml"
+    path.write_text(POLICY + "checks: {depth: {query: max(d), at_most: 5}}\nconfirm_start: [desk]\n")
+    done = run(recorded(0.2))
+    assert done.stderr == "checks and webhooks of the policy are not replayed, and left out: depth, desk\n"
+    assert done.stdout == plain.stdout
+
+
 def test_a_bad_challenger_rolls_back(run, tmp_path):
     start, back, moved = decisions(run(recorded(0.2), "--json"))
     assert list(back) == [
