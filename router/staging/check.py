@@ -1,0 +1,39 @@
+"""One check of the gate, and what all of them come to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from comparator.guardrail import Verdict, overall
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One check.
+
+    Args:
+        name: as in `contract.missing_column` or `precision.no_regression`.
+        verdict: PASS, FAIL, or INCONCLUSIVE where it could not be told.
+        reason: what was found, in words.
+        numbers: the figures behind it.
+    """
+
+    name: str
+    verdict: Verdict
+    reason: str
+    numbers: Mapping[str, float] = field(default_factory=dict)
+
+    def as_data(self) -> dict[str, object]:
+        """Plain data for the report."""
+        return {
+            "name": self.name,
+            "verdict": self.verdict.name,
+            "reason": self.reason,
+            "numbers": dict(self.numbers),
+        }
+
+
+def verdict_of(checks: Sequence[Check]) -> Verdict:
+    """FAIL before INCONCLUSIVE before PASS; without any check INCONCLUSIVE."""
+    return overall([check.verdict for check in checks]) if checks else Verdict.INCONCLUSIVE
