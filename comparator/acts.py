@@ -6,7 +6,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from comparator.events import AliasMove, Command, CommandKind, Decision, DecisionKind
-from comparator.rollout import Phase
+from comparator.rollout import COMPARED, Phase, Rollout
+from comparator.sign_off import not_allowed, sign, signing, turned, void
 
 if TYPE_CHECKING:
     from comparator.title import Title
@@ -16,6 +17,13 @@ class Refused(Exception):
     """A command that cannot be carried out now; the message says why."""
 
 
+class NotOnTrial(Refused):
+    """An alert, and nothing that it could be about."""
+
+
+_BEFORE_TITLE = (Phase.SHADOW, Phase.CANARY, Phase.SIGN_OFF)
+
+
 def asked_for(title: Title, command: Command) -> Decision:
     """The decision that a person's command calls for, endpoints not looked at.
 
@@ -23,60 +31,100 @@ def asked_for(title: Title, command: Command) -> Decision:
         Refused: it cannot be carried out now.
     """
     rollout = title.rollout
-    at, actor, reason = command.at, command.actor, command.reason
+    verb = command.kind.value.replace("_", " ")
+    if not command.reason.strip():
+        raise Refused(f"cannot {verb}: expected a reason, which is kept with the decision")
     running = rollout if rollout is not None and rollout.active else None
     match command.kind:
         case CommandKind.ROLL_BACK if running is None or command.to is not None:
             return _move_title_back(title, command)
-        case CommandKind.ROLL_BACK if running is not None and running.phase is not Phase.ROLLING_BACK:
-            return running.roll_back(at, reason or "rolled back by hand", actor, trigger="operator")
-        case CommandKind.SIGN_OFF if running is not None and running.phase is Phase.SIGN_OFF:
-            return running.promote(at, reason or "signed off", actor)
-        case CommandKind.PROMOTE if running is not None and running.phase in (
-            Phase.SHADOW,
-            Phase.CANARY,
-            Phase.SIGN_OFF,
-        ):
-            return running.promote(at, reason or "promoted by hand", actor)
-        case CommandKind.ABORT if running is not None and running.phase in (
-            Phase.HELD,
-            Phase.SHADOW,
-            Phase.CANARY,
-            Phase.SIGN_OFF,
-        ):
-            return running.end(DecisionKind.ABORT, at, reason or "aborted by hand", actor)
-        case CommandKind.PAUSE if running is not None and not running.paused:
-            return running.toggle(DecisionKind.PAUSE, at, reason or "paused by hand", actor)
-        case CommandKind.RESUME if running is not None and running.paused:
-            return running.toggle(DecisionKind.RESUME, at, reason or "resumed by hand", actor)
+        case CommandKind.ALERT:
+            return _alerted(running, command)
         case CommandKind.UNFREEZE if title.rollbacks.frozen:
             return Decision(
                 DecisionKind.UNFREEZE,
-                at,
+                command.at,
                 0,
                 title.champion or 0,
-                reason or "rollouts may start again",
-                actor,
+                command.reason,
+                command.actor,
                 policy_digest=title.policy.digest,
             )
         case CommandKind.UNFREEZE:
             raise Refused("cannot unfreeze: nothing is frozen")
         case CommandKind.START if running is None and command.to is not None:
-            if (command.to, title.policy.digest) not in title.finished:
-                raise Refused(f"version {command.to} has not had its shot under this policy: set @challenger to it")
-            return Decision(
-                DecisionKind.RETRY,
-                at,
-                0,
-                command.to,
-                reason or "another try",
-                actor,
-                policy_digest=title.policy.digest,
-            )
+            return _started_again(title, command, command.to)
+    decided = _of_rollout(title, running, command) if running is not None else None
+    if decided is not None:
+        return decided
     state = f"the rollout of version {rollout.version} is {rollout.phase.value}" if rollout else "there is no rollout"
-    raise Refused(
-        f"cannot {command.kind.value.replace('_', ' ')}: {state}{' (paused)' if running and running.paused else ''}"
-    )
+    raise Refused(f"cannot {verb}: {state}{' (paused)' if running and running.paused else ''}")
+
+
+def _of_rollout(title: Title, running: Rollout, command: Command) -> Decision | None:
+    """What a command means for the rollout under way; None: nothing, in this phase."""
+    at, actor, reason = command.at, command.actor, command.reason
+    match command.kind:
+        case CommandKind.ROLL_BACK if running.phase is not Phase.ROLLING_BACK:
+            return running.roll_back(at, reason, actor, trigger="operator")
+        case CommandKind.SIGN_OFF if running.phase is Phase.SIGN_OFF:
+            return _signed_off(title, running, command)
+        case CommandKind.REJECT if running.phase is Phase.SIGN_OFF:
+            return running.reject(at, reason, actor)
+        case CommandKind.PROMOTE if running.phase in _BEFORE_TITLE:
+            if running.by_rule:
+                raise Refused("cannot promote: the policy says who signs off; sign off, once the rollout waits for it")
+            return running.promote(at, reason, actor)
+        case CommandKind.ABORT if running.phase in (Phase.HELD, *_BEFORE_TITLE):
+            return running.end(DecisionKind.ABORT, at, reason, actor)
+        case CommandKind.PAUSE if not running.paused:
+            return running.toggle(DecisionKind.PAUSE, at, reason, actor)
+        case CommandKind.RESUME if running.paused:
+            return running.toggle(DecisionKind.RESUME, at, reason, actor)
+    return None
+
+
+def _started_again(title: Title, command: Command, version: int) -> Decision:
+    digest = title.policy.digest
+    if (version, digest) not in title.finished:
+        raise Refused(f"version {version} has not had its shot under this policy: set @challenger to it")
+    return Decision(DecisionKind.RETRY, command.at, 0, version, command.reason, command.actor, policy_digest=digest)
+
+
+def _signed_off(title: Title, rollout: Rollout, command: Command) -> Decision:
+    """A signature under what was on the screen: the last one that is needed promotes."""
+    rules = rollout.policy.sign_off
+    screen = title.shown.find(command.at, command.evidence) if command.evidence else None
+    report = rollout.report(command.at)
+    if not command.evidence:
+        problem: str | None = "expected the digest of the evidence that you looked at"
+    elif screen is None:
+        problem = "the evidence of this digest was not shown lately: look again"
+    else:
+        problem = turned(screen, rollout.rollout_id, rollout.step, report)
+    standing = () if void(rollout.signatures, rollout.step, report) else rollout.signatures
+    if rules is not None and problem is None:
+        problem = not_allowed(rules, command.actor, _registrants(title, rollout), standing, by_rule=rollout.by_rule)
+    if screen is None or problem is not None:
+        raise Refused(f"cannot sign off: {problem}")
+    signed = (*standing, sign(command.actor, command.at, screen))
+    enough = rules is None or len(signed) >= rules.people
+    decided = (rollout.promote if enough else rollout.signed)(command.at, command.reason, command.actor)
+    return replace(decided, evidence={**decided.evidence, "sign_off": signing(signed, screen)})
+
+
+def _registrants(title: Title, rollout: Rollout) -> tuple[str, ...]:
+    """Who registered the version: as the registry said when its rollout began, and as it says now."""
+    now = title.aliases.versions.get(rollout.version) if title.aliases is not None else None
+    return (*rollout.subject.registered_by, *(now.registered_by if now is not None else ()))
+
+
+def _alerted(rollout: Rollout | None, command: Command) -> Decision:
+    if rollout is None or rollout.phase not in COMPARED:
+        raise NotOnTrial("nothing is on trial")
+    if command.since * 1e6 < rollout.rollout_id:
+        raise NotOnTrial(f"it began before version {rollout.version} was named, and says nothing of it")
+    return rollout.roll_back(command.at, command.reason, command.actor, trigger="alert")
 
 
 def _move_title_back(title: Title, command: Command) -> Decision:
@@ -98,15 +146,14 @@ def _move_title_back(title: Title, command: Command) -> Decision:
     if rollout is not None and rollout.version == target:
         raise Refused(f"cannot roll back: version {target} is on trial; promote it, or roll it back first")
     move = AliasMove(expected=champion, to=target)
-    reason = command.reason or "rolled back by hand"
     if rollout is not None and rollout.phase is not Phase.ROLLING_BACK:
-        return replace(rollout.roll_back(command.at, reason, command.actor, trigger="operator"), move=move)
+        return replace(rollout.roll_back(command.at, command.reason, command.actor, trigger="operator"), move=move)
     return Decision(
         DecisionKind.ROLL_BACK,
         command.at,
         rollout_id=0,
         version=target,
-        reason=reason,
+        reason=command.reason,
         actor=command.actor,
         move=move,
         trigger="operator",

@@ -127,9 +127,14 @@ def thaw(data: Any, policy: Policy, like: Iterable[object]) -> Any:  # noqa: ANN
         raise Unusable(f"not a state of the judge: {error}") from error
 
 
+def canonical(state: Any) -> bytes:  # noqa: ANN401 - plain data
+    """Plain data as canonical JSON."""
+    return json.dumps(state, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+
+
 def digest(state: Any) -> str:  # noqa: ANN401 - plain data
     """SHA-256 of plain data's canonical JSON, in hex."""
-    return hashlib.sha256(json.dumps(state, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    return hashlib.sha256(canonical(state)).hexdigest()
 
 
 def _fields(value: object) -> Iterator[str]:

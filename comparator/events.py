@@ -7,6 +7,7 @@ registry are small frozen objects, because there are few. Nothing here knows whe
 from __future__ import annotations
 
 import hashlib
+import math
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -123,6 +124,7 @@ class VersionFacts:
     offline: Mapping[str, float] = field(default_factory=dict)
     git_sha: str | None = None
     data_hash: str | None = None
+    registered_by: tuple[str, ...] = ()  # who registered it, as far as the registry says
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,24 +143,38 @@ class CommandKind(str, Enum):
     """What a person can ask for."""
 
     SIGN_OFF = "sign_off"
+    REJECT = "reject"  # turn down a rollout that waits for a sign-off
     PAUSE = "pause"
     RESUME = "resume"
     ABORT = "abort"
     PROMOTE = "promote"
     ROLL_BACK = "roll_back"
+    ALERT = "alert"  # of a monitoring system: roll back what is on trial, and nothing else
     START = "start"  # try the challenger again that had its shot before
     UNFREEZE = "unfreeze"  # let rollouts start again after too many rollbacks
 
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A person's act. `to` is the version a rollback goes to, where the person named one."""
+    """A person's act.
+
+    Args:
+        at: when.
+        kind: what is asked for.
+        actor: who asks.
+        reason: why; has to be said.
+        to: the version that a rollback goes to, where the person named one.
+        evidence: of a sign-off: the digest of the evidence that was on the screen.
+        since: of an alert: when it began to fire.
+    """
 
     at: float
     kind: CommandKind
     actor: str
     reason: str = ""
     to: int | None = None
+    evidence: str = ""
+    since: float = math.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +202,9 @@ class DecisionKind(str, Enum):
     START = "start"
     ADVANCE = "advance"
     AWAIT_SIGN_OFF = "await_sign_off"
+    SIGNED = "signed"  # one of several people who have to
+    UNSIGNED = "unsigned"  # what was signed says something else by now: those signatures are void
+    REJECT = "reject"  # a person turned it down
     PROMOTE = "promote"
     ROLL_BACK = "roll_back"
     MOVED = "moved"  # the registry confirmed our move of @champion, or the clean-up after a rollback
@@ -208,7 +227,8 @@ JUDGE = "titleshot"
 class Decision:
     """One decision, with all that it rests on. Recorded in the ledger, then received back by the state machine.
 
-    `evidence` is plain data (str, float, int, bool, None, lists, dicts), as `Report.as_data` gives it.
+    `evidence` is plain data (str, float, int, bool, None, lists, dicts), as `Report.as_data` gives it. `state_digest`
+    is the SHA-256 of the state of the evidence that it was made from, which is kept too; "": it was made from none.
     """
 
     kind: DecisionKind
@@ -223,6 +243,7 @@ class Decision:
     trigger: str = ""  # the guardrail that tipped it; of NOTIFY and ABORT by the judge: a trigger of `patience`
     policy_digest: str = ""
     evidence: Mapping[str, object] = field(default_factory=dict)
+    state_digest: str = ""
 
 
 Fact = Observations | Labels | Tick | AliasesRead | Command | BreakerTripped | Decision

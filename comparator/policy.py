@@ -58,11 +58,44 @@ RANGED = frozenset({Metric.MAE, Metric.REWARD})
 """In label units, within a range."""
 
 
+MOST_PEOPLE = 5
+"""Who may be asked to sign off one version."""
+
+
 class Gate(str, Enum):
     """What a challenger must show before its rollout may start."""
 
     OFF = "off"
     OFFLINE = "offline"  # lineage and offline metrics on the version, no worse than the champion's
+
+
+@dataclass(frozen=True, slots=True)
+class SignOff:
+    """Who may sign off.
+
+    Args:
+        by: the people who may, by the name that their token has; none: whoever has the right to.
+        people: so many different people have to sign.
+        not_registrant: whoever registered the version may not.
+    """
+
+    by: tuple[str, ...] = ()
+    people: int = 1
+    not_registrant: bool = False
+
+    def __post_init__(self) -> None:
+        if len(set(self.by)) != len(self.by) or not all(self.by):
+            raise PolicyError("by", "expected each name once")
+        if not 1 <= self.people <= MOST_PEOPLE:
+            raise PolicyError("people", f"expected 1 to {MOST_PEOPLE}, not {self.people}")
+        if self.by and len(self.by) < self.people:
+            raise PolicyError("by", f"expected at least {self.people} names: so many people have to sign")
+        object.__setattr__(self, "by", tuple(sorted(self.by)))  # their order means nothing, nor in the digest
+
+    @classmethod
+    def from_data(cls, data: bool | dict[str, Any]) -> bool | SignOff:  # noqa: FBT001 - as a policy has it
+        """What canonical JSON says of it."""
+        return data if isinstance(data, bool) else cls(**{**data, "by": tuple(data["by"])})
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +110,7 @@ class Step:
     kind: StepKind
     percent: int = 100  # shadow: of the traffic mirrored; canary: answered by the challenger; watch: mirrored
     min_seconds: float = 0.0
-    sign_off: bool = False  # promote only
+    sign_off: bool | SignOff = False  # promote only; True: anybody who has the right to
     within_seconds: float | None = None
     at_deadline: Then = Then.NOTIFY
 
@@ -303,6 +336,12 @@ class Policy:
         """Whether the judge may promote by itself (or after a sign-off)."""
         return any(step.kind is StepKind.PROMOTE for step in self.steps)
 
+    @property
+    def sign_off(self) -> SignOff | None:
+        """Who may sign off, where somebody has to."""
+        asked = next((step.sign_off for step in self.steps if step.kind is StepKind.PROMOTE), False)
+        return SignOff() if asked is True else asked or None
+
     def guardrail(self, metric: Metric) -> Guardrail | None:
         """The (first) guardrail on this metric."""
         return next((guardrail for guardrail in self.guardrails if guardrail.metric is metric), None)
@@ -328,7 +367,12 @@ class Policy:
 
 def _step(data: Mapping[str, Any]) -> Step:
     return Step(
-        **{**data, "kind": StepKind(data["kind"]), "at_deadline": Then(data.get("at_deadline", Then.NOTIFY.value))}
+        **{
+            **data,
+            "kind": StepKind(data["kind"]),
+            "sign_off": SignOff.from_data(data["sign_off"]),
+            "at_deadline": Then(data.get("at_deadline", Then.NOTIFY.value)),
+        }
     )
 
 

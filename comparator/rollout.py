@@ -16,9 +16,10 @@ from comparator.events import JUDGE, AliasMove, Decision, DecisionKind, Mode
 from comparator.evidence import Evidence
 from comparator.guardrail import Verdict
 from comparator.patience import Overdue, Patience, deadline, silence
-from comparator.policy import Policy, Step, StepKind
+from comparator.policy import Policy, SignOff, Step, StepKind
 from comparator.report import Report
 from comparator.restraint import Then
+from comparator.sign_off import Signature, signatures_in, void
 
 if TYPE_CHECKING:
     from comparator.events import BreakerTripped, VersionFacts
@@ -56,7 +57,10 @@ TRANSITIONS: dict[tuple[Phase, DecisionKind], frozenset[Phase]] = {
     (Phase.CANARY, DecisionKind.AWAIT_SIGN_OFF): frozenset({Phase.SIGN_OFF}),
     (Phase.SHADOW, DecisionKind.PROMOTE): frozenset({Phase.PROMOTING}),
     (Phase.CANARY, DecisionKind.PROMOTE): frozenset({Phase.PROMOTING}),
+    (Phase.SIGN_OFF, DecisionKind.SIGNED): frozenset({Phase.SIGN_OFF}),
+    (Phase.SIGN_OFF, DecisionKind.UNSIGNED): frozenset({Phase.SIGN_OFF}),
     (Phase.SIGN_OFF, DecisionKind.PROMOTE): frozenset({Phase.PROMOTING}),
+    (Phase.SIGN_OFF, DecisionKind.REJECT): frozenset({Phase.ROLLING_BACK}),
     (Phase.PROMOTING, DecisionKind.MOVED): frozenset({Phase.WATCH, Phase.PROMOTED}),
     (Phase.WATCH, DecisionKind.FINISH): frozenset({Phase.PROMOTED}),
     **{
@@ -83,18 +87,20 @@ class Subject:
 
     reference: int  # the version it is compared with
     offline: Mapping[str, float]  # the evaluation metrics that the registry had for the version on trial
+    registered_by: tuple[str, ...] = ()  # who had registered it
 
     def as_data(self) -> dict[str, object]:
         """Plain data for the ledger."""
-        return {"reference": self.reference, "offline": dict(self.offline)}
+        data: dict[str, object] = {"reference": self.reference, "offline": dict(self.offline)}
+        return {**data, "registered_by": list(self.registered_by)} if self.registered_by else data
 
     @classmethod
     def from_data(cls, data: Mapping[str, object]) -> Subject:
         """Read back what `as_data` wrote."""
-        reference, offline = data["reference"], data["offline"]
-        if not isinstance(reference, int) or not isinstance(offline, Mapping):
+        reference, offline, by = data["reference"], data["offline"], data.get("registered_by", [])
+        if not isinstance(reference, int) or not isinstance(offline, Mapping) or not isinstance(by, list):
             raise TypeError(f"not the subject of a rollout: {data!r}")
-        return cls(reference, {str(name): float(value) for name, value in offline.items()})
+        return cls(reference, {str(name): float(value) for name, value in offline.items()}, tuple(map(str, by)))
 
 
 class IllegalTransition(Exception):
@@ -127,7 +133,8 @@ class Rollout:
         self.last: Decision | None = None
         self.cap = 100  # a share lowered by hand while the rollout runs
         self.move: AliasMove | None = None
-        self.subject = Subject(reference, challenger.offline)
+        self.signatures: tuple[Signature, ...] = ()  # while it waits for more of them
+        self.subject = Subject(reference, challenger.offline, challenger.registered_by)
         self.evidence = Evidence(
             policy, trial=self.version, reference=reference, offline=challenger.offline, sticky=sticky
         )
@@ -163,6 +170,11 @@ class Rollout:
         """The share in effect, in integer percent: the step's, or less where it was lowered by hand."""
         step = self.current_step
         return 0 if step is None or self.phase not in COMPARED else min(step.percent, self.cap)
+
+    @property
+    def by_rule(self) -> bool:
+        """Whether the policy says who signs off, or how many: then nobody promotes by hand past that."""
+        return self.policy.sign_off not in (None, SignOff())
 
     def report(self, at: float) -> Report:
         """The evidence as it stands at `at` (seconds since the epoch)."""
@@ -231,6 +243,8 @@ class Rollout:
         report = self.report(at)
         if report.verdict is Verdict.FAIL:
             return self.roll_back(at, report.reason, trigger=report.blame)
+        if void(self.signatures, self.step, report):
+            return self.unsigned(at, "the evidence has turned since it was signed: look again")
         return None
 
     def _overdue(self, at: float, silent_seconds: float = 0.0) -> Overdue | None:
@@ -320,6 +334,18 @@ class Rollout:
         decision = self._decision(DecisionKind.PROMOTE, at, reason, Phase.PROMOTING, actor)
         return replace(decision, move=AliasMove(expected=self.reference, to=self.version))
 
+    def signed(self, at: float, reason: str, actor: str) -> Decision:
+        """Take note of one of several signatures."""
+        return self._decision(DecisionKind.SIGNED, at, reason, Phase.SIGN_OFF, actor)
+
+    def unsigned(self, at: float, reason: str) -> Decision:
+        """The signatures so far are void."""
+        return self._decision(DecisionKind.UNSIGNED, at, reason, Phase.SIGN_OFF)
+
+    def reject(self, at: float, reason: str, actor: str) -> Decision:
+        """A person turns the version down: out, as in a rollback."""
+        return self._decision(DecisionKind.REJECT, at, reason, Phase.ROLLING_BACK, actor)
+
     def roll_back(self, at: float, reason: str, actor: str = JUDGE, trigger: str = "") -> Decision:
         """Take the challenger out; where it has, or may have, the title already, @champion goes back."""
         decision = self._decision(DecisionKind.ROLL_BACK, at, reason, Phase.ROLLING_BACK, actor)
@@ -365,6 +391,7 @@ class Rollout:
         if target not in TRANSITIONS.get((self.phase, decision.kind), frozenset()):
             raise IllegalTransition(f"{decision.kind.value} from {self.phase.value} to {target.value}")
         self.phase = target
+        self.signatures = signatures_in(decision)
         self.last = decision
         self.hold_reason = decision.reason if decision.kind is DecisionKind.HOLD else ""
         self.move = decision.move

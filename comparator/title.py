@@ -31,6 +31,7 @@ from comparator.policy import Policy
 from comparator.restraint import Rollbacks
 from comparator.rollout import Phase, Rollout, Subject
 from comparator.scoreboard import Scoreboard
+from comparator.sign_off import Shown
 
 if TYPE_CHECKING:
     from comparator.events import Fact
@@ -56,7 +57,7 @@ class Serving:
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """What the registry still has to be told. Idempotent; carried out in this order: move, previous, tags, aliases."""
+    """What the registry still has to be told. Idempotent; carried out in this order: move, previous, marks, aliases."""
 
     move: AliasMove | None = None  # of @champion
     previous: int | None = None  # @previous := this
@@ -64,6 +65,7 @@ class Effect:
     set_challenger: int | None = None
     clear_challenger: int | None = None  # @challenger is deleted if it names this version
     confirms: bool = False  # MOVED is received once it is done
+    proof: str = ""  # where the record's chain ends: tagged on what is marked or promoted; added by who carries it out
 
 
 _ENDED_AS = {
@@ -102,6 +104,7 @@ class Title:
         self.uncleared = False  # the rollout is over, and @challenger may still name its version
         self.pairing = Pairing(policy.label_retention_seconds, grace_seconds=policy.label_grace_seconds, seed=seed)
         self.scoreboard = Scoreboard(policy.alpha)
+        self.shown = Shown()  # what people who may sign off have seen
 
     # ---- facts in, decisions out
 
@@ -242,6 +245,7 @@ class Title:
             actor=REGISTRY,
             phase=Phase.ABORTED.value,
             move=AliasMove(expected=self.champion, to=named),
+            policy_digest=(self.rollout if self.on_trial is not None and self.rollout else self).policy.digest,
         )
 
     def _follow_challenger(self, read: AliasesRead) -> list[Decision]:
@@ -311,6 +315,11 @@ class Title:
         return None if to == self.champion or to in self.ready else to
 
     # ---- people
+
+    @property
+    def on_trial(self) -> int | None:
+        """The version of the rollout under way, if there is one."""
+        return self.rollout.version if self.rollout is not None and self.rollout.active else None
 
     @property
     def way_back(self) -> int | None:
@@ -383,7 +392,7 @@ class Title:
         return Rollout(
             decision.rollout_id,
             self.policies[decision.policy_digest],
-            VersionFacts(decision.version, subject.offline),
+            VersionFacts(decision.version, subject.offline, registered_by=subject.registered_by),
             subject.reference,
             sticky=self._sticky,
         )

@@ -214,6 +214,7 @@ async def _model(
     policy = settings.policy()
     recorded = {digest: Policy.from_canonical(text) for digest, text in (await plane.ledger.policies()).items()}
     await journal.drain()
+    await journal.head(model)  # from now on it is known without the ledger
     since = time.time() - policy.label_retention_seconds
     sticky = settings.assign_by is not None
     seed = secrets.randbits(64)  # ids are the clients' own: none may be chosen to fall on others

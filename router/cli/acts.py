@@ -1,4 +1,4 @@
-"""What a person can do about a rollout: rollback, promote, sign-off, pause, resume, abort, start, unfreeze."""
+"""What a person can do about a rollout: rollback, promote, pause, resume, abort, start, unfreeze."""
 
 from __future__ import annotations
 
@@ -10,13 +10,24 @@ import click
 from router.cli.admin import Admin, admin_command
 from router.cli.exits import UnreachableError
 from router.cli.output import json_option, plain, print_json
+from router.cli.status import rollback_target
 
 POLL_SECONDS = 0.1
 MOVING = frozenset({"promoting", "rolling_back"})
 
-_model = click.argument("model")
-_reason = click.option("--reason", default="", metavar="TEXT", help="Why; kept with the decision.")
-_wait = click.option(
+model_given = click.argument("model")
+
+
+def _some_text(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
+    if not value.strip():
+        raise click.BadParameter("expected a text that says why")
+    return value
+
+
+reason_given = click.option(
+    "--reason", required=True, callback=_some_text, metavar="TEXT", help="Why; kept with the decision."
+)
+wait_given = click.option(
     "--wait",
     "wait_seconds",
     type=click.FloatRange(min=0),
@@ -28,87 +39,88 @@ _wait = click.option(
 
 
 @click.command()
-@_model
+@model_given
 @click.option("--to", type=click.IntRange(min=1), metavar="VERSION", help="The version to go back to.")
-@_reason
-@_wait
+@click.option("--dry-run", is_flag=True, help="Only say who would serve, and whether that version is ready.")
+@click.option("--reason", default="", metavar="TEXT", help="Why; kept with the decision. Required, but for --dry-run.")
+@wait_given
 @json_option
 @admin_command
-def rollback(admin: Admin, model: str, to: int | None, reason: str, wait_seconds: float, *, as_json: bool) -> None:
+def rollback(
+    admin: Admin, model: str, to: int | None, reason: str, wait_seconds: float, *, dry_run: bool, as_json: bool
+) -> None:
     """Roll MODEL back: a rollout on trial, or @champion to @previous (or to --to VERSION).
 
-    Traffic goes back at once; the registry follows, and the seconds until it confirmed are printed.
+    Says first who will serve, and whether that version is ready; one that is not does not get the title. Traffic goes
+    back at once; the registry follows, and the seconds until it confirmed are printed.
     """
-    _moving_act(admin, model, "rollback", reason, to, wait_seconds, as_json=as_json)
+    if not reason.strip() and not dry_run:
+        raise click.UsageError("expected --reason TEXT that says why")
+    target, ready, told = rollback_target(admin.model(model), to)
+    if not as_json:
+        click.echo(f"{model}: {told}")
+    if not dry_run:
+        moving_act(admin, model, "rollback", wait_seconds, as_json=as_json, reason=reason, to=to)
+    elif as_json:
+        print_json({"to": target, "ready": ready, "dry_run": True})
 
 
 @click.command()
-@_model
-@_reason
-@_wait
+@model_given
+@reason_given
+@wait_given
 @json_option
 @admin_command
 def promote(admin: Admin, model: str, reason: str, wait_seconds: float, *, as_json: bool) -> None:
     """Make the challenger of MODEL champion now, without waiting for the evidence."""
-    _moving_act(admin, model, "promote", reason, None, wait_seconds, as_json=as_json)
-
-
-@click.command(name="sign-off")
-@_model
-@_reason
-@_wait
-@json_option
-@admin_command
-def sign_off(admin: Admin, model: str, reason: str, wait_seconds: float, *, as_json: bool) -> None:
-    """Sign off the rollout of MODEL that waits for it; the challenger becomes champion."""
-    _moving_act(admin, model, "sign-off", reason, None, wait_seconds, as_json=as_json)
+    moving_act(admin, model, "promote", wait_seconds, as_json=as_json, reason=reason)
 
 
 @click.command()
-@_model
-@_reason
+@model_given
+@reason_given
 @json_option
 @admin_command
 def pause(admin: Admin, model: str, reason: str, *, as_json: bool) -> None:
     """Keep the rollout of MODEL where it is; its guardrails still roll back."""
-    _act(admin, model, "pause", reason, None, as_json=as_json)
+    _act(admin, model, "pause", as_json=as_json, reason=reason)
 
 
 @click.command()
-@_model
-@_reason
+@model_given
+@reason_given
 @json_option
 @admin_command
 def resume(admin: Admin, model: str, reason: str, *, as_json: bool) -> None:
     """Let the paused rollout of MODEL go on."""
-    _act(admin, model, "resume", reason, None, as_json=as_json)
+    _act(admin, model, "resume", as_json=as_json, reason=reason)
 
 
 @click.command()
-@_model
-@_reason
+@model_given
+@reason_given
 @json_option
 @admin_command
 def abort(admin: Admin, model: str, reason: str, *, as_json: bool) -> None:
     """End the rollout of MODEL: all traffic to the champion. It says nothing against the version."""
-    _act(admin, model, "abort", reason, None, as_json=as_json)
+    _act(admin, model, "abort", as_json=as_json, reason=reason)
 
 
 @click.command()
-@_model
-@_reason
+@model_given
+@reason_given
 @json_option
 @admin_command
 def unfreeze(admin: Admin, model: str, reason: str, *, as_json: bool) -> None:
     """Let rollouts of MODEL start again after too many rollbacks (`restraint.max_rollbacks_per_day`)."""
-    _act(admin, model, "unfreeze", reason, None, as_json=as_json)
+    _act(admin, model, "unfreeze", as_json=as_json, reason=reason)
 
 
 @click.command()
-@_model
+@model_given
 @click.option("--version", "to", type=click.IntRange(min=1), required=True, metavar="VERSION", help="The version.")
 @click.option("--retry", is_flag=True, help="Say that it had its shot before and gets another one.")
-@_reason
+@reason_given
 @json_option
 @admin_command
 def start(admin: Admin, model: str, to: int, reason: str, *, retry: bool, as_json: bool) -> None:
@@ -121,23 +133,32 @@ def start(admin: Admin, model: str, to: int, reason: str, *, retry: bool, as_jso
             "a first shot starts by setting @challenger in the registry; "
             "--retry says that a version which had its shot gets another one"
         )
-    _act(admin, model, "start", reason, to, as_json=as_json)
+    _act(admin, model, "start", as_json=as_json, reason=reason, to=to)
 
 
-def _act(admin: Admin, model: str, act: str, reason: str, to: int | None, *, as_json: bool) -> None:
-    answer = admin.act(model, act, reason, to)
+def _act(admin: Admin, model: str, act: str, *, as_json: bool, **given: str | int | None) -> None:
+    answer = admin.act(model, act, **given)
     if as_json:
         print_json(answer)
     else:
         click.echo(_told(model, answer))
 
 
-def _moving_act(
-    admin: Admin, model: str, act: str, reason: str, to: int | None, wait_seconds: float, *, as_json: bool
+def moving_act(
+    admin: Admin, model: str, act: str, wait_seconds: float, *, as_json: bool, **given: str | int | None
 ) -> None:
-    """An act that ends with a word of the registry's: wait for it."""
+    """An act that ends with a word of the registry's: wait for it.
+
+    Args:
+        admin: a client of the admin port.
+        model: whose rollout or title.
+        act: as the admin port's path has it.
+        wait_seconds: so long at most; 0: do not wait.
+        as_json: for scripts.
+        given: what the act takes: reason, to, evidence.
+    """
     began = time.monotonic()
-    answer = admin.act(model, act, reason, to)
+    answer = admin.act(model, act, **given)
     if not as_json:
         click.echo(_told(model, answer))
     confirmed = wait_seconds > 0 and _confirmed(admin, model, began + wait_seconds)

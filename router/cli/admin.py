@@ -63,9 +63,13 @@ class Admin:
         """GET /models/{name}/history."""
         return self._of_model("GET", name, "/history", params={"limit": limit})
 
-    def act(self, name: str, act: str, reason: str, to: int | None) -> dict[str, Any]:
+    def production(self, name: str) -> dict[str, Any]:
+        """GET /models/{name}/production."""
+        return self._of_model("GET", name, "/production")
+
+    def act(self, name: str, act: str, **given: str | int | None) -> dict[str, Any]:
         """POST /models/{name}/{act}; the decision that was made."""
-        body = {key: value for key, value in (("reason", reason), ("to", to)) if value not in ("", None)}
+        body = {key: value for key, value in given.items() if value not in ("", None)}
         return self._of_model("POST", name, f"/{act}", json=body)
 
     def labels(self, body: bytes) -> dict[str, Any]:

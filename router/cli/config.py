@@ -8,12 +8,11 @@ from pathlib import Path
 
 import click
 
-from comparator.policy import StepKind
 from router.cli.exits import REFUSED
 from router.cli.output import json_option, print_json
+from router.cli.policy import step_words
 from router.settings import ModelSettings, Problem, Settings, SettingsError, load_settings
 from router.settings.schema import json_schema_text
-from router.settings.units import write_duration
 
 
 @click.group()
@@ -66,13 +65,8 @@ def _fail(problems: list[Problem], *, as_json: bool) -> None:
 
 
 def _steps(model: ModelSettings) -> list[str]:
-    """The steps of a model's policy, in words: "canary 10 % for 1h"."""
-    words = []
-    for step in model.policy().steps:
-        share = "" if step.kind is StepKind.PROMOTE else f" {step.percent} %"
-        duration = f" for {write_duration(step.min_seconds)}" if step.min_seconds else ""
-        words.append(f"{step.kind.value}{share}{duration}{' after a sign-off' if step.sign_off else ''}")
-    return words
+    """The steps of a model's policy, in words."""
+    return [step_words(step) for step in model.policy().steps]
 
 
 def _tokens_problems(settings: Settings) -> list[Problem]:

@@ -1,6 +1,9 @@
-"""`titleshot history`: the decisions about a model."""
+"""`titleshot history`: what was in production when, and the decisions about a model."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import click
 from rich.table import Table
@@ -9,32 +12,73 @@ from rich.text import Text
 from router.cli.admin import Admin, admin_command
 from router.cli.output import console, json_option, moment, plain, print_json, version
 
+WHO: Mapping[str, str] = {"titleshot": "the judge", "registry": "by hand in the registry", "": "-"}
+
 
 @click.command()
 @click.argument("model")
-@click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True, help="At most so many.")
+@click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True, help="At most so many decisions.")
 @json_option
 @admin_command
 def history(admin: Admin, model: str, limit: int, *, as_json: bool) -> None:
-    """The decisions about MODEL, the newest first: what, on which version, by whom, and why."""
-    answer = admin.history(model, limit)
+    """What was in production when, and the decisions about MODEL: what, on which version, by whom, and why.
+
+    The newest come first. `titleshot explain ID` tells the numbers behind a decision.
+    """
+    answer = {**admin.history(model, limit), **admin.production(model)}
     if as_json:
         print_json(answer)
         return
-    decisions = answer.get("decisions", [])
+    reigns, decisions = answer.get("production", []), answer.get("decisions", [])
     if not decisions:
         click.echo(f"{model}: no decision yet")
         return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("time", "decision", "version", "by"):
-        table.add_column(heading, no_wrap=True)
-    table.add_column("reason", overflow="fold")
-    for decision in decisions:
-        table.add_row(
-            moment(decision.get("at")),
-            Text(plain(decision.get("kind", "")).replace("_", " ")),
-            Text(version(decision.get("version"))),
-            Text(plain(decision.get("actor", ""))),
-            Text(plain(decision.get("reason", ""))),
+    if reigns:
+        console().print(_production(reigns))
+        click.echo()
+    console().print(_decisions(decisions))
+
+
+def _production(reigns: Sequence[Mapping[str, Any]]) -> Table:
+    table = _table("in production", "from", "until", "by", "decision", "reason")
+    for reign in reigns:
+        since, until = reign.get("since"), reign.get("until")
+        cells = (
+            version(reign.get("version")),
+            moment(since) if since is not None else "before the record",
+            moment(until) if until is not None else "now",
+            who(reign.get("by", "")),
+            reign.get("decision") or "-",
+            reign.get("reason") or "-",
         )
-    console().print(table)
+        table.add_row(*(Text(plain(cell)) for cell in cells))
+    return table
+
+
+def _decisions(decisions: Sequence[Mapping[str, Any]]) -> Table:
+    table = _table("time", "id", "decision", "version", "by", "reason")
+    for decision in decisions:
+        cells = (
+            moment(decision.get("at")),
+            decision.get("id") or "-",
+            str(decision.get("kind", "")).replace("_", " "),
+            version(decision.get("version")),
+            decision.get("actor", ""),
+            decision.get("reason", ""),
+        )
+        table.add_row(*(Text(plain(cell)) for cell in cells))
+    return table
+
+
+def _table(*headings: str) -> Table:
+    """The last column takes what is left, in several lines where it has to."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in headings[:-1]:
+        table.add_column(heading, no_wrap=True)
+    table.add_column(headings[-1], overflow="fold")
+    return table
+
+
+def who(actor: object) -> str:
+    """Who decided, in words."""
+    return WHO.get(str(actor), str(actor))

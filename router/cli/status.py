@@ -68,6 +68,7 @@ def _print_model(name: str, state: Mapping[str, Any]) -> None:
         "ready": ", ".join(version(each) for each in state.get("ready", [])) or "-",
         "traffic": _traffic(state.get("traffic") or {}),
         "rollout": _rollout(rollout),
+        "rollback": rollback_target(state, None)[2],
         "labels": ", ".join(f"{count} {what.replace('_', ' ')}" for what, count in (state.get("labels") or {}).items())
         or "-",
         "registry": registry.get("error") or f"read {moment(registry.get('read_at'))}",
@@ -95,11 +96,40 @@ def _print_model(name: str, state: Mapping[str, Any]) -> None:
     if roles:
         out.print()
         out.print(_roles(roles))
+    for line in signing_lines(rollout or {}):
+        out.print(Text(line), soft_wrap=True)
     evidence = (rollout or {}).get("evidence")
     if evidence:
         out.print()
-        for line in _evidence(evidence):
+        for line in evidence_lines(evidence):
             out.print(Text(line), soft_wrap=True)
+
+
+def rollback_target(state: Mapping[str, Any], to: int | None) -> tuple[int | None, bool | None, str]:
+    """Who would serve after a rollback, whether that version is ready (None: not known yet), and that in words."""
+    known = state.get("rollback") or {}
+    target = known.get("to") if to is None else to
+    ready: bool | None = target in state.get("ready", ())
+    if not ready and to is not None:
+        ready = None
+    if target is None:
+        return None, False, "there is no version to go back to"
+    said = {True: "ready", False: "not ready", None: "probed before it gets the title"}[ready]
+    goes_on = target == state.get("champion")
+    return target, ready, f"version {plain(target)} {'goes on serving' if goes_on else 'would serve'}; it is {said}"
+
+
+def signing_lines(rollout: Mapping[str, Any]) -> list[str]:
+    """While it waits: who may sign off, who has, and the digest of the evidence that is shown with it."""
+    if rollout.get("phase") != "sign_off":
+        return []
+    rules = rollout.get("sign_off") or {}
+    people, by = rules.get("people", 1), ", ".join(map(plain, rules.get("by", ())))
+    wanted = f"{people} of {by}" if by else f"{people} {'people' if people != 1 else 'person'}"
+    wanted += ", not whoever registered the version" if rules.get("not_registrant") else ""
+    signed = ", ".join(f"{plain(each['name'])} {moment(each['at'])}" for each in rules.get("signatures", ()))
+    shown = plain(rollout.get("evidence_digest") or "-")
+    return [f"{'sign-off:':<15}{wanted}; signed by {signed or 'nobody yet'}", f"{'evidence is:':<15}{shown}"]
 
 
 def _roles(roles: Mapping[str, Any]) -> Table:
@@ -146,7 +176,7 @@ def _rollout(rollout: Mapping[str, Any] | None) -> str:
     return f"{version(rollout.get('version'))}: {phase}{where}{paused}"
 
 
-def _evidence(evidence: Mapping[str, Any]) -> list[str]:
+def evidence_lines(evidence: Mapping[str, Any]) -> list[str]:
     """The report on the evidence in its own words: the whole, then one line per guardrail."""
     lines = [_verdict("evidence", evidence)]
     guardrails = evidence.get("guardrails")

@@ -28,10 +28,12 @@ from comparator.events import (
     Tick,
 )
 from comparator.policy import Policy
+from comparator.proof import Proven, proven
 from comparator.resuming import checkpoint
 from comparator.title import Effect, Title
 from router.control.journal import Journal
 from router.control.ledger import LedgerUnavailable
+from router.control.ledger.chain import Head
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +42,7 @@ T = TypeVar("T")
 APPLY_FIRST = frozenset(
     {
         DecisionKind.ROLL_BACK,
+        DecisionKind.REJECT,
         DecisionKind.ABORT,
         DecisionKind.SUPERSEDE,
         DecisionKind.PAUSE,
@@ -123,6 +126,10 @@ class ModelController:
         """The registry was told; take note, unless something else was decided meanwhile."""
         await self._whole(self._settled(effect, at, reason))
 
+    async def head(self) -> Head | None:
+        """The last entry of the chain over the model's decisions. Raises LedgerUnavailable."""
+        return await self._journal.head(self.name)
+
     async def finish(self) -> None:
         """Wait for what goes on although its caller was cancelled."""
         await asyncio.gather(*self._under_way, return_exceptions=True)
@@ -169,8 +176,9 @@ class ModelController:
     async def _command(self, command: Command) -> Decision:
         async with self._deciding:
             (decision,) = self.title.receive(command)
-            await self._apply(decision)
-            return decision
+            kept = self._proven(decision)
+            await self._apply(kept)
+            return kept.decision
 
     async def _settled(self, effect: Effect, at: float, reason: str) -> None:
         async with self._deciding:
@@ -178,33 +186,43 @@ class ModelController:
                 return
             decision = self.title.moved(at, reason)
             if decision is not None:
-                await self._apply(decision)
+                await self._apply(self._proven(decision))
 
     async def _carry(self, decisions: list[Decision]) -> None:
-        for decision in decisions:
+        # At once: traffic that is recorded meanwhile changes the evidence.
+        for kept in [self._proven(decision) for decision in decisions]:
             try:
-                await self._apply(decision)
+                await self._apply(kept)
             except LedgerUnavailable as error:
                 # Not applied, so the next tick or registry read will call for it again.
-                log.warning("%s: %s waits for the ledger: %s", self.name, decision.kind.value, error)
+                log.warning("%s: %s waits for the ledger: %s", self.name, kept.decision.kind.value, error)
 
-    async def _apply(self, decision: Decision) -> None:
+    def _proven(self, decision: Decision) -> Proven:
+        """With the evidence that it was made from. No rollback may fail because of what only an audit needs."""
+        try:
+            return proven(self.title, decision)
+        except (TypeError, ValueError):
+            log.exception("%s: the evidence of %s cannot be kept", self.name, decision.kind.value)
+            return Proven(decision)
+
+    async def _apply(self, kept: Proven) -> None:
         """Bring a decision into force and into the ledger, in the order that its kind asks for."""
+        decision = kept.decision
         if decision.kind in APPLY_FIRST:
             self._in_force(decision)
             async with self._order:
-                await self._journal.record_or_spool(self.name, decision)
+                await self._journal.record_or_spool(self.name, decision, kept.state)
         elif decision.kind is DecisionKind.MOVED:
             # Has happened, too, but begins a watch: traffic that was recorded before is no evidence of it.
             async with self._order:
                 self._in_force(decision)
-                await self._journal.record_or_spool(self.name, decision)
+                await self._journal.record_or_spool(self.name, decision, kept.state)
         else:
             async with self._order:
                 if decision.kind in (DecisionKind.HOLD, DecisionKind.START):
                     policy = self.title.policies[decision.policy_digest]
                     await self._journal.save_policy(policy.digest, policy.canonical())
-                await self._journal.record(self.name, [decision])
+                await self._journal.record(self.name, [decision], kept.state)
                 self._in_force(decision)
 
     def _in_force(self, decision: Decision) -> None:

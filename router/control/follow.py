@@ -11,6 +11,7 @@ from dataclasses import replace
 from comparator.events import AliasesRead, VersionFacts
 from comparator.title import Effect
 from router.control.controller import ModelController
+from router.control.ledger import LedgerUnavailable
 from router.control.metrics import Metrics
 from router.control.probe import Prober
 from router.control.registry import (
@@ -77,7 +78,7 @@ class Follower:
                 return ""
             began = time.monotonic()
             try:
-                await self._registry.carry_out(self.settings.registered_model, effect)
+                await self._registry.carry_out(self.settings.registered_model, await self._proven(effect))
             except (ForeignMove, RegistryUnavailable, UnknownModel) as error:
                 self._failed(error)
                 return str(error)
@@ -86,6 +87,17 @@ class Follower:
             if not effect.confirms:
                 return ""
         return ""
+
+    async def _proven(self, effect: Effect) -> Effect:
+        """The effect with the end of the decisions' chain, so that a record whose end is cut off shows."""
+        if effect.move is None and not effect.marks:
+            return effect
+        try:
+            head = await self._controller.head()
+        except LedgerUnavailable as error:  # known without it, but right after a restart
+            log.warning("%s: the chain's head is not known, the ledger is away: %s", self._controller.name, error)
+            return effect
+        return replace(effect, proof=str(head)) if head is not None else effect
 
     async def _read(self, untold: str) -> None:
         try:

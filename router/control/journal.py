@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from comparator.events import Decision, Labels, Observations
+from comparator.proof import digest_of
 from router.control.ledger import Ledger, LedgerUnavailable
+from router.control.ledger.chain import Head
 from router.control.ledger.codec import encode_decision
 from router.control.spool import Spool, Spooled
 
@@ -36,24 +38,29 @@ class Journal:
         self._tell = tell
         self._turn = asyncio.Lock()
 
-    async def record(self, model: str, facts: Sequence[Observations | Labels | Decision]) -> None:
+    async def record(self, model: str, facts: Sequence[Observations | Labels | Decision], state: bytes = b"") -> None:
         """Append facts of one model in one transaction.
+
+        Args:
+            model: whose.
+            facts: in order.
+            state: of the evidence that a decision among them was made from, if one was.
 
         Raises:
             LedgerUnavailable: nothing was recorded.
             Fenced: another leader has taken over.
         """
         async with self._turn:
-            await self._append(model, facts)
+            await self._append(model, facts, _states([state]))
 
-    async def record_or_spool(self, model: str, decision: Decision) -> None:
+    async def record_or_spool(self, model: str, decision: Decision, state: bytes = b"") -> None:
         """Append a decision that is in force already; keep it in the spool while the ledger is away. Raises Fenced."""
         async with self._turn:
             try:
-                await self._append(model, [decision])
+                await self._append(model, [decision], _states([state]))
             except LedgerUnavailable as error:
                 log.warning("%s: the ledger is away (%s); %s is spooled", model, error, decision.kind.value)
-                self._keep(Spooled(model, decision))
+                self._keep(Spooled(model, decision, state))
 
     async def drain(self) -> None:
         """Bring what was spooled into the ledger. Raises LedgerUnavailable, Fenced."""
@@ -73,12 +80,18 @@ class Journal:
         """Keep a policy's text, which recorded decisions name by digest. Raises LedgerUnavailable."""
         await self._ledger.save_policy(digest, canonical)
 
+    async def head(self, model: str) -> Head | None:
+        """The last entry of a model's chain, see `Ledger.head`. Raises LedgerUnavailable."""
+        return await self._ledger.head(model)
+
     # ---- inside
 
-    async def _append(self, model: str, facts: Sequence[Observations | Labels | Decision]) -> None:
+    async def _append(
+        self, model: str, facts: Sequence[Observations | Labels | Decision], states: Mapping[str, bytes]
+    ) -> None:
         try:
             await self._drain()
-            await self._ledger.append(model, facts, self._term)
+            await self._ledger.append(model, facts, self._term, states)
         except LedgerUnavailable:
             self._tell(False)
             raise
@@ -88,7 +101,8 @@ class Journal:
         self._unspooled.append(kept)
         try:
             while self._unspooled:  # in their order: one that the disk refused before goes before this one
-                self._spool.append(self._unspooled[0].model, self._unspooled[0].decision)
+                first = self._unspooled[0]
+                self._spool.append(first.model, first.decision, first.state)
                 self._unspooled.popleft()
         except OSError as refused:
             log.error("%s: the spool is away, too (%s); kept in memory", kept.model, refused)  # noqa: TRY400
@@ -100,16 +114,21 @@ class Journal:
             raise LedgerUnavailable(f"the spool cannot be read: {error}") from error
         if not waiting:
             return
-        of_model: dict[str, list[Decision]] = defaultdict(list)
+        of_model: dict[str, list[Spooled]] = defaultdict(list)
         for kept in waiting:
-            of_model[kept.model].append(kept.decision)
-        for model, decisions in of_model.items():
+            of_model[kept.model].append(kept)
+        for model, spooled in of_model.items():
             # The ledger may have some already: an earlier drain broke off, or the answer to a commit was lost.
             known = {encode_decision(decision) for decision in await self._ledger.decisions(model)}
             fresh: dict[str, Decision] = {}
-            for decision in decisions:
-                if (text := encode_decision(decision)) not in known:
-                    fresh[text] = decision
-            await self._ledger.append(model, list(fresh.values()), self._term)
+            for kept in spooled:
+                if (text := encode_decision(kept.decision)) not in known:
+                    fresh[text] = kept.decision
+            states = _states(kept.state for kept in spooled)
+            await self._ledger.append(model, list(fresh.values()), self._term, states)
         self._unspooled.clear()
         self._spool.clear()
+
+
+def _states(states: Iterable[bytes]) -> dict[str, bytes]:
+    return {digest_of(state): state for state in states if state}

@@ -3,6 +3,7 @@
 - Offline metrics: of the logged model, else of the run, else the version's tags `metric.NAME`. The logged model comes
   first because a run can log several models, and has one value per name for all of them.
 - Git SHA: tag `git_sha` or `mlflow.source.git.commit`, of the version, else of the run.
+- Who registered it: the version's `user_id`, and its tag `titleshot.registered_by`; both count where they differ.
 - Data hash: tag `data_hash`, of the version, else of the run; else the digest of the run's dataset.
 """
 
@@ -18,6 +19,7 @@ from comparator.events import VersionFacts
 METRIC_TAG: Final = "metric."
 GIT_TAGS: Final = ("git_sha", "mlflow.source.git.commit")
 DATA_TAG: Final = "data_hash"
+REGISTRANT_TAG: Final = "titleshot.registered_by"
 
 _MOST_METRICS: Final = 1000
 _LONGEST: Final = 250
@@ -31,6 +33,7 @@ def version_facts(
     model_metrics: Mapping[str, object],
     run_metrics: Mapping[str, object],
     dataset_digests: Sequence[str],
+    user_id: str | None = None,
 ) -> VersionFacts:
     """Put together what the places above say of one version."""
     tagged = {name[len(METRIC_TAG) :]: value for name, value in version_tags.items() if name.startswith(METRIC_TAG)}
@@ -39,7 +42,14 @@ def version_facts(
         offline=offline_metrics(model_metrics, run_metrics, tagged),
         git_sha=_first((version_tags, run_tags), GIT_TAGS),
         data_hash=_first((version_tags, run_tags), (DATA_TAG,)) or next(filter(None, dataset_digests), None),
+        registered_by=_names(user_id, version_tags.get(REGISTRANT_TAG)),
     )
+
+
+def _names(*written: object) -> tuple[str, ...]:
+    """Those that can be somebody's name, each once."""
+    names = (text.strip() for text in written if isinstance(text, str))
+    return tuple(dict.fromkeys(name for name in names if 0 < len(name) <= _LONGEST and name.isprintable()))
 
 
 def offline_metrics(*sources: Mapping[str, object]) -> dict[str, float]:

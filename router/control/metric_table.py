@@ -45,7 +45,7 @@ LABEL_RESULTS: Final = ("matched", "duplicate", "conflicting", "invalid", "expir
 BREAKER_STATES: Final = ("open", "half_open")
 DROPPED_BY: Final = ("proxy", "control")
 NO_TRIGGER: Final = "none"
-ROLLBACK_TRIGGERS: Final = ("breaker", "operator")
+ROLLBACK_TRIGGERS: Final = ("breaker", "operator", "alert")
 """Besides the guardrails of the model's policy."""
 
 PATIENCE_TRIGGERS: Final = TRIGGERS
@@ -165,7 +165,7 @@ PAUSED = Family("titleshot_rollout_paused", Kind.GAUGE, "1 while a rollout is pa
 DECIDED = Family(
     "titleshot_decisions_total",
     Kind.COUNTER,
-    "Decisions in force, by kind and by what tipped them (a guardrail, breaker, operator, or none).",
+    "Decisions in force, by kind and by what tipped them (a guardrail, breaker, operator, alert, or none).",
     ("model", "kind", "trigger"),
 )
 TICKED = Family(

@@ -23,8 +23,18 @@ from router.control.metric_view import count_decisions, count_tally, label_resul
 from router.control.tally import Joins, Tally, began_anew, growth
 from router.link.messages import Counters
 
-_NEW_BREAKER = frozenset({DecisionKind.START, DecisionKind.ROLL_BACK, DecisionKind.ABORT, DecisionKind.SUPERSEDE,
-                          DecisionKind.FOREIGN_MOVE, DecisionKind.MOVED, DecisionKind.FINISH})  # fmt: skip
+_NEW_BREAKER = frozenset(
+    {
+        DecisionKind.START,
+        DecisionKind.ROLL_BACK,
+        DecisionKind.REJECT,
+        DecisionKind.ABORT,
+        DecisionKind.SUPERSEDE,
+        DecisionKind.FOREIGN_MOVE,
+        DecisionKind.MOVED,
+        DecisionKind.FINISH,
+    }
+)
 """After these another version is on trial, or none: its breaker begins closed, and no proxy says so."""
 
 

@@ -6,18 +6,21 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any
 
 from comparator.acts import Refused
 from comparator.events import BreakerTripped, Columns, Command, CommandKind, Decision
+from comparator.reigns import Reign
 from router.control.admin.operations import UnknownModel
 from router.control.controller import ModelController
 from router.control.follow import Follower
 from router.control.ingest import Ingest
 from router.control.ledger import Ledger, LedgerUnavailable
+from router.control.ledger.chain import entry_id
 from router.control.metrics import Metrics
 from router.control.probe import Prober
+from router.control.produced import told_reigns
 from router.control.publish import Publisher
 from router.control.status import plane_status
 from router.link.messages import BreakerChanged, Counters, Exchanges, Up
@@ -201,6 +204,12 @@ class ControlPlane:
             raise UnknownModel(model)
         return self.settings.models[model].positive_label
 
+    def rollback_on(self, model: str) -> tuple[Mapping[str, str], ...]:
+        """Alerts with all labels of one of these roll the model's rollout back. Raises UnknownModel."""
+        if model not in self.settings.models:
+            raise UnknownModel(model)
+        return self.settings.models[model].rollback_on
+
     async def add_labels(self, model: str, columns: Columns) -> None:
         """Record labels; they are safe when this returns. Raises UnknownModel, LedgerUnavailable."""
         await self._controller(model).labels(columns)
@@ -208,7 +217,7 @@ class ControlPlane:
     async def command(self, model: str, command: Command) -> Decision:
         """Carry out a person's act. Raises UnknownModel, Refused, LedgerUnavailable."""
         controller = self._controller(model)
-        if command.kind is CommandKind.ROLL_BACK:
+        if command.kind is CommandKind.ROLL_BACK or (command.kind is CommandKind.ALERT and controller.title.on_trial):
             await self._probe_target(model, controller, command.to or controller.title.way_back)
         return await controller.command(command)
 
@@ -216,6 +225,16 @@ class ControlPlane:
         """The newest decisions, the newest first. Raises UnknownModel, LedgerUnavailable."""
         self._controller(model)
         return await self.ledger.decisions(model, limit)
+
+    async def record(self, model: str, limit: int) -> list[tuple[str, Decision]]:
+        """As `history`, each with its id. Raises UnknownModel, LedgerUnavailable."""
+        self._controller(model)
+        return [(entry_id(model, number), each) for number, each in await self.ledger.numbered(model, limit)]
+
+    async def production(self, model: str) -> list[tuple[str, Reign]]:
+        """What was in production when, the latest first. Raises UnknownModel, LedgerUnavailable."""
+        self._controller(model)
+        return told_reigns(model, (await self.ledger.numbered(model))[::-1])
 
     def status(self) -> dict[str, Any]:
         """Everything that people and scripts want to know, as plain data."""

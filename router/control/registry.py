@@ -17,7 +17,7 @@ import re
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -38,6 +38,8 @@ STATE_TAG: Final = "titleshot.state"
 """On a version that had its shot: promoted, rejected or aborted."""
 STATE_AT_TAG: Final = "titleshot.state_at"
 """When STATE_TAG became so (ISO 8601, UTC)."""
+CHAIN_TAG: Final = "titleshot.chain_head"
+"""Where the chain over the decisions ended when the version got the title."""
 
 MOST_FACTS: Final = 256
 COMPLETE_SECONDS: Final = 60.0  # facts with metrics, git SHA and data hash are read again after so long
@@ -46,6 +48,7 @@ INCOMPLETE_SECONDS: Final = 2.0  # someone may be adding the tag that the gate w
 START_SECONDS: Final = 30.0  # to import MLflow and to open its database: 2 s, but 10 on a busy machine
 
 _LARGEST_VERSION: Final = 2**32 - 1  # what an observation has room for
+_PAGE: Final = 1000  # versions asked for at once
 _ENVIRONMENT: Final = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "4",  # MLflow's own defaults keep a thread busy for many minutes
@@ -141,6 +144,14 @@ class MlflowRegistry:
         while len(self._facts) > MOST_FACTS:
             self._facts.popitem(last=False)
         return facts
+
+    async def chain_tags(self, model: str) -> dict[int, str]:
+        """Version -> CHAIN_TAG, as it is written there: nothing to trust.
+
+        Raises:
+            RegistryUnavailable: no sensible answer in time.
+        """
+        return await self._run(self._reads, lambda calls: _chain_tags(calls, model))
 
     async def carry_out(self, model: str, effect: Effect) -> None:
         """Tell the registry, in the order of Effect's fields. Safe to repeat, whole or after it broke off anywhere.
@@ -289,6 +300,7 @@ def _version(calls: _Calls, model: str, version: int) -> VersionFacts:
         model_metrics={each.key: each.value for each in logged.metrics or ()} if logged is not None else {},
         run_metrics=run.data.metrics if run is not None else {},
         dataset_digests=[each.dataset.digest for each in inputs],
+        user_id=getattr(found, "user_id", None),
     )
 
 
@@ -306,17 +318,35 @@ def _if_any(calls: _Calls, method: str, key: str | None, *more: str) -> Any:  # 
         return None
 
 
+def _chain_tags(calls: _Calls, model: str) -> dict[int, str]:
+    """Of all versions: a record whose end is cut off does not tell which one got the title last."""
+    if not ({"'", '"'} - set(model)):
+        raise RegistryUnavailable("MLflow cannot look for a model with both kinds of quotes in its name")
+    quoted = f"'{model}'" if "'" not in model else f'"{model}"'
+    found: dict[int, str] = {}
+    page: str | None = None
+    while True:
+        versions = calls("search_model_versions", f"name={quoted}", _PAGE, None, page)
+        for version in versions:
+            number, text = _number(version.version), version.tags.get(CHAIN_TAG)
+            if number is not None and text is not None:
+                found[number] = str(text)
+        page = versions.token
+        if not page:
+            return found
+
+
 # ---- writing, in a thread
 
 
 def _carry_out(calls: _Calls, model: str, effect: Effect) -> None:
     aliases = _aliases(calls, model)
     if effect.move is not None:
-        aliases = _move(calls, model, aliases, effect.move)
+        aliases = _move(calls, model, aliases, effect.move, {} if effect.marks else _chained(effect))
     if effect.previous is not None and aliases.previous != effect.previous:
         _set_previous(calls, model, effect.previous)
     for version, state in effect.marks:
-        _mark(calls, model, version, state)
+        _mark(calls, model, version, state, _chained(effect))
     if effect.set_challenger is not None and aliases.challenger != effect.set_challenger:
         _set(calls, model, CHALLENGER, effect.set_challenger)
     # Read again: as little time as can be between the comparison and the deletion.
@@ -324,12 +354,17 @@ def _carry_out(calls: _Calls, model: str, effect: Effect) -> None:
         _delete(calls, model, CHALLENGER)
 
 
-def _move(calls: _Calls, model: str, aliases: Aliases, move: AliasMove) -> Aliases:
-    """The aliases after it."""
+def _chained(effect: Effect) -> dict[str, str]:
+    return {CHAIN_TAG: effect.proof} if effect.proof else {}
+
+
+def _move(calls: _Calls, model: str, aliases: Aliases, move: AliasMove, tags: Mapping[str, str]) -> Aliases:
+    """The aliases after it; the tags go first, so that no version has the title without them."""
     if aliases.champion == move.to:
         return aliases
     if aliases.champion != move.expected:
         raise ForeignMove(model, aliases.champion, move)
+    _tag(calls, model, move.to, tags)
     _set(calls, model, CHAMPION, move.to)
     after = _aliases(calls, model)
     if after.champion != move.to:
@@ -358,8 +393,8 @@ def _delete(calls: _Calls, model: str, alias: str) -> None:
         return  # gone already
 
 
-def _mark(calls: _Calls, model: str, version: int, state: str) -> None:
-    """The time first: the state, which is what is looked for when this is repeated, says that both are there."""
+def _mark(calls: _Calls, model: str, version: int, state: str, tags: Mapping[str, str]) -> None:
+    """The state last: it, which is what is looked for when this is repeated, says that all are there."""
     found = _found(calls, model, version)
     if found is None:
         log.warning("%s: version %d was deleted; it is not marked %s", model, version, state)
@@ -367,7 +402,11 @@ def _mark(calls: _Calls, model: str, version: int, state: str) -> None:
     if found.tags.get(STATE_TAG) == state:
         return
     at = datetime.now(UTC).isoformat(timespec="seconds")
-    for name, value in ((STATE_AT_TAG, at), (STATE_TAG, state)):
+    _tag(calls, model, version, {**tags, STATE_AT_TAG: at, STATE_TAG: state})
+
+
+def _tag(calls: _Calls, model: str, version: int, tags: Mapping[str, str]) -> None:
+    for name, value in tags.items():
         try:
             calls("set_model_version_tag", model, str(version), name, value)
         except _Missing:

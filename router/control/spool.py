@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from comparator.events import Decision
+from router.control.ledger.chaining import pack, unpack
 from router.control.ledger.codec import Unreadable, decode_decision, encode_decision
 
 log = logging.getLogger(__name__)
@@ -18,15 +19,17 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Spooled:
-    """One decision of a model."""
+    """One decision of a model, and the state that it was made from, if it was made from one."""
 
     model: str
     decision: Decision
+    state: bytes = b""
 
 
 class _Line(msgspec.Struct, frozen=True):
     model: str
     decision: str  # as the ledger would keep it
+    state: bytes = b""  # packed; Base64 in the file
 
 
 class Spool:
@@ -36,9 +39,9 @@ class Spool:
         self._path = path
         self._taken = 0  # bytes that the ledger has, in a file that could not be deleted
 
-    def append(self, model: str, decision: Decision) -> None:
-        """Keep one decision; on disk when this returns. OSError where the disk refuses."""
-        line = msgspec.json.encode(_Line(model, encode_decision(decision)))
+    def append(self, model: str, decision: Decision, state: bytes = b"") -> None:
+        """Keep one decision and its state; on disk when this returns. OSError where the disk refuses."""
+        line = msgspec.json.encode(_Line(model, encode_decision(decision), pack(state) if state else b""))
         with self._path.open("ab") as file:
             file.write(b"\n" + line + b"\n")  # the first one ends what a crash or a full disk cut short
             file.flush()
@@ -56,7 +59,8 @@ class Spool:
         for text in filter(None, data[self._taken :].split(b"\n")):
             try:
                 line = msgspec.json.decode(text, type=_Line)
-                kept.append(Spooled(line.model, decode_decision(line.decision)))
+                decision = decode_decision(line.decision)
+                kept.append(Spooled(line.model, decision, (unpack(line.state) or b"") if line.state else b""))
             except (msgspec.DecodeError, Unreadable) as error:
                 log.error("spool: a line of %d bytes is left out: %s", len(text), error)  # noqa: TRY400
         return kept

@@ -8,7 +8,8 @@ from typing import Any
 
 from comparator.events import Role
 from comparator.guardrail import Estimate
-from comparator.rollout import COMPARED, Rollout
+from comparator.rollout import COMPARED, Phase, Rollout
+from comparator.sign_off import Screen
 from comparator.title import Title
 from router.control.controller import ModelController
 from router.control.follow import Follower
@@ -44,7 +45,8 @@ def model_status(controller: ModelController, follower: Follower, ready: frozens
         "roles": {
             role.name.lower(): _version(title, version) for role, version in roles.items() if version is not None
         },
-        "rollout": _rollout(rollout, title.policy.digest, controller.last_tick) if rollout else None,
+        "rollback": _rollback(title, ready),
+        "rollout": _rollout(title, rollout, controller.last_tick) if rollout else None,
         "labels": {
             "matched": title.pairing.matched,
             "predictions_waiting": title.pairing.predictions_waiting,
@@ -80,8 +82,17 @@ def _estimate(estimate: Estimate | None) -> dict[str, Any] | None:
     return {"value": estimate.value, "lower": estimate.lower, "upper": estimate.upper, "count": estimate.count}
 
 
-def _rollout(rollout: Rollout, policy_digest: str, at: float) -> dict[str, Any]:
-    step = rollout.current_step
+def _rollback(title: Title, ready: frozenset[int]) -> dict[str, Any]:
+    """Who would serve after a rollback that names no version, and whether that one is ready."""
+    to = title.way_back
+    if to is None and title.on_trial is not None:
+        to = title.champion  # it goes on serving; the challenger goes
+    return {"to": to, "ready": to in ready, "moves_title": to is not None and to != title.champion}
+
+
+def _rollout(title: Title, rollout: Rollout, at: float) -> dict[str, Any]:
+    step, policy_digest = rollout.current_step, title.policy.digest
+    report = rollout.report(at).as_data() if rollout.phase in COMPARED and at else None
     return {
         "id": str(rollout.rollout_id),  # more digits than a double holds
         "version": rollout.version,
@@ -98,8 +109,31 @@ def _rollout(rollout: Rollout, policy_digest: str, at: float) -> dict[str, Any]:
         "step_began_at": rollout.step_began_at if step is not None else None,
         "policy_digest": rollout.policy.digest,
         "policy_pending": rollout.active and rollout.policy.digest != policy_digest,
-        "evidence": rollout.report(at).as_data() if rollout.phase in COMPARED and at else None,
+        "evidence": report,
+        "evidence_digest": _shown(title, rollout, report) if report is not None else None,
+        "sign_off": _sign_off(rollout),
         "last_decision": None
         if rollout.last is None
         else {"kind": rollout.last.kind.value, "at": rollout.last.at, "reason": rollout.last.reason},
+    }
+
+
+def _shown(title: Title, rollout: Rollout, report: Mapping[str, Any]) -> str:
+    """The digest of the evidence that this status shows; remembered while somebody may sign off under it."""
+    screen = Screen(rollout.rollout_id, rollout.step, report)
+    return title.shown.keep(time.time(), screen) if rollout.phase is Phase.SIGN_OFF else screen.digest
+
+
+def _sign_off(rollout: Rollout) -> dict[str, Any] | None:
+    """Who may sign off, and who has; None: the policy asks nobody to."""
+    rules = rollout.policy.sign_off
+    if rules is None:
+        return None
+    return {
+        "by": list(rules.by),
+        "people": rules.people,
+        "not_registrant": rules.not_registrant,
+        "signatures": [
+            {"name": each.name, "at": each.at, "evidence_digest": each.evidence} for each in rollout.signatures
+        ],
     }

@@ -17,6 +17,7 @@ from router.demo.servers import COMMAND, HOST, QUIET
 from router.demo.workspace import MODEL
 
 POLL_SECONDS = 0.25
+WHY = "to see it"
 WAY = ("shadow 100 %", "canary 10 %", "canary 50 %", "promoted")
 """What version 2 has to go through, in this order."""
 
@@ -108,19 +109,19 @@ async def rollback(stage: Stage) -> Happened:
 
 
 async def by_hand(stage: Stage) -> Happened:
-    """Act three: `titleshot rollback late-arrival`.
+    """Act three: `titleshot rollback late-arrival --reason TEXT`.
 
     Raises:
         DidNotHappen: the command failed.
         ChildFailed: the command ended with an error; the message has its log.
     """
-    command = f"titleshot rollback {MODEL}"
+    command = f"titleshot rollback {MODEL} --reason '{WHY}'"
     stage.say(f"act three: {command}")
     printed: list[str] = []
     began, clock = time.time(), time.monotonic()
     await stage.children.run(
         command,
-        [*COMMAND, "rollback", MODEL, "--json", "--admin", f"http://{HOST}:{stage.admin_port}"],
+        [*COMMAND, "rollback", MODEL, "--reason", WHY, "--json", "--admin", f"http://{HOST}:{stage.admin_port}"],
         QUIET,
         printed.append,
     )

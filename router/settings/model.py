@@ -23,6 +23,7 @@ PLANNED_PROTOCOLS = ("open_inference", "kserve_v1", "openai", "json")
 MODEL_NAME_PATTERN = r"^(?!\.+$)[A-Za-z0-9._-]{1,64}$"
 _MODEL_NAME = re.compile(MODEL_NAME_PATTERN, re.ASCII)
 _HEADER = re.compile(r"header:([A-Za-z0-9!#$%&'*+.^_`|~-]{1,64})", re.ASCII)
+_LABEL_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}", re.ASCII)
 _PLACEHOLDERS = ("name", "version")
 
 
@@ -108,6 +109,26 @@ Header = Annotated[str, BeforeValidator(_header), WithJsonSchema({"type": "strin
 ProtocolName = Annotated[str, BeforeValidator(_protocol), WithJsonSchema({"type": "string", "enum": list(PROTOCOLS)})]
 
 
+def _label_name(name: str) -> str:
+    if _LABEL_NAME.fullmatch(name) is None:
+        raise wrong("expected the name of a label: letters, digits and _, not beginning with a digit")
+    return name
+
+
+def _some_labels(labels: Mapping[str, str]) -> Mapping[str, str]:
+    if not labels:
+        raise wrong("expected at least one label: an empty matcher would be for every alert")
+    return labels
+
+
+LabelName = Annotated[
+    str, AfterValidator(_label_name), WithJsonSchema({"type": "string", "pattern": f"^{_LABEL_NAME.pattern}$"})
+]
+AlertLabels = Annotated[
+    Mapping[LabelName, Text], AfterValidator(_some_labels), Field(json_schema_extra={"minProperties": 1})
+]
+
+
 class Split(Block):
     """A manual split: compared and guarded, never promoted by itself."""
 
@@ -179,6 +200,12 @@ class ModelSettings(PolicySettings):
         alias="policy",
         description="A file with gate, rollout, guardrails, alpha and judge, instead of having them here; relative to "
         "the file that names it.",
+    )
+    rollback_on: tuple[AlertLabels, ...] = Field(
+        default=(),
+        description="Alertmanager's alerts that roll back what is on trial: label -> value, exact; an alert with all "
+        "labels of one of these does it.",
+        examples=[[{"alertname": "ErrorsOfModel", "severity": "page"}]],
     )
     split: Split | None = Field(
         default=None, description="A manual split, instead of a rollout: never promoted by itself."

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, WithJsonSchema, model_validator
 
-from comparator.policy import DEFAULT_GUARDRAILS, DEFAULT_STEPS, Gate, Policy, PolicyError, Step
+from comparator.policy import DEFAULT_GUARDRAILS, DEFAULT_STEPS, MOST_PEOPLE, Gate, Policy, PolicyError, SignOff, Step
 from comparator.policy import StepKind as Kind
 from comparator.restraint import Then
-from router.settings.block import Block, Count, Duration, Number, Percent, Switch, written, wrong_at
+from router.settings.block import Block, Count, Duration, Number, Percent, Switch, written, wrong, wrong_at
 from router.settings.guardrails import Guardrails
 from router.settings.problems import Path
 from router.settings.restraint import AtDeadline, RestraintSettings
-from router.settings.units import parse_duration
+from router.settings.units import parse_duration, shown
 
 
 class Waiting(Block):
@@ -59,20 +60,75 @@ class CanaryStep(Waiting):
         return Step(Kind.CANARY, self.canary, self.for_, **self.waits())
 
 
+_ACTOR_NAME = re.compile(r"[A-Za-z0-9._@-]{1,64}", re.ASCII)
+
+
+def _actor_name(value: object) -> str:
+    if isinstance(value, str) and _ACTOR_NAME.fullmatch(value):
+        return value
+    raise wrong(f"expected the name of a token: 1 to 64 letters, digits and any of . _ @ -, not {shown(value)}")
+
+
+ActorName = Annotated[
+    str, BeforeValidator(_actor_name), WithJsonSchema({"type": "string", "pattern": f"^{_ACTOR_NAME.pattern}$"})
+]
+
+
+class SignOffRules(Block):
+    """Who may sign off."""
+
+    by: tuple[ActorName, ...] = Field(
+        default=(), description="The people who may, by the names of their tokens. Default: all who have the right to."
+    )
+    people: Count = Field(
+        default=1,
+        description=f"So many different people have to sign, 1 to {MOST_PEOPLE}.",
+        json_schema_extra={"maximum": MOST_PEOPLE},
+    )
+    not_registrant: Switch = Field(
+        default=False, description="Whether the person who registered the version may not; unknown: nobody may."
+    )
+
+    @model_validator(mode="after")
+    def _legal(self) -> Self:
+        try:
+            self.rules()
+        except PolicyError as error:
+            raise wrong_at([((error.where,), error.expected)]) from None
+        return self
+
+    def rules(self) -> SignOff:
+        """The judge's. Raises PolicyError."""
+        return SignOff(self.by, self.people, self.not_registrant)
+
+
+AnySignOff = Annotated[
+    Annotated[SignOffRules, Tag("<people>")] | Annotated[Switch, Tag("<switch>")],
+    Discriminator(lambda written: "<people>" if isinstance(written, dict | SignOffRules) else "<switch>"),
+]
+
+
 class Promotion(Waiting):
     """How the title changes hands."""
 
-    sign_off: Switch = Field(default=False, description="Whether a person has to sign off first.")
+    sign_off: AnySignOff = Field(
+        default=False,
+        description="Whether a person has to sign off first: true or false, or who may: {by, people, not_registrant}.",
+    )
 
 
 class PromoteStep(Block):
     """@champion is moved to the challenger."""
 
-    promote: Promotion = Field(description="{} to promote at once, {sign_off: true} to wait for a person.")
+    promote: Promotion = Field(
+        description="{} to promote at once, {sign_off: true} to wait for a person, {sign_off: {people: 2}} for two."
+    )
 
     def step(self) -> Step:
         """The judge's step. Raises PolicyError."""
-        return Step(Kind.PROMOTE, sign_off=self.promote.sign_off, **self.promote.waits())
+        asked = self.promote.sign_off
+        rules = asked.rules() if isinstance(asked, SignOffRules) else SignOff()
+        return Step(Kind.PROMOTE, sign_off=rules if rules != SignOff() else asked is not False, **self.promote.waits())
 
 
 class WatchStep(Waiting):

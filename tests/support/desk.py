@@ -24,7 +24,8 @@ from comparator.events import (
     VersionFacts,
 )
 from comparator.policy import Gate, Guardrail, Metric, Policy, Step, StepKind
-from comparator.rollout import TRANSITIONS, Phase
+from comparator.rollout import COMPARED, TRANSITIONS, Phase
+from comparator.sign_off import Screen
 from comparator.title import Title
 
 SHADOW, CANARY = Step(StepKind.SHADOW), Step(StepKind.CANARY, 10)
@@ -74,10 +75,22 @@ class Desk:
         self.at += seconds
         return self.take(Tick(self.at))
 
-    def command(self, kind: CommandKind, to: int | None = None) -> list[Decision]:
-        """A person acts."""
+    def command(
+        self, kind: CommandKind, to: int | None = None, actor: str = "ann", reason: str = "by hand", evidence: str = ""
+    ) -> list[Decision]:
+        """A person acts; whoever signs off has looked at the evidence just before."""
+        if kind is CommandKind.SIGN_OFF and not evidence:
+            evidence = self.look()
         self.at += 1
-        return self.take(Command(self.at, kind, "ann", to=to))
+        return self.take(Command(self.at, kind, actor, reason, to, evidence, since=self.at))
+
+    def look(self) -> str:
+        """The digest of the evidence that somebody is shown."""
+        rollout = self.title.rollout
+        if rollout is None or rollout.phase not in COMPARED:
+            return ""
+        screen = Screen(rollout.rollout_id, rollout.step, rollout.report(self.at).as_data())
+        return self.title.shown.keep(self.at, screen)
 
     def breaker(self, rollout_id: int | None = None) -> list[Decision]:
         """The data plane cut the challenger off."""
@@ -182,6 +195,7 @@ def state(title: Title) -> Mapping[str, object]:
             rollout.hold_reason,
             rollout.policy.digest,
             rollout.last,
+            rollout.signatures,
             rollout.report(1e9).as_data(),
         ),
         "scores": [title.scoreboard.score(version) for version in title.scoreboard.versions],

@@ -2,9 +2,11 @@
 
 import time
 
+from comparator.acts import NotOnTrial
 from comparator.events import Command, CommandKind, Decision, DecisionKind
 from comparator.title import Refused
 from router.control.admin.operations import UnknownModel
+from router.control.produced import told_reigns
 
 
 class SmallPlane:
@@ -16,6 +18,9 @@ class SmallPlane:
         self.decisions = {model: [] for model in self.positives}
         self.away = None  # an exception: the ledger is away
         self.reasons = []
+        self.alerts = {}  # model -> matchers
+        self.on_trial = True
+        self.ready = True
         self.extra = {}  # laid over a model's status
 
     def models(self):
@@ -23,6 +28,9 @@ class SmallPlane:
 
     def positive(self, model):
         return self.positives[self._known(model)]
+
+    def rollback_on(self, model):
+        return self.alerts.get(self._known(model), ())
 
     async def add_labels(self, model, columns):
         self._known(model)
@@ -34,6 +42,12 @@ class SmallPlane:
         self._known(model)
         if self.away is not None:
             raise self.away
+        if command.kind is CommandKind.ALERT and not self.on_trial:
+            raise NotOnTrial("nothing is on trial")
+        if not self.ready:
+            raise Refused("cannot roll back: the endpoint of version 1 is not ready")
+        if command.kind is CommandKind.ALERT:
+            self.on_trial = False
         kind = DecisionKind.PAUSE if command.kind is CommandKind.PAUSE else DecisionKind.ROLL_BACK
         if kind is DecisionKind.PAUSE and any(made.kind is kind for made in self.decisions[model]):
             raise Refused("cannot pause: the rollout is paused already")
@@ -46,6 +60,14 @@ class SmallPlane:
         if self.away is not None:
             raise self.away
         return self.decisions[model][:limit]
+
+    async def record(self, model, limit):
+        made = await self.history(model, limit)
+        return [(f"{model}/{len(self.decisions[model]) - index}", decision) for index, decision in enumerate(made)]
+
+    async def production(self, model):
+        await self.history(model, 1)
+        return told_reigns(model, [*enumerate(self.decisions[model][::-1], 1)])
 
     def status(self):
         return {"at": time.time(), "models": {model: self._status() for model in self.positives}}

@@ -87,6 +87,8 @@ class World:
         self.process: subprocess.Popen | None = None
         self.traffic: Traffic | None = None
         self.workers = 1
+        self.more = ""  # more lines of the settings
+        self.headers: dict[str, str] = {}  # of requests to the admin port
         self.write_settings(QUICK_POLICY + QUICK_ROLLOUT)
 
     # ---- registry
@@ -109,7 +111,7 @@ class World:
             f"admin: 127.0.0.1:{self.admin_port}\n"
             f"ledger: sqlite:///{self.folder / 'titleshot.db'}\n"
             f"workers: {self.workers}\n"
-            "poll: 200ms\n"
+            f"poll: 200ms\n{self.more}"
             f"models:\n  {MODEL}:\n    protocol: mlflow\n    endpoints: {{{endpoints}}}\n{policy}"
         )
         fresh.replace(self.settings_path)
@@ -125,15 +127,19 @@ class World:
         wait_for(lambda: self.ask().status_code == 200, "the data port answers")
 
     def status(self) -> dict:
-        return httpx.get(f"{self.admin}/models/{MODEL}", timeout=5, trust_env=False).raise_for_status().json()
+        return self._read("").json()
 
     def history(self) -> list[dict]:
-        answer = httpx.get(f"{self.admin}/models/{MODEL}/history", timeout=5, trust_env=False).raise_for_status()
-        return answer.json()["decisions"][::-1]  # in the order in which they were made
+        return self._read("/history").json()["decisions"][::-1]  # in the order in which they were made
 
-    def command(self, verb: str, **body: object) -> httpx.Response:
+    def _read(self, path: str) -> httpx.Response:
+        url = f"{self.admin}/models/{MODEL}{path}"
+        return httpx.get(url, headers=self.headers, timeout=5, trust_env=False).raise_for_status()
+
+    def command(self, verb: str, token: str = "", **body: object) -> httpx.Response:
         url = f"{self.admin}/models/{MODEL}/{verb}"
-        return httpx.post(url, json={"reason": "test", **body}, timeout=10, trust_env=False)
+        headers = {"authorization": f"Bearer {token}"} if token else self.headers
+        return httpx.post(url, json={"reason": "test", **body}, headers=headers, timeout=10, trust_env=False)
 
     def ask(self, row: dict | None = None) -> httpx.Response:
         url = f"http://127.0.0.1:{self.port}/invocations"
@@ -225,7 +231,9 @@ class Traffic:
 
     def _label(self, labels: list[dict]) -> None:
         try:
-            answer = httpx.post(f"{self.world.admin}/labels", json=labels, timeout=10, trust_env=False)
+            answer = httpx.post(
+                f"{self.world.admin}/labels", json=labels, headers=self.world.headers, timeout=10, trust_env=False
+            )
         except httpx.HTTPError:
             self.labels_refused += 1
             return

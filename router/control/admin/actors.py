@@ -5,7 +5,8 @@
 | viewer | read: status, history, metrics |
 | labeller | read; send labels |
 | operator | read; roll back, pause, resume, abort, start |
-| approver | what an operator may; promote, sign off, unfreeze |
+| approver | what an operator may; promote, sign off, reject, unfreeze |
+| pager | let alerts roll back what is on trial; nothing else, not even read |
 | admin | everything |
 
 Labels are a right of their own, which operators do not have: whoever may write labels can make the evidence.
@@ -21,6 +22,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from comparator.events import JUDGE
+from comparator.sign_off import NOBODY
 from comparator.title import REGISTRY
 
 
@@ -31,6 +33,7 @@ class Right(str, Enum):
     LABEL = "label"
     OPERATE = "operate"
     APPROVE = "approve"
+    ALERT = "send alerts"
     ADMINISTER = "administer"
 
 
@@ -41,6 +44,7 @@ class ActorRole(str, Enum):
     LABELLER = "labeller"
     OPERATOR = "operator"
     APPROVER = "approver"
+    PAGER = "pager"
     ADMIN = "admin"
 
 
@@ -49,6 +53,7 @@ RIGHTS: Mapping[ActorRole, frozenset[Right]] = {
     ActorRole.LABELLER: frozenset({Right.READ, Right.LABEL}),
     ActorRole.OPERATOR: frozenset({Right.READ, Right.OPERATE}),
     ActorRole.APPROVER: frozenset({Right.READ, Right.OPERATE, Right.APPROVE}),
+    ActorRole.PAGER: frozenset({Right.ALERT}),
     ActorRole.ADMIN: frozenset(Right),
 }
 """Role -> rights; the table above."""
@@ -62,7 +67,7 @@ class Actor:
     rights: frozenset[Right]
 
 
-LOCAL = Actor("local:loopback", frozenset(Right))
+LOCAL = Actor(NOBODY, frozenset(Right))
 """Whoever can open a loopback connection, where the settings leave it at that."""
 
 

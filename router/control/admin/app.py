@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import fields
 from functools import wraps
 from typing import Any
 
@@ -18,7 +19,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from comparator.acts import Refused
-from comparator.events import Command, CommandKind
+from comparator.events import Command, CommandKind, Decision
+from comparator.reigns import Reign
 from router.control.admin.access import Access, Doorkeeper
 from router.control.admin.actors import Actor, Right
 from router.control.admin.answers import SAFE_HEADERS, ApiError, as_json
@@ -26,6 +28,7 @@ from router.control.admin.body import read_body
 from router.control.admin.labels import NotLabels, read_labels
 from router.control.admin.operations import Operations, UnknownModel
 from router.control.admin.page import PAGE_POLICY, status_page
+from router.control.admin.webhook import AlertmanagerWebhook
 from router.control.ledger import Fenced, LedgerUnavailable
 
 log = logging.getLogger(__name__)
@@ -44,6 +47,7 @@ COMMANDS: dict[str, tuple[CommandKind, Right]] = {
     "start": (CommandKind.START, Right.OPERATE),
     "promote": (CommandKind.PROMOTE, Right.APPROVE),
     "sign-off": (CommandKind.SIGN_OFF, Right.APPROVE),
+    "reject": (CommandKind.REJECT, Right.APPROVE),
     "unfreeze": (CommandKind.UNFREEZE, Right.APPROVE),
 }
 """POST /models/{name}/KEY -> what is asked for, and the right that it takes."""
@@ -54,6 +58,7 @@ Handler = Callable[[Request, Actor], Awaitable[Response]]
 class _CommandBody(msgspec.Struct, forbid_unknown_fields=True):
     reason: str = ""
     to: int | None = None
+    evidence: str = ""
 
 
 def admin_app(operations: Operations, access: Access, labels_bytes: int = LABELS_BYTES) -> Starlette:
@@ -77,10 +82,12 @@ def admin_app(operations: Operations, access: Access, labels_bytes: int = LABELS
             route("/labels", "POST", Right.LABEL, api.labels),
             route("/models/{name}", "GET", Right.READ, api.model),
             route("/models/{name}/history", "GET", Right.READ, api.history),
+            route("/models/{name}/production", "GET", Right.READ, api.production),
             *(
                 route(f"/models/{{name}}/{action}", "POST", right, api.command_of(kind))
                 for action, (kind, right) in COMMANDS.items()
             ),
+            route("/webhooks/alertmanager", "POST", Right.ALERT, AlertmanagerWebhook(operations)),
             route("/health/live", "GET", None, api.live),
             route("/health/ready", "GET", None, api.ready),
         ],
@@ -118,15 +125,24 @@ class _Api:
             try:
                 asked = msgspec.json.decode(body.strip() or b"{}", type=_CommandBody)
             except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                raise ApiError(400, "bad_command", f'expected {{"reason": text, "to": version}}: {error}') from None
-            if len(asked.reason) > LONGEST_REASON or not asked.reason.isprintable():
+                raise ApiError(400, "bad_command", f'expected {{"reason": text}}: {error}') from None
+            reason = asked.reason.strip()
+            if not 0 < len(reason) <= LONGEST_REASON or not reason.isprintable():
                 raise ApiError(
-                    422, "bad_command", f"reason: expected one line of at most {LONGEST_REASON} printable characters"
+                    422, "bad_command", f"reason: expected one line of 1 to {LONGEST_REASON} printable characters"
+                )
+            if (kind is CommandKind.SIGN_OFF) != bool(asked.evidence):
+                raise ApiError(
+                    422,
+                    "bad_command",
+                    "evidence: expected the evidence_digest that the status shows"
+                    if not asked.evidence
+                    else "evidence: only a sign-off has one",
                 )
             if asked.to is not None and not 1 <= asked.to < 2**31:
                 raise ApiError(422, "bad_command", "to: expected the number of a version, 1 or more")
             decision = await self._operations.command(
-                model, Command(time.time(), kind, actor.name, asked.reason, asked.to)
+                model, Command(time.time(), kind, actor.name, reason, asked.to, asked.evidence)
             )
             return as_json(decision)
 
@@ -147,7 +163,13 @@ class _Api:
         given = request.query_params.get("limit", "50")
         if not (given.isascii() and given.isdecimal() and 1 <= len(given) <= 4 and 1 <= int(given) <= MOST_DECISIONS):
             raise ApiError(422, "bad_limit", f"limit: expected an integer from 1 to {MOST_DECISIONS}")
-        return as_json({"model": name, "decisions": list(await self._operations.history(name, int(given)))})
+        decisions = [{"id": told, **_fields(each)} for told, each in await self._operations.record(name, int(given))]
+        return as_json({"model": name, "decisions": decisions})
+
+    async def production(self, request: Request, _actor: Actor) -> Response:
+        name = self._model(request)
+        reigns = [{**_fields(each), "decision": told} for told, each in await self._operations.production(name)]
+        return as_json({"model": name, "production": reigns})
 
     async def metrics(self, request: Request, _actor: Actor) -> Response:
         body, content_type = self._operations.exposition(request.headers.get("accept", ""))
@@ -181,6 +203,10 @@ class _Api:
         if name not in self._operations.models():
             raise UnknownModel(name)
         return name
+
+
+def _fields(told: Decision | Reign) -> dict[str, Any]:
+    return {each.name: getattr(told, each.name) for each in fields(told)}
 
 
 _NOBODY = Actor("nobody", frozenset())

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from comparator.events import Columns, Command, Decision
+from comparator.reigns import Reign
 
 
 class UnknownModel(Exception):
@@ -21,6 +22,10 @@ class Operations(Protocol):
 
     def positive(self, model: str) -> float | str | bool | None:
         """Which label counts as positive; None: labels are numbers. Raises UnknownModel."""
+        ...
+
+    def rollback_on(self, model: str) -> Sequence[Mapping[str, str]]:
+        """Alerts with all labels of one of these roll the model's rollout back. Raises UnknownModel."""
         ...
 
     async def add_labels(self, model: str, columns: Columns) -> None:
@@ -48,6 +53,17 @@ class Operations(Protocol):
         """The latest decisions, the newest first. Raises UnknownModel, LedgerUnavailable."""
         ...
 
+    async def record(self, model: str, limit: int) -> Sequence[tuple[str, Decision]]:
+        """As `history`, each with its id: what `titleshot explain` takes. Raises as it does."""
+        ...
+
+    async def production(self, model: str) -> Sequence[tuple[str, Reign]]:
+        """What was in production when, the latest first, each with the id of the decision; "": it is not told.
+
+        Raises UnknownModel, LedgerUnavailable.
+        """
+        ...
+
     def status(self) -> Mapping[str, Any]:
         """Everything that people and scripts want to know, as plain data.
 
@@ -55,7 +71,9 @@ class Operations(Protocol):
         or None, "ready": [version], "traffic": {"mode", "share", "mirror"}, "roles": {role: {"version", "answers",
         "failed", "precision": {"value", "lower", "upper", "count"} or None, "p50_seconds", "p99_seconds"}},
         "rollout": {"id", "version", "reference", "phase", "active", "paused", "hold_reason", "step", "steps":
-        [{"kind", "percent", "min_seconds"}], "policy_digest", "evidence": Report.as_data() or None} or None,
+        [{"kind", "percent", "min_seconds"}], "policy_digest", "evidence": Report.as_data() or None,
+        "evidence_digest", "sign_off": {"by", "people", "not_registrant", "signatures": [{"name", "at",
+        "evidence_digest"}]} or None} or None, "rollback": {"to", "ready", "moves_title"},
         "labels": {counter: count}, "registry": {"read_at", "error"}, "policy_digest"}}}. More keys may be there;
         the page shows what it finds.
         """

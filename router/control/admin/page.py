@@ -139,12 +139,32 @@ def _rollout(section: ET.Element, rollout: Mapping[str, Any]) -> None:
             item = _add(listed, "li", f"{_text(step.get('kind'))}{share}")
             if index == rollout.get("step") and rollout.get("active", True):
                 item.set("class", "now")
+    if rollout.get("phase") == "sign_off":
+        _waiting(section, rollout)
     evidence = rollout.get("evidence")
     if evidence:
         _add(section, "h3", "evidence")
         if isinstance(evidence, Mapping) and "at" in evidence:
             evidence = {**evidence, "at": _time(evidence["at"])}
         _any(section, evidence, 0)
+
+
+def _waiting(section: ET.Element, rollout: Mapping[str, Any]) -> None:
+    """Who may sign off, who has, and the digest of the evidence on this page, under which people sign."""
+    rules = _mapping(rollout.get("sign_off"))
+    signatures = [_mapping(each) for each in rules.get("signatures") or ()]
+    _add(section, "h3", "waiting for a sign-off")
+    _pairs(
+        section,
+        {
+            "people": rules.get("people"),
+            "of": ", ".join(map(_text, rules.get("by") or ())) or "all who have the right to",
+            "whoever registered it": "may not sign" if rules.get("not_registrant") else "may sign, too",
+            "signed by": ", ".join(f"{_text(each.get('name'))} ({_time(each.get('at'))})" for each in signatures)
+            or "nobody yet",
+            "digest of the evidence below": rollout.get("evidence_digest"),
+        },
+    )
 
 
 def _decisions(section: ET.Element, decisions: Sequence[Decision]) -> None:

@@ -19,12 +19,13 @@ _READS = "titleshot_reads"
 _WAL_RETRY_SECONDS = 0.01
 
 
-def connect(url: str, busy_seconds: float) -> Engine:
+def connect(url: str, busy_seconds: float, *, only_reading: bool = False) -> Engine:
     """An engine with one connection; nothing is opened yet.
 
     Args:
         url: as SQLAlchemy reads it.
         busy_seconds: how long a write waits for another process's write.
+        only_reading: nothing is ever changed, not even how the file is kept.
 
     Raises:
         LedgerUnavailable: the URL cannot be read, or its database driver is not installed.
@@ -47,7 +48,8 @@ def connect(url: str, busy_seconds: float) -> Engine:
     except (NoSuchModuleError, ImportError, TypeError) as error:
         raise LedgerUnavailable(f"{shown(parsed)}: no driver for this database: {error}") from error
     if sqlite:
-        event.listen(engine, "connect", partial(_prepare_sqlite, busy_seconds))
+        prepare = _prepare_reading if only_reading else partial(_prepare_sqlite, busy_seconds)
+        event.listen(engine, "connect", prepare)
         event.listen(engine, "begin", _begin_sqlite)
     return engine
 
@@ -63,6 +65,11 @@ def _prepare_sqlite(busy_seconds: float, connection: sqlite3.Connection, _record
     # acknowledged label survives a power cut too; in batches that costs one fsync a flush.
     _to_wal(connection, busy_seconds)
     connection.execute("PRAGMA synchronous=FULL")
+
+
+def _prepare_reading(connection: sqlite3.Connection, _record: object) -> None:
+    connection.isolation_level = None
+    connection.execute("PRAGMA query_only=ON")
 
 
 def _to_wal(connection: sqlite3.Connection, busy_seconds: float) -> None:

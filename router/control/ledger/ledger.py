@@ -7,12 +7,14 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from sqlalchemy import Engine
 
 from comparator.events import Decision, Labels, Observations
-from router.control.ledger import queries
+from router.control.ledger import chaining, queries
+from router.control.ledger.chain import Head
 from router.control.ledger.codec import Row, decode_state, encode, encode_state
 from router.control.ledger.engine import connect, reading, writing
 from router.control.ledger.errors import LedgerUnavailable
@@ -42,6 +44,7 @@ class Ledger:
         self._engine = engine
         self._thread = thread
         self._lease = Lease(monotonic)
+        self._heads: dict[str, Head] = {}  # of the chains, once known: nobody else extends them
         self._closed = False
 
     @classmethod
@@ -83,13 +86,20 @@ class Ledger:
 
     # ---- facts
 
-    async def append(self, model: str, facts: Sequence[Recorded], term: int | None = None) -> int:
-        """Record facts of one model, in order, in one transaction: on disk when this returns.
+    async def append(
+        self,
+        model: str,
+        facts: Sequence[Recorded],
+        term: int | None = None,
+        states: Mapping[str, bytes] = MappingProxyType({}),
+    ) -> int:
+        """Record facts of one model, in order, in one transaction: on disk when this returns. Decisions are chained.
 
         Args:
             model: whose facts.
             facts: empty batches are left out.
             term: the leader's fencing term; None: whoever writes need not be the leader.
+            states: of the evidence that decisions among the facts were made from, by their digest.
 
         Returns:
             The sequence number of the last fact of the model.
@@ -102,8 +112,12 @@ class Ledger:
 
         def write() -> int:
             rows = [row for fact in facts for row in _rows(fact)]  # here: compressing takes time, too
+            packed = {digest: chaining.pack(state) for digest, state in states.items()}
             with writing(self._engine) as connection:
-                return queries.append(connection, model, rows, term)
+                last, head = queries.append(connection, model, rows, term, packed)
+            if head is not None:
+                self._heads[model] = head
+            return last
 
         return await self._run(write)
 
@@ -137,6 +151,31 @@ class Ledger:
     async def decisions(self, model: str, limit: int | None = None) -> list[Decision]:
         """The latest `limit` decisions of a model (None: all of them), the newest first. Raises LedgerUnavailable."""
         return await self._run(lambda: queries.decisions(self._engine, model, limit))
+
+    async def numbered(self, model: str, limit: int | None = None) -> list[tuple[int, Decision]]:
+        """As `decisions`, each with its number in the chain (0: it has none). Raises LedgerUnavailable."""
+
+        def read() -> list[tuple[int, Decision]]:
+            with reading(self._engine) as connection:
+                found = chaining.newest(connection, model, limit)
+            return [(each.place.number if each.place is not None else 0, chaining.decision(each)) for each in found]
+
+        return await self._run(read)
+
+    async def head(self, model: str) -> Head | None:
+        """The last entry of a model's chain, as far as this process knows it, which may be without asking the database.
+
+        None: there is none. Raises LedgerUnavailable.
+        """
+
+        def read() -> Head | None:
+            with reading(self._engine) as connection:
+                head = chaining.head(connection, model)
+            if head is not None:
+                self._heads[model] = head
+            return head
+
+        return self._heads.get(model) or await self._run(read)
 
     async def rollout_start(self, model: str) -> int:
         """The sequence number of the latest rollout's first decision; 0: there was none. Raises LedgerUnavailable."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection, Engine, func, insert, or_, select
 
 from comparator.events import Decision, Labels, Observations
+from router.control.ledger.chain import Head
+from router.control.ledger.chaining import extend, keep_states
 from router.control.ledger.codec import DECISION, LABELS, OBSERVATIONS, Row, Unreadable, decode, decode_decision
 from router.control.ledger.engine import reading
 from router.control.ledger.errors import LedgerUnavailable
@@ -37,10 +39,18 @@ class Cursor:
         return replace(self, after=seq)
 
 
-def append(connection: Connection, model: str, rows: Sequence[Row], term: int | None) -> int:
-    """Insert facts; return the last sequence number of the model. Raises Fenced."""
+def append(
+    connection: Connection, model: str, rows: Sequence[Row], term: int | None, states: Mapping[str, bytes]
+) -> tuple[int, Head | None]:
+    """Insert facts, decisions with their place in the chain, and packed states that those were made from.
+
+    Returns the last sequence number of the model, and the last decision's place (None: there was none among the facts).
+    Raises Fenced.
+    """
     check_term(connection, term)
+    keep_states(connection, states)
     last: int | None = None
+    head: Head | None = None
     for row in rows:
         values = {
             "model": model,
@@ -54,9 +64,11 @@ def append(connection: Connection, model: str, rows: Sequence[Row], term: int | 
             "decision": row.decision,
         }
         last = connection.execute(insert(FACTS).values(values).returning(FACTS.c.seq)).scalar_one()
+        if row.decision is not None:
+            head = extend(connection, model, last, term, row.decision)
     if last is None:
         last = connection.execute(select(func.max(FACTS.c.seq)).where(FACTS.c.model == model)).scalar()
-    return int(last or 0)
+    return int(last or 0), head
 
 
 def page(engine: Engine, model: str, cursor: Cursor) -> list[tuple[int, Observations | Labels | Decision]]:

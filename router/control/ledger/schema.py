@@ -23,6 +23,7 @@ from sqlalchemy import (
     table,
 )
 
+from router.control.ledger.chain import START, link
 from router.control.ledger.errors import LedgerUnavailable
 
 FACTS = table(
@@ -44,6 +45,19 @@ CHECKPOINTS = table(
     column("model", Text),
     column("cursor", BigInteger),  # of the last fact that it counts
     column("state", LargeBinary),
+)
+CHAIN = table(
+    "chain",
+    column("seq", BigInteger),  # of the decision
+    column("model", Text),
+    column("number", BigInteger),  # of the model's decisions, from 1
+    column("prev", Text),
+    column("hash", Text),  # see chain.py
+)
+EVIDENCE_STATES = table(
+    "evidence_states",
+    column("digest", Text),  # SHA-256 of the state
+    column("state", LargeBinary),  # compressed; a decision's text names it by its digest
 )
 LEASE = table(
     "lease",
@@ -105,9 +119,40 @@ def _version_2(connection: Connection) -> None:
     metadata.create_all(connection)
 
 
+def _version_3(connection: Connection) -> None:
+    metadata = MetaData()
+    counted = BigInteger().with_variant(Integer, "sqlite")
+    chain = Table(
+        "chain",
+        metadata,
+        Column("seq", counted, primary_key=True, autoincrement=False),
+        Column("model", Text, nullable=False),
+        Column("number", BigInteger, nullable=False),
+        Column("prev", Text, nullable=False),
+        Column("hash", Text, nullable=False),
+    )
+    Index("chain_of_model", chain.c.model, chain.c.number, unique=True)
+    Table(
+        "evidence_states",
+        metadata,
+        Column("digest", Text, primary_key=True),
+        Column("state", LargeBinary, nullable=False),
+    )
+    metadata.create_all(connection)
+    facts = table("facts", *(column(name) for name in ("seq", "model", "kind", "term", "decision")))
+    heads: dict[str, tuple[int, str]] = {}
+    for row in connection.execute(facts.select().where(facts.c.kind == "decision").order_by(facts.c.seq)).all():
+        number, prev = heads.get(row.model, (0, START))
+        hashed = link(prev, row.model, number + 1, row.seq, row.term, row.decision)
+        connection.execute(
+            chain.insert().values(seq=row.seq, model=row.model, number=number + 1, prev=prev, hash=hashed)
+        )
+        heads[row.model] = (number + 1, hashed)
+
+
 Migration = Callable[[Connection], None]
 
-MIGRATIONS: tuple[Migration, ...] = (_version_1, _version_2)
+MIGRATIONS: tuple[Migration, ...] = (_version_1, _version_2, _version_3)
 """MIGRATIONS[n] leads from version n to n + 1."""
 
 

@@ -16,6 +16,7 @@ from router.control.admin import Access, Tokens, admin_app, serve_admin
 from router.control.admin.actors import ActorRole, new_token
 from router.control.admin.operations import UnknownModel
 from router.control.ledger import LedgerUnavailable
+from router.control.produced import told_reigns
 
 BOUND_SECONDS = 20
 
@@ -28,6 +29,7 @@ class Plane:
         self.recorded = []  # (request_hi, request_lo, row, label)
         self.away = 0  # so many label batches find no ledger
         self.commands = []
+        self.evidence = []
         self.refuse = ""
         self.confirm_after = 0  # so many looks at the status until a move is confirmed; -1: never
         self.pending = None
@@ -40,6 +42,9 @@ class Plane:
         self._known(model)
         return 1.0
 
+    def rollback_on(self, model):
+        return ()
+
     async def add_labels(self, model, columns):
         self._known(model)
         if self.away:
@@ -50,6 +55,7 @@ class Plane:
     async def command(self, model, command):
         self._known(model)
         self.commands.append((model, command.kind, command.actor, command.reason, command.to))
+        self.evidence.append(command.evidence)
         if self.refuse:
             raise Refused(self.refuse)
         move = AliasMove(8, command.to or 7)
@@ -64,6 +70,14 @@ class Plane:
     async def history(self, model, limit):
         self._known(model)
         return self.decisions[:limit]
+
+    async def record(self, model, limit):
+        made = await self.history(model, limit)
+        return [(f"{model}/{len(self.decisions) - index}", decision) for index, decision in enumerate(made)]
+
+    async def production(self, model):
+        self._known(model)
+        return told_reigns(model, [*enumerate(self.decisions[::-1], 1)])
 
     def status(self):
         if self.pending is not None:
@@ -264,7 +278,8 @@ def test_a_rollback_waits_for_the_registry_and_prints_the_seconds(plane, run):
     plane.confirm_after = 3
     done = run("rollback", "late-arrival", "--to", "6", "--reason", "too slow")
     assert done.exit_code == 0, done.output
-    first, second = done.stdout.splitlines()
+    target, first, second = done.stdout.splitlines()
+    assert target == "late-arrival: version 6 would serve; it is ready"
     assert first == "late-arrival: roll back, version 6: too slow"
     assert second.startswith("late-arrival: the registry confirmed; ")
     assert plane.pending is None
@@ -273,7 +288,7 @@ def test_a_rollback_waits_for_the_registry_and_prints_the_seconds(plane, run):
 
 def test_a_rollback_that_the_registry_does_not_confirm(plane, run):
     plane.confirm_after = -10
-    done = run("rollback", "late-arrival", "--wait", "0.3", "--json")
+    done = run("rollback", "late-arrival", "--reason", "x", "--wait", "0.3", "--json")
     answer = json.loads(done.stdout)
     assert (done.exit_code, answer["confirmed"], answer["kind"]) == (3, False, "roll_back")
     assert "has not confirmed it within 0.3 s" in done.stderr
@@ -281,15 +296,16 @@ def test_a_rollback_that_the_registry_does_not_confirm(plane, run):
 
 def test_a_rollback_without_waiting(plane, run):
     plane.confirm_after = -10
-    done = run("rollback", "late-arrival", "--wait", "0")
-    assert (done.exit_code, len(done.stdout.splitlines())) == (0, 1)
+    done = run("rollback", "late-arrival", "--reason", "x", "--wait", "0")
+    assert (done.exit_code, len(done.stdout.splitlines())) == (0, 2)
 
 
 @pytest.mark.parametrize(
     ("arguments", "kind", "to"),
     [
         (["promote", "late-arrival"], CommandKind.PROMOTE, None),
-        (["sign-off", "late-arrival"], CommandKind.SIGN_OFF, None),
+        (["sign-off", "late-arrival", "--evidence", "aa"], CommandKind.SIGN_OFF, None),
+        (["reject", "late-arrival"], CommandKind.REJECT, None),
         (["pause", "late-arrival"], CommandKind.PAUSE, None),
         (["resume", "late-arrival"], CommandKind.RESUME, None),
         (["abort", "late-arrival"], CommandKind.ABORT, None),
@@ -304,19 +320,19 @@ def test_every_act_arrives(plane, run, arguments, kind, to):
 
 def test_a_refusal_says_why(plane, run):
     plane.refuse = "cannot promote: there is no rollout"
-    done = run("promote", "late-arrival")
+    done = run("promote", "late-arrival", "--reason", "x")
     assert (done.exit_code, done.stdout) == (1, "")
     assert done.stderr == "Error: cannot promote: there is no rollout\n"
 
 
 def test_a_model_that_is_not_there(run):
-    done = run("pause", "late-arival")
+    done = run("pause", "late-arival", "--reason", "x")
     assert done.exit_code == 1
     assert "did you mean 'late-arrival'?" in done.stderr
 
 
 def test_a_name_that_would_be_another_path(plane, run):
-    done = run("pause", "../late-arrival")
+    done = run("pause", "../late-arrival", "--reason", "x")
     assert done.exit_code in (1, 3)
     assert plane.commands == []
 
@@ -357,6 +373,11 @@ def test_the_history(plane, run):
     assert "advance" in done.stdout
     assert "[bold]held\ufffd[0m" in done.stdout
     assert json.loads(run("history", "late-arrival", "--json").stdout)["decisions"][0]["actor"] == "ana@example.org"
+    moved = AliasMove(7, 8)
+    plane.decisions.insert(0, Decision(DecisionKind.FOREIGN_MOVE, 1e9, 0, 8, "why", "registry", move=moved))
+    lines = [line.split() for line in run("history", "late-arrival").stdout.splitlines()]
+    assert [line[0] for line in lines[1:3]] == ["v8", "v7"]
+    assert {"late-arrival/2", "registry"} <= set(lines[1])
 
 
 # ---- who may
@@ -371,7 +392,7 @@ def test_tokens(plane, tmp_path):
         admin = ["--admin", f"127.0.0.1:{running.port}"]
 
         def run(*arguments, token=""):
-            return CliRunner(env={"TITLESHOT_TOKEN": token}).invoke(main, [*arguments, *admin])
+            return CliRunner(env={"TITLESHOT_TOKEN": token}).invoke(main, [*arguments, "--reason", "x", *admin])
 
         assert run("pause", "late-arrival").exit_code == 4
         assert run("pause", "late-arrival", token="wrong").exit_code == 4
@@ -391,7 +412,7 @@ def test_tokens(plane, tmp_path):
 def test_nobody_is_there(tmp_path):
     file = tmp_path / "labels.csv"
     file.write_text("request_id,label\na,1\n")
-    for arguments in (["status"], ["labels", str(file)], ["rollback", "m"]):
+    for arguments in (["status"], ["labels", str(file)], ["rollback", "m", "--reason", "x"]):
         done = CliRunner().invoke(main, [*arguments, "--admin", "http://127.0.0.1:1"])
         assert done.exit_code == 3
         assert "cannot reach titleshot at http://127.0.0.1:1" in done.stderr

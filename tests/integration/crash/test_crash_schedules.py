@@ -26,6 +26,7 @@ from router.control.controller import ModelController
 from router.control.follow import Follower
 from router.control.journal import Journal
 from router.control.ledger import Fenced
+from router.control.ledger.chain import Head
 from router.control.metrics import Metrics
 from router.control.registry import Aliases
 from router.control.spool import Spool
@@ -69,7 +70,7 @@ class Ledger:
     def __init__(self, world):
         self.world = world
 
-    async def append(self, model, facts, term=None):
+    async def append(self, model, facts, term=None, states=()):
         if term != self.world.term:
             raise Fenced("another leads")
         self.world.write(lambda: self.world.decisions.extend(each for each in facts if isinstance(each, Decision)))
@@ -79,6 +80,9 @@ class Ledger:
 
     async def decisions(self, model, limit=None):
         return self.world.decisions[::-1]
+
+    async def head(self, model):
+        return Head(len(self.world.decisions), "0" * 64)
 
 
 class Client:
@@ -287,6 +291,11 @@ class CrashMachine(RuleBasedStateMachine):
         moved = [each for each in self.world.decisions if each.kind is DecisionKind.MOVED and each.move is not None]
         if moved and not self.foreign:
             assert registry["previous"] == str(moved[-1].move.expected)
+            # whoever has the title by a promotion carries the end of the chain, that promotion in it
+            for index, each in enumerate(self.world.decisions, 1):
+                if each.kind is DecisionKind.PROMOTE and any(one.move == each.move for one in moved):
+                    head = Head.read(self.world.tags[str(each.version)][registry_module.CHAIN_TAG])
+                    assert index <= head.number <= len(self.world.decisions)
         # exactly one promotion of each rollout is recorded, and what was confirmed was decided
         for rollout_id in {each.rollout_id for each in self.world.decisions if each.rollout_id}:
             kinds = [each.kind for each in self.world.decisions if each.rollout_id == rollout_id]

@@ -8,8 +8,11 @@ import sqlite3
 import time
 
 import pytest
-from world import QUICK_POLICY, World, bad, fair, good, wait_for
+from world import MODEL, QUICK_POLICY, World, bad, fair, good, wait_for
 
+from router.control.ledger.archive import Archive
+from router.control.ledger.audit import audit
+from router.control.registry import CHAIN_TAG
 from router.link.messages import routes_from_file
 
 SAMPLE = (11, 12, 13)
@@ -74,6 +77,11 @@ def killed(world, seed):
     assert (made.count("promote"), made.count("roll_back")) == (1, 1)
     wait_for(lambda: world.alias("challenger") is None, "@challenger is cleared", 90)
     assert world.ask().status_code == 200
+    tags = {version: world.client.get_model_version(MODEL, str(version)).tags.get(CHAIN_TAG) for version in (1, 2)}
+    with Archive.open(f"sqlite:///{world.folder / 'titleshot.db'}") as archive:
+        found = audit(archive, MODEL, {version: text for version, text in tags.items() if text is not None})
+    assert found.findings == ()
+    assert 2 in found.tagged  # it had the title by a promotion
 
 
 @pytest.fixture

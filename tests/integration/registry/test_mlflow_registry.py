@@ -226,6 +226,23 @@ def test_a_later_state_takes_the_place_of_an_earlier_one(place):
     assert [place.tags(version).get(STATE_TAG) for version in (1, 2, 3)] == [None, "rejected", "aborted"]
 
 
+HEADS = {version: f"{version}:" + f"{version:x}" * 64 for version in (4, 7)}
+
+
+def test_the_chain_is_tagged_on_who_is_promoted_and_on_who_is_marked(place):
+    assert place.do("chain_tags") == {}
+    place.do("carry_out", Effect(move=AliasMove(1, 2), previous=1, confirms=True, proof=HEADS[4]))
+    assert place.do("chain_tags") == {2: HEADS[4]}
+    place.do("carry_out", Effect(move=AliasMove(2, 1), previous=2, marks=((2, "rejected"),), proof=HEADS[7]))
+    assert place.do("chain_tags") == {2: HEADS[7]}
+
+
+def test_a_version_that_cannot_have_the_title_is_not_tagged(place):
+    with pytest.raises(ForeignMove):
+        place.do("carry_out", Effect(move=AliasMove(3, 2), proof=HEADS[4]))
+    assert place.do("chain_tags") == {}
+
+
 def test_a_foreign_champion_is_left_alone_and_nothing_else_is_done(place):
     place.alias("challenger", 2)
     place.alias("champion", 3)

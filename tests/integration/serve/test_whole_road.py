@@ -81,7 +81,8 @@ def test_a_sign_off_is_waited_for_and_given(world):
     world.set_alias("challenger", 2)
     wait_for(lambda: world.phase() == "sign_off", "the rollout waits for a person", 90)
     assert world.alias("champion") == 1
-    answer = world.command("sign-off", reason="looked at the evidence")
+    shown = world.status()["rollout"]["evidence_digest"]
+    answer = world.command("sign-off", reason="looked at the evidence", evidence=shown)
     assert answer.status_code == 200, answer.text
     wait_for(lambda: world.alias("champion") == 2, "version 2 has the title")
     promote = next(decision for decision in world.history() if decision["kind"] == "promote")

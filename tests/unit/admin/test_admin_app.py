@@ -7,10 +7,12 @@ import httpx
 import pytest
 from small_plane import SmallPlane
 
+from comparator.events import AliasMove, Decision, DecisionKind
 from router.control.admin import Access, ActorRole, Tokens, admin_app, new_token
 from router.control.ledger import Fenced, LedgerUnavailable
 
 LOOPBACK = ("127.0.0.1", 50_000)
+WHY = {"reason": "because"}
 ELSEWHERE = ("10.1.2.3", 50_000)
 
 
@@ -92,7 +94,7 @@ def test_nothing_is_acknowledged_without_a_ledger(app, plane, away, said):
     answer = ask(app, "POST", "/labels", json={"request_id": "a", "label": 1})
     assert code(answer) == (503, said)
     assert "retry-after" in answer.headers
-    assert code(ask(app, "POST", "/models/late/pause", json={})) == (503, said)
+    assert code(ask(app, "POST", "/models/late/pause", json={"reason": "x"})) == (503, said)
 
 
 def test_bodies_have_a_bound(plane):
@@ -125,14 +127,14 @@ def test_a_command_carries_its_actor(guarded, plane, keys):
     assert (made.actor, made.reason, made.version) == ("operator", "too slow", 3)
 
 
-def test_a_command_needs_no_body_and_the_local_operator_has_a_name(app, plane):
-    assert ask(app, "POST", "/models/late/pause").status_code == 200
+def test_the_local_operator_has_a_name(app, plane):
+    assert ask(app, "POST", "/models/late/pause", json=WHY).status_code == 200
     assert plane.decisions["late"][0].actor == "local:loopback"
 
 
 def test_a_refused_command_says_why(app):
-    assert ask(app, "POST", "/models/late/pause").status_code == 200
-    answer = ask(app, "POST", "/models/late/pause")
+    assert ask(app, "POST", "/models/late/pause", json=WHY).status_code == 200
+    answer = ask(app, "POST", "/models/late/pause", json=WHY)
     assert code(answer) == (409, "refused")
     assert "paused already" in answer.json()["error"]["message"]
 
@@ -142,10 +144,15 @@ def test_a_refused_command_says_why(app):
     [
         "[",
         "7",
-        '{"to": "3"}',
-        '{"to": true}',
-        '{"to": 0}',
-        '{"why": 1}',
+        "",
+        "{}",
+        '{"reason": ""}',
+        '{"reason": "  "}',
+        '{"reason": "x", "to": "3"}',
+        '{"reason": "x", "to": true}',
+        '{"reason": "x", "to": 0}',
+        '{"reason": "x", "why": 1}',
+        '{"reason": "x", "evidence": "aa"}',
         '{"reason": "a\\nb"}',
         '{"reason": "\\ud800"}',
     ],
@@ -161,12 +168,15 @@ def test_a_reason_has_a_bound(app):
     assert code(ask(app, "POST", "/models/late/pause", json={"reason": "x" * 501})) == (422, "bad_command")
 
 
+READERS = set(ActorRole) - {ActorRole.PAGER}
 RIGHTS = {
-    ("GET", "/status"): set(ActorRole),
-    ("GET", "/"): set(ActorRole),
-    ("GET", "/metrics"): set(ActorRole),
-    ("GET", "/models/late"): set(ActorRole),
-    ("GET", "/models/late/history"): set(ActorRole),
+    ("GET", "/status"): READERS,
+    ("GET", "/"): READERS,
+    ("GET", "/metrics"): READERS,
+    ("GET", "/models/late"): READERS,
+    ("GET", "/models/late/history"): READERS,
+    ("GET", "/models/late/production"): READERS,
+    ("POST", "/webhooks/alertmanager"): {ActorRole.PAGER, ActorRole.ADMIN},
     ("POST", "/labels"): {ActorRole.LABELLER, ActorRole.ADMIN},
     **{
         ("POST", f"/models/late/{action}"): {ActorRole.OPERATOR, ActorRole.APPROVER, ActorRole.ADMIN}
@@ -174,6 +184,7 @@ RIGHTS = {
     },
     ("POST", "/models/late/promote"): {ActorRole.APPROVER, ActorRole.ADMIN},
     ("POST", "/models/late/sign-off"): {ActorRole.APPROVER, ActorRole.ADMIN},
+    ("POST", "/models/late/reject"): {ActorRole.APPROVER, ActorRole.ADMIN},
 }
 
 
@@ -181,9 +192,11 @@ RIGHTS = {
 def test_every_endpoint_takes_its_right(guarded, plane, keys, method, path):
     for role in ActorRole:
         plane.decisions["late"].clear()
-        answer = ask(guarded, method, path, headers=bearer(keys[role]), peer=ELSEWHERE)
+        body = {"evidence": "aa", **WHY} if path.endswith("sign-off") else WHY
+        more = {"json": body} if path.startswith("/models/") and method == "POST" else {}
+        answer = ask(guarded, method, path, headers=bearer(keys[role]), peer=ELSEWHERE, **more)
         if role in RIGHTS[method, path]:
-            assert answer.status_code in (200, 400), (role, answer.text)  # 400: /labels without any
+            assert answer.status_code in (200, 400), (role, answer.text)  # 400: no labels, no alerts
         else:
             assert code(answer) == (403, "forbidden"), role
     assert code(ask(guarded, method, path)) == (401, "unauthenticated")
@@ -275,7 +288,7 @@ def test_pages_of_other_sites_change_nothing(app, plane, headers):
 
 @pytest.mark.parametrize("headers", [{"origin": "http://localhost:9901"}, {"sec-fetch-site": "same-origin"}, {}])
 def test_our_own_page_and_programs_may(app, headers):
-    assert ask(app, "POST", "/models/late/pause", headers=headers).status_code == 200
+    assert ask(app, "POST", "/models/late/pause", headers=headers, json=WHY).status_code == 200
 
 
 # ---- reading
@@ -287,7 +300,8 @@ def test_status_and_model(app):
 
 
 def test_an_unknown_model_is_told_nothing(app):
-    for method, path in (("GET", "/models/x"), ("GET", "/models/x/history"), ("POST", "/models/x/pause")):
+    reads = ("/models/x", "/models/x/history", "/models/x/production")
+    for method, path in (*(("GET", path) for path in reads), ("POST", "/models/x/pause")):
         answer = ask(app, method, path)
         assert code(answer) == (404, "unknown_model")
         assert "late" not in answer.text
@@ -295,11 +309,26 @@ def test_an_unknown_model_is_told_nothing(app):
 
 def test_history(app):
     for number in range(3):
-        ask(app, "POST", "/models/late/rollback", json={"to": number + 1})
+        ask(app, "POST", "/models/late/rollback", json={"to": number + 1, "reason": "x"})
     answer = ask(app, "GET", "/models/late/history?limit=2").json()
     assert [made["version"] for made in answer["decisions"]] == [3, 2]
+    assert [made["id"] for made in answer["decisions"]] == ["late/3", "late/2"]
     for limit in ("0", "1001", "x", "-1", "1.5", "\u0663", "9" * 5000):
         assert code(ask(app, "GET", "/models/late/history", params={"limit": limit})) == (422, "bad_limit")
+
+
+def test_production(app, plane):
+    moves = ((1, 2, "registry"), (2, 1, "ann"))
+    plane.decisions["late"] = [
+        Decision(DecisionKind.FOREIGN_MOVE, float(to), 0, to, "because", actor, move=AliasMove(expected, to))
+        for expected, to, actor in moves
+    ][::-1]
+    reigns = ask(app, "GET", "/models/late/production").json()["production"]
+    assert [(reign["version"], reign["by"], reign["decision"]) for reign in reigns] == [
+        (1, "ann", "late/2"),
+        (2, "registry", "late/1"),
+        (1, "", ""),
+    ]
 
 
 def test_metrics(app):

@@ -68,6 +68,15 @@ def test_a_broken_token_file_is_a_usage_error_and_is_not_quoted(tmp_path):
 
 
 def test_start_needs_its_retry():
-    done = run("start", "m", "--version", "3")
+    done = run("start", "m", "--version", "3", "--reason", "x")
     assert done.exit_code == 2
     assert "@challenger" in done.output
+
+
+@pytest.mark.parametrize("act", ["rollback", "promote", "sign-off", "reject", "pause", "resume", "abort", "start"])
+def test_every_act_needs_a_reason(act):
+    more = ["--version", "3", "--retry"] if act == "start" else ["--evidence", "aa"] if act == "sign-off" else []
+    for reason in ([], ["--reason", ""], ["--reason", " "]):
+        done = run(act, "m", *more, *reason)
+        assert done.exit_code == 2
+        assert "--reason" in done.output

@@ -5,16 +5,17 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from comparator.acts import NotOnTrial, Refused
 from comparator.events import CommandKind, DecisionKind, Mode
-from comparator.policy import Step, StepKind
+from comparator.policy import SignOff, Step, StepKind
 from comparator.rollout import Phase
-from comparator.title import Refused
 
 POLICIES = (
     policy(SHADOW, CANARY, PROMOTE, WATCH),
     policy(SHADOW, SIGNED),
     policy(Step(StepKind.CANARY, 20), Step(StepKind.CANARY, 50), PROMOTE, WATCH),
     policy(Step(StepKind.CANARY, 5)),
+    policy(SHADOW, Step(StepKind.PROMOTE, sign_off=SignOff(people=2))),
 )
 versions = st.sampled_from([None, 1, 2, 3])
 some_version = st.sampled_from([1, 2, 3])
@@ -48,10 +49,12 @@ class TitleMachine(RuleBasedStateMachine):
         self.desk.answers(count, failing=failing)
         self.desk.tick()
 
-    @rule(kind=st.sampled_from(list(CommandKind)), to=versions)
-    def a_person_acts(self, kind, to):
+    @rule(kind=st.sampled_from(list(CommandKind)), to=versions, actor=st.sampled_from(["ann", "ben"]))
+    def a_person_acts(self, kind, to, actor):
         try:
-            self.desk.command(kind, to)
+            self.desk.command(kind, to, actor)
+        except NotOnTrial:
+            assert kind is CommandKind.ALERT
         except Refused as refusal:
             assert str(refusal).startswith(("cannot", "version"))  # noqa: PT017 - what it says is what is tested
 

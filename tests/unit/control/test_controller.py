@@ -25,13 +25,18 @@ class MemoryLedger:
 
     def __init__(self):
         self.facts: list = []
+        self.states: dict[str, bytes] = {}
         self.policies: dict[str, str] = {}
         self.away = False
+        self.gate: asyncio.Event | None = None
 
-    async def append(self, model, facts, term=None):
+    async def append(self, model, facts, term=None, states=()):
+        if self.gate is not None:
+            await self.gate.wait()
         if self.away:
             raise LedgerUnavailable("away")
         self.facts += facts
+        self.states.update(states)
         return len(self.facts)
 
     async def save_policy(self, digest, canonical):
@@ -124,7 +129,7 @@ def test_a_promotion_by_hand_needs_its_record_first(rig):
         await rig.started()
         rig.ledger.away = True
         with pytest.raises(LedgerUnavailable):
-            await rig.controller.command(Command(1002.0, CommandKind.PROMOTE, "ann"))
+            await rig.controller.command(Command(1002.0, CommandKind.PROMOTE, "ann", "by hand"))
         assert rig.title.rollout.phase is Phase.SHADOW
         assert rig.title.effect is None
 
@@ -155,9 +160,9 @@ def test_traffic_that_is_not_recorded_is_no_evidence(rig):
 def test_an_effect_that_was_overtaken_confirms_nothing(rig):
     async def story():
         await rig.started()
-        await rig.controller.command(Command(1002.0, CommandKind.PROMOTE, "ann"))
+        await rig.controller.command(Command(1002.0, CommandKind.PROMOTE, "ann", "by hand"))
         overtaken = rig.title.effect
-        await rig.controller.command(Command(1003.0, CommandKind.ROLL_BACK, "ben"))
+        await rig.controller.command(Command(1003.0, CommandKind.ROLL_BACK, "ben", "by hand"))
         await rig.controller.settled(overtaken, 1004.0, "told")
         assert rig.title.rollout.phase is Phase.ROLLING_BACK
         assert rig.title.effect.move.to == 1
@@ -177,3 +182,61 @@ def test_a_spool_cut_short_by_a_crash_keeps_what_came_before(tmp_path):
     with (tmp_path / "spool.jsonl").open("ab") as file:
         file.write(b'{"model": "m", "deci')
     assert [each.decision for each in spool.read()] == [kept]
+
+
+def test_a_decision_from_evidence_is_recorded_with_the_evidence_that_it_saw(rig):
+    """Also where traffic is recorded between the proposal and its record."""
+    import numpy as np
+
+    from comparator.events import OBSERVATION
+    from comparator.proof import recompute
+
+    async def story():
+        await rig.started()
+        traffic = np.zeros(3, dtype=OBSERVATION)
+        traffic["version"], traffic["at"], traffic["request_lo"] = [1, 2, 2], 1002.0, [1, 1, 2]
+        traffic["rollout_id"], traffic["mode"], traffic["attempted_both"] = rig.title.rollout.rollout_id, 1, True
+        await rig.controller.observations(traffic)
+        more = traffic.copy()
+        more["request_lo"] += 10
+        rig.ledger.gate = asyncio.Event()
+        batch = asyncio.create_task(rig.controller.observations(more))
+        promotion = asyncio.create_task(rig.controller.command(Command(1003.0, CommandKind.PROMOTE, "ann", "by hand")))
+        for _ in range(20):  # the batch has its turn first; the promotion is proposed while it waits for the record
+            await asyncio.sleep(0)
+        rig.ledger.gate.set()
+        await asyncio.gather(batch, promotion)
+        assert rig.title.rollout.report(1004.0).answers == 4
+
+    asyncio.run(story())
+    decisions = [fact for fact in rig.ledger.facts if isinstance(fact, Decision)]
+    assert [type(fact) for fact in rig.ledger.facts[-2:]] == [Observations, Decision]
+    promote = decisions[-1]
+    again = recompute(decisions[:-1], promote, rig.ledger.states[promote.state_digest], POLICY)
+    assert again.report.answers == 2
+    assert again.differences == ()
+
+
+def test_a_spooled_decision_keeps_its_evidence(rig):
+    async def story():
+        await rig.started()
+        rig.ledger.away = True
+        await rig.controller.command(Command(1002.0, CommandKind.ROLL_BACK, "ann", "by hand"))
+        (kept,) = rig.spool.read()
+        rig.ledger.away = False
+        await rig.controller.settled(rig.title.effect, 1003.0, "told")
+        assert rig.ledger.states == {kept.decision.state_digest: kept.state}
+
+    asyncio.run(story())
+
+
+def test_evidence_that_cannot_be_kept_stops_no_rollback(rig, caplog):
+    async def story():
+        await rig.started()
+        rig.title.rollout.evidence.odd = object()
+        await rig.controller.command(Command(1002.0, CommandKind.ROLL_BACK, "ann", "by hand"))
+        assert rig.title.rollout.phase is Phase.ROLLING_BACK
+
+    asyncio.run(story())
+    assert rig.log[-1] == ("roll_back", False)
+    assert "the evidence of roll_back cannot be kept" in caplog.text

@@ -12,6 +12,8 @@ from comparator.title import Title
 from router.control.controller import ModelController
 from router.control.follow import Follower
 from router.control.journal import Journal
+from router.control.ledger import LedgerUnavailable
+from router.control.ledger.chain import Head
 from router.control.metrics import Metrics
 from router.control.registry import Aliases, ForeignMove, RegistryUnavailable, UnknownVersion
 from router.control.spool import Spool
@@ -25,7 +27,9 @@ POLICY = Policy(
 
 
 class Ledger:
-    async def append(self, model, facts, term=None):
+    away = False
+
+    async def append(self, model, facts, term=None, states=()):
         pass
 
     async def save_policy(self, digest, canonical):
@@ -33,6 +37,11 @@ class Ledger:
 
     async def decisions(self, model, limit=None):
         return []
+
+    async def head(self, model):
+        if self.away:
+            raise LedgerUnavailable("away")
+        return Head(4, "ab" * 32)
 
 
 class Registry:
@@ -83,7 +92,8 @@ class Prober:
 class Rig:
     def __init__(self, folder):
         self.registry, self.prober, self.title = Registry(), Prober(), Title(POLICY)
-        journal = Journal(Ledger(), Spool(folder / "spool.jsonl"), 1, lambda _up: None)
+        self.ledger = Ledger()
+        journal = Journal(self.ledger, Spool(folder / "spool.jsonl"), 1, lambda _up: None)
         self.controller = ModelController("m", self.title, journal, lambda: None, lambda _m, _d: None)
         settings = SimpleNamespace(
             registered_model="m",
@@ -121,7 +131,7 @@ def test_the_champion_is_followed_although_an_effect_cannot_be_carried_out(rig, 
     async def story():
         await rig.on_trial()
         rig.registry.refuses = refusal
-        await rig.controller.command(Command(1.0, CommandKind.ROLL_BACK, "ann"))
+        await rig.controller.command(Command(1.0, CommandKind.ROLL_BACK, "ann", "by hand"))
         rig.registry.aliases["champion"] = 3
         await rig.until(lambda: rig.title.champion == 3)
         assert rig.title.rollout.phase is Phase.ABORTED
@@ -133,7 +143,7 @@ def test_an_effect_that_cannot_be_carried_out_is_told(rig):
     async def story():
         await rig.on_trial()
         rig.registry.refuses = RegistryUnavailable("403 on tags")
-        await rig.controller.command(Command(1.0, CommandKind.ROLL_BACK, "ann"))
+        await rig.controller.command(Command(1.0, CommandKind.ROLL_BACK, "ann", "by hand"))
         before = rig.registry.reads
         await rig.until(lambda: rig.registry.reads > before + 1)
         assert rig.follower.error == "403 on tags"
@@ -168,8 +178,8 @@ def test_a_foreign_move_during_a_rollback_wins(rig):
         await rig.on_trial()
         rig.registry.refuses = RegistryUnavailable("away")
         rig.registry.away = RegistryUnavailable("away")
-        await rig.controller.command(Command(1.0, CommandKind.PROMOTE, "ann"))
-        await rig.controller.command(Command(2.0, CommandKind.ROLL_BACK, "ann"))
+        await rig.controller.command(Command(1.0, CommandKind.PROMOTE, "ann", "by hand"))
+        await rig.controller.command(Command(2.0, CommandKind.ROLL_BACK, "ann", "by hand"))
         assert rig.title.pending == AliasMove(2, 1)
         rig.registry.aliases["champion"] = 3
         rig.registry.refuses = rig.registry.away = None
@@ -184,12 +194,26 @@ def test_a_foreign_move_during_a_rollback_wins(rig):
 def test_a_read_that_began_before_a_rollback_is_no_foreign_move(rig):
     async def story():
         await rig.on_trial()
-        await rig.controller.command(Command(1.0, CommandKind.PROMOTE, "ann"))
+        await rig.controller.command(Command(1.0, CommandKind.PROMOTE, "ann", "by hand"))
         await rig.until(lambda: rig.title.champion == 2)
         old = AliasesRead(2.0, 2, None, 1, ready=frozenset({1, 2}))
-        await rig.controller.command(Command(3.0, CommandKind.ROLL_BACK, "ann"))
+        await rig.controller.command(Command(3.0, CommandKind.ROLL_BACK, "ann", "by hand"))
         await rig.controller.aliases(old)
         assert rig.title.champion == 1
         await rig.until(lambda: rig.registry.aliases["champion"] == 1)
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("away", [False, True])
+def test_a_promotion_is_told_with_the_end_of_the_chain_if_it_is_known(rig, away):
+    async def story():
+        await rig.on_trial()
+        await rig.controller.command(Command(1.0, CommandKind.PROMOTE, "ann", "by hand"))
+        rig.ledger.away = away
+        await rig.until(lambda: rig.title.champion == 2)
+        (told,) = [effect for effect in rig.registry.told if effect.move is not None]
+        assert told.proof == ("" if away else "4:" + "ab" * 32)
+        assert rig.title.rollout.phase is Phase.PROMOTED
 
     asyncio.run(story())

@@ -23,14 +23,14 @@ class FlakyLedger:
         self.gate = None  # appends wait for it
         self.lie = False  # commit, and say that it failed
 
-    async def append(self, model, facts, term=None):
+    async def append(self, model, facts, term=None, states=()):
         if self.gate is not None:
             await self.gate.wait()
         if self.appends_left == 0:
             raise LedgerUnavailable("disk full")
         if self.appends_left is not None:
             self.appends_left -= 1
-        seq = await self.ledger.append(model, facts, term)
+        seq = await self.ledger.append(model, facts, term, dict(states))
         if self.lie:
             raise LedgerUnavailable("the connection broke while the commit was answered")
         return seq
@@ -48,13 +48,13 @@ class RefusingSpool(Spool):
     full = False
     half = False
 
-    def append(self, model, decision):
+    def append(self, model, decision, state=b""):
         if self.full:
             if self.half:
                 with self._path.open("ab") as file:
                     file.write(b'\n{"model": "m", "deci')
             raise OSError("disk full")
-        super().append(model, decision)
+        super().append(model, decision, state)
 
 
 class Rig:

@@ -35,7 +35,7 @@ class SlowLedger:
         self.gate: asyncio.Event | None = None
         self.asked = 0
 
-    async def append(self, model, facts, term=None):
+    async def append(self, model, facts, term=None, states=()):
         self.asked += 1
         if self.gate is not None:
             await self.gate.wait()
@@ -100,7 +100,7 @@ def test_a_rollback_by_hand_does_not_wait_for_labels_that_wait_for_the_ledger(ri
         traffic = [asyncio.create_task(rig.controller.labels(labels())) for _ in range(20)]
         traffic.append(asyncio.create_task(rig.controller.observations(np.zeros(3, dtype=OBSERVATION))))
         await _until(lambda: rig.ledger.asked > 1)
-        rollback = asyncio.create_task(rig.controller.command(Command(1002.0, CommandKind.ROLL_BACK, "ann")))
+        rollback = asyncio.create_task(rig.controller.command(Command(1002.0, CommandKind.ROLL_BACK, "ann", "by hand")))
         await _until(lambda: rig.title.rollout.phase is Phase.ROLLING_BACK)
         assert rig.published[-1].other is None
         assert not rollback.done()  # its record waits for its turn
@@ -117,7 +117,7 @@ def test_a_decision_waits_for_one_record_of_traffic_at_most(rig):
         rig.ledger.gate = asyncio.Event()
         traffic = [asyncio.create_task(rig.controller.labels(labels())) for _ in range(20)]
         await _until(lambda: rig.ledger.asked > 1)
-        promotion = asyncio.create_task(rig.controller.command(Command(1002.0, CommandKind.PROMOTE, "ann")))
+        promotion = asyncio.create_task(rig.controller.command(Command(1002.0, CommandKind.PROMOTE, "ann", "by hand")))
         await asyncio.sleep(0)
         rig.ledger.gate.set()
         await asyncio.gather(promotion, *traffic)
@@ -132,7 +132,7 @@ def test_a_rollback_that_is_interrupted_is_recorded_all_the_same(rig):
         await rig.started()
         rig.ledger.gate = asyncio.Event()
         asked = rig.ledger.asked
-        rollback = asyncio.create_task(rig.controller.command(Command(1002.0, CommandKind.ROLL_BACK, "ann")))
+        rollback = asyncio.create_task(rig.controller.command(Command(1002.0, CommandKind.ROLL_BACK, "ann", "by hand")))
         await _until(lambda: rig.ledger.asked > asked)
         rollback.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -153,12 +153,12 @@ def test_a_promotion_that_is_interrupted_is_in_force_once_it_is_recorded(rig):
         await rig.started()
         rig.ledger.gate = asyncio.Event()
         asked = rig.ledger.asked
-        promotion = asyncio.create_task(rig.controller.command(Command(1002.0, CommandKind.PROMOTE, "ann")))
+        promotion = asyncio.create_task(rig.controller.command(Command(1002.0, CommandKind.PROMOTE, "ann", "by hand")))
         await _until(lambda: rig.ledger.asked > asked)
         promotion.cancel()
         with pytest.raises(asyncio.CancelledError):
             await promotion
-        second = asyncio.create_task(rig.controller.command(Command(1003.0, CommandKind.PROMOTE, "ben")))
+        second = asyncio.create_task(rig.controller.command(Command(1003.0, CommandKind.PROMOTE, "ben", "by hand")))
         await asyncio.sleep(0)
         rig.ledger.gate.set()
         with pytest.raises(Refused, match="promoting"):
@@ -176,7 +176,7 @@ def test_what_is_in_force_is_recorded_in_the_order_in_which_it_came_into_force(r
         asked = rig.ledger.asked
         slow = asyncio.create_task(rig.controller.labels(labels()))
         await _until(lambda: rig.ledger.asked > asked)
-        rollback = asyncio.create_task(rig.controller.command(Command(1002.0, CommandKind.ROLL_BACK, "ann")))
+        rollback = asyncio.create_task(rig.controller.command(Command(1002.0, CommandKind.ROLL_BACK, "ann", "by hand")))
         await _until(lambda: rig.title.rollout.phase is Phase.ROLLING_BACK)
         moved = asyncio.create_task(rig.controller.settled(rig.title.effect, 1003.0, "told"))
         foreign = asyncio.create_task(rig.read(1004.0, champion=3))

@@ -49,7 +49,7 @@ class NoLedger:
         self.away = False
         self.gate = None
 
-    async def append(self, model, facts, term=None):
+    async def append(self, model, facts, term=None, states=()):
         if self.gate is not None:
             await self.gate.wait()
         if self.away:

@@ -35,7 +35,7 @@ class Ledger:
     def __init__(self):
         self.facts = []
 
-    async def append(self, model, facts, term=None):
+    async def append(self, model, facts, term=None, states=()):
         self.facts += facts
 
     async def save_policy(self, digest, canonical):

@@ -145,7 +145,7 @@ def test_a_rollback_by_hand_is_told_and_its_evidence_goes(metrics, model):
     in_a_rollout(model)
     model.metrics.breaker("late", 0, "open")
     assert value(metrics, "titleshot_breaker_workers", model="late", state="open") == 1
-    (decision,) = model.title.receive(Command(model.at, CommandKind.ROLL_BACK, "alice"))
+    (decision,) = model.title.receive(Command(model.at, CommandKind.ROLL_BACK, "alice", "by hand"))
     model.title.receive(decision)
     metrics.decided("late", decision)
     assert value(metrics, "titleshot_decisions_total", model="late", kind="roll_back", trigger="operator") == 1

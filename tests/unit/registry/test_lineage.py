@@ -23,6 +23,16 @@ def test_the_logged_model_speaks_before_the_run_and_the_run_before_tags():
     assert found.offline == {"precision": 0.7, "recall": 0.6, "f1": 0.3}
 
 
+def test_whoever_registered_it_by_the_registry_and_by_the_tag():
+    assert facts().registered_by == ()
+    assert facts({"titleshot.registered_by": " ann "}).registered_by == ("ann",)
+    assert version_facts(7, {"titleshot.registered_by": "ann"}, {}, {}, {}, [], "ci").registered_by == ("ci", "ann")
+    assert version_facts(7, {"titleshot.registered_by": "ann"}, {}, {}, {}, [], "ann").registered_by == ("ann",)
+    assert version_facts(7, {}, {}, {}, {}, [], "").registered_by == ()
+    for no_name in ("", " ", "a\nb", "\x1b[31m", "x" * 251):
+        assert facts({"titleshot.registered_by": no_name}).registered_by == ()
+
+
 def test_git_sha_and_data_hash_of_the_version_come_before_those_of_the_run():
     tags = {"git_sha": "a", "data_hash": "b"}
     assert (facts(tags, {"git_sha": "c", "data_hash": "d"}).git_sha, facts(tags).data_hash) == ("a", "b")

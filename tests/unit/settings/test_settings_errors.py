@@ -52,6 +52,16 @@ def problems(tmp_path, text):
          "mean 'sign_off'?"),
         ("rollout: [{shadow: 1}, {promote: {sign_off: 1}}]", 49, "rollout[1].promote.sign_off: expected true or false, "
          "not 1"),
+        ("rollout: [{shadow: 1}, {promote: {sign_off: {people: 0}}}]", 58, "rollout[1].promote.sign_off.people: expected "
+         "an integer of at least 1, not 0"),
+        ("rollout: [{shadow: 1}, {promote: {sign_off: {people: 9}}}]", 58, "rollout[1].promote.sign_off.people: expected "
+         "1 to 5, not 9"),
+        ("rollout: [{shadow: 1}, {promote: {sign_off: {by: [a b]}}}]", 55, "rollout[1].promote.sign_off.by[0]: expected "
+         "the name of a token: 1 to 64 letters, digits and any of . _ @ -, not 'a b'"),
+        ("rollout: [{shadow: 1}, {promote: {sign_off: {by: [ann], people: 2}}}]", 54, "rollout[1].promote.sign_off.by: "
+         "expected at least 2 names: so many people have to sign"),
+        ("rollout: [{shadow: 1}, {promote: {sign_off: {poeple: 2}}}]", 50, "rollout[1].promote.sign_off.poeple: "
+         "unknown key; did you mean 'people'?"),
         ("rollout: [{shadow: 1}, {promote: }]", 37, "rollout[1].promote: expected a value; leave the key out for its "
          "default, or write {} for an empty mapping"),
         ("guardrails: {}", 17, "guardrails: expected at least one"),
@@ -100,6 +110,11 @@ def problems(tmp_path, text):
         ("judge: {min_answer: 5}", 13, "judge.min_answer: unknown key; did you mean 'min_answers'?"),
         ("protocol: openai", 15, "protocol: openai: not yet; this version speaks mlflow"),
         ("protocol: mflow", 15, "protocol: expected a protocol (mlflow), not 'mflow'; did you mean 'mlflow'?"),
+        ("rollback_on: {alertname: X}", 18, "rollback_on: expected a list, not a mapping"),
+        ("rollback_on: [{}]", 19, "rollback_on[0]: expected at least one label: an empty matcher would be for every alert"),
+        ("rollback_on: [{alert-name: X}]", 20, "rollback_on[0].alert-name: expected the name of a label: letters, digits "
+         "and _, not beginning with a digit"),
+        ("rollback_on: [{severity: 1}]", 30, "rollback_on[0].severity: expected text, not 1"),
         ("endpoints: {1: ftp://m:1}", 20, "endpoints.1: expected http(s)://host:port or unix:///path.sock"),
         ("endpoints: {1: 'unix://m.sock'}", 20, "endpoints.1: expected http(s)://host:port or unix:///path.sock, the path being absolute"),
         ("endpoints: {1: http://u:p@m:1}", 20, "endpoints.1: expected http(s)://host:port or unix:///path.sock, without user and password"),

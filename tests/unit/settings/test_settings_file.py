@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from comparator.policy import DEFAULT_GUARDRAILS, DEFAULT_STEPS, Gate, Guardrail, Metric, Policy, StepKind
+from comparator.policy import DEFAULT_GUARDRAILS, DEFAULT_STEPS, Gate, Guardrail, Metric, Policy, SignOff, StepKind
 from comparator.restraint import FreezeWindow, Restraint, Then
 from router.link.endpoint import Tls
 from router.link.messages import Limits
@@ -261,6 +261,18 @@ def test_scalars_are_read_as_yaml_1_2_says(tmp_path):
     assert model.gate == "off"
     (found,) = problems(written(tmp_path, SMALL + "    rollout: [{shadow: 1}, {promote: {sign_off: yes}}]\n"))
     assert found.endswith("models.late-arrival.rollout[1].promote.sign_off: expected true or false, not 'yes'")
+
+
+def test_who_may_sign_off(tmp_path):
+    def signed(written_rules):
+        steps = f"    rollout: [{{shadow: 1}}, {{promote: {{sign_off: {written_rules}}}}}]\n"
+        return load_settings(written(tmp_path, SMALL + steps)).models["late-arrival"].policy()
+
+    ruled = signed("{by: [ben, ann], people: 2, not_registrant: true}")
+    assert ruled.sign_off == SignOff(("ann", "ben"), 2, not_registrant=True)
+    assert signed("false").sign_off is None
+    assert signed("{}") == signed("{people: 1}") == signed("true")  # and so is the digest
+    assert len({each.digest for each in (ruled, signed("true"), signed("false"), signed("{people: 2}"))}) == 4
 
 
 def test_settings_are_frozen_and_keep_secrets_out_of_their_text(tmp_path):

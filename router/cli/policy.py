@@ -1,0 +1,143 @@
+"""`titleshot policy`: check a policy file; its digest."""
+
+from __future__ import annotations
+
+import math
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from comparator.policy import RANGED, Guardrail, Metric, Policy, Step, StepKind
+from comparator.words import amount, duration, points
+from router.cli.exits import REFUSED
+from router.cli.output import json_option, print_json
+from router.settings import SettingsError, load_policy
+from router.settings.units import write_duration
+
+_file = click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+
+ASSUMED = (
+    "estimates: equal versions, independent requests, 0.1 % errors, lognormal latency (sigma 0.5 to 1), labels at once"
+)
+
+
+@click.group()
+def policy() -> None:
+    """Check a policy file, as `policy: FILE` names one; print its digest."""
+
+
+@policy.command()
+@_file
+@click.option("--rate", type=click.FloatRange(min=0, min_open=True), metavar="R", help="Requests a second.")
+@click.option(
+    "--labelled",
+    type=click.FloatRange(min=0, max=100, min_open=True),
+    default=10.0,
+    show_default=True,
+    metavar="PERCENT",
+    help="Of the requests, how many end as a row that a metric from labels counts; for --rate.",
+)
+@json_option
+def check(file: Path, rate: float | None, labelled: float, *, as_json: bool) -> None:
+    """Say everything that is wrong with FILE, or what it asks for: digest, steps, guardrails, who may sign off.
+
+    With --rate, about how long each step's pass takes. Exit code 1: something is wrong.
+    """
+    from comparator.planning import plan  # noqa: PLC0415 - numpy; `titleshot config` needs none
+
+    read = _read(file, as_json=as_json)
+    plans = plan(read, rate, labelled / 100) if rate is not None else ()
+    estimates = [
+        {"step": each.index, "low_seconds": _finite(each.low), "high_seconds": _finite(each.high)}
+        | {"waits_for": each.longest.what}
+        for each in plans
+    ]
+    if as_json:
+        print_json({"valid": True, "problems": [], **_as_data(read), "estimates": estimates if rate else None})
+        return
+    click.echo(f"{file}: valid\n  digest: {read.digest}\n  gate: {read.gate.value}\n  steps:")
+    told = {each.index: each for each in plans}
+    for number, step in enumerate(read.steps):
+        about = told.get(number)
+        click.echo(
+            f"    {number + 1}. {step_words(step)}{_about(about.low, about.high, about.longest.what) if about else ''}"
+        )
+    click.echo("  guardrails:")
+    for rail in read.guardrails:
+        click.echo(f"    {rail.name}: {rail_words(rail)}")
+    click.echo(f"  alpha: {read.alpha:g}\n  sign-off: {sign_off_words(read)}")
+    if plans:
+        click.echo(f"  {ASSUMED}; {labelled:g} % of the requests labelled")
+
+
+@policy.command()
+@_file
+def digest(file: Path) -> None:
+    """Print the digest of FILE, as every decision under it carries it."""
+    click.echo(_read(file, as_json=False).digest)
+
+
+def step_words(step: Step) -> str:
+    """A step, in words: "canary 10 % for 1h"."""
+    share = "" if step.kind is StepKind.PROMOTE else f" {step.percent} %"
+    least = f" for {write_duration(step.min_seconds)}" if step.min_seconds else ""
+    return f"{step.kind.value}{share}{least}{' after a sign-off' if step.sign_off else ''}"
+
+
+def rail_words(rail: Guardrail) -> str:
+    """A guardrail's margins, in words."""
+    margin = f"{rail.margin * 100:g} %" if rail.metric is Metric.LATENCY else amount(rail.margin, rail)
+    promise = f", and {points(rail.offline_tolerance)} of the offline promise" if rail.offline_tolerance else ""
+    span = f", within {rail.range[0]:g} to {rail.range[1]:g}" if rail.metric in RANGED and rail.range else ""
+    return f"not worse by {margin}{promise}{span}"
+
+
+def sign_off_words(read: Policy) -> str:
+    """Who has to sign off."""
+    rules = read.sign_off
+    if rules is None:
+        return "nobody has to" if read.promotes else "never promoted"
+    who = f"{rules.people} of {', '.join(rules.by)}" if rules.by else f"{rules.people} with the right to"
+    return f"{who}{', not whoever registered the version' if rules.not_registrant else ''}"
+
+
+def _about(low: float, high: float, what: str) -> str:
+    if math.isinf(low):
+        return f"   never passes: {what}"
+    if math.isinf(high):
+        return f"   about {duration(low)} or much longer ({what})"
+    span = duration(low) if duration(low) == duration(high) else f"{duration(low)} to {duration(high)}"
+    return f"   about {span} ({what})"
+
+
+def _finite(seconds: float) -> float | None:
+    return round(seconds) if math.isfinite(seconds) else None
+
+
+def _as_data(read: Policy) -> dict[str, Any]:
+    rules = read.sign_off
+    return {
+        "digest": read.digest,
+        "gate": read.gate.value,
+        "steps": [
+            {"kind": step.kind.value, "percent": step.percent, "min_seconds": step.min_seconds} for step in read.steps
+        ],
+        "guardrails": [{"name": rail.name, "margin": rail.margin} for rail in read.guardrails],
+        "alpha": read.alpha,
+        "sign_off": asdict(rules) if rules is not None else None,
+    }
+
+
+def _read(file: Path, *, as_json: bool) -> Policy:
+    try:
+        return load_policy(file)
+    except SettingsError as error:
+        if as_json:
+            print_json({"valid": False, "problems": [asdict(problem) for problem in error.problems]})
+        else:
+            for problem in error.problems:
+                click.echo(str(problem), err=True)
+        sys.exit(REFUSED)

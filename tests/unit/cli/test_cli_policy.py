@@ -1,0 +1,84 @@
+"""`titleshot policy`: what a file asks for, or what is wrong with it."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from router.cli.main import main
+from router.settings import load_policy
+
+POLICY = """\
+gate: "off"
+rollout:
+  - shadow: 100
+    for: 1h
+  - canary: 10
+  - promote: {sign_off: {by: [ben, ann], people: 2, not_registrant: true}}
+guardrails:
+  precision: {margin: 2 points, offline_tolerance: 5 points}
+  p99_latency: {margin: 10%}
+"""
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "policy.yaml"
+    path.write_text(POLICY)
+    return path
+
+
+def run(*arguments):
+    return CliRunner().invoke(main, ["policy", *map(str, arguments)])
+
+
+def test_what_a_policy_asks_for(file):
+    done = run("check", file)
+    assert done.exit_code == 0, done.output
+    digest = load_policy(file).digest
+    assert f"digest: {digest}" in done.stdout
+    for line in (
+        "1. shadow 100 % for 1h\n",
+        "2. canary 10 %\n",
+        "3. promote after a sign-off\n",
+        "precision: not worse by 2 points, and 5 points of the offline promise\n",
+        "p99_latency: not worse by 10 %\n",
+        "sign-off: 2 of ann, ben, not whoever registered the version\n",
+    ):
+        assert line in done.stdout
+    assert "about" not in done.stdout  # how long depends on a rate
+    assert run("digest", file).stdout == f"{digest}\n"
+
+
+def test_about_how_long_it_takes_at_a_rate(file):
+    done = run("check", file, "--rate", "20")
+    assert done.exit_code == 0, done.output
+    assert "1. shadow 100 % for 1h   about " in done.stdout
+    assert "(p99_latency)" in done.stdout
+    assert "estimates: equal versions, independent requests" in done.stdout
+    told = json.loads(run("check", file, "--rate", "20", "--json").stdout)
+    assert [each["step"] for each in told["estimates"]] == [0, 1]
+    assert told["estimates"][1]["low_seconds"] <= told["estimates"][1]["high_seconds"]
+    assert told["sign_off"] == {"by": ["ann", "ben"], "people": 2, "not_registrant": True}
+    for wrong in ("0", "-1", "many"):
+        assert run("check", file, "--rate", wrong).exit_code == 2
+
+
+def test_everything_that_is_wrong_with_its_place(file):
+    file.write_text(POLICY.replace("canary: 10", "canary: 0").replace("people: 2", "people: 3").replace("10%", "10"))
+    done = run("check", file)
+    assert (done.exit_code, done.stdout) == (1, "")
+    first, second, third = done.stderr.splitlines()
+    assert first.startswith(f"{file}:5:13: rollout[1].canary: expected an integer percent")
+    assert "rollout[2].promote.sign_off.by: expected at least 3 names" in second
+    assert third.startswith(f"{file}:9:25: guardrails.p99_latency.margin: expected a percentage")
+    told = json.loads(run("check", file, "--json").stdout)
+    assert not told["valid"]
+    assert [problem["line"] for problem in told["problems"]] == [5, 6, 9]
+    assert run("digest", file).exit_code == 1
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    done = run("check", tmp_path / "none.yaml")
+    assert done.exit_code == 1
+    assert "none.yaml" in done.stderr
