@@ -11,6 +11,7 @@ _LATER: Mapping[str, object] = {
     "incident_buckets": 4,
     "label_grace_seconds": 0.0,
     "restraint": {},
+    "staging": {},
 }
 _LATER_OF_GUARDRAIL: Mapping[str, object] = {"range": None}
 _LATER_OF_STEP: Mapping[str, object] = {"within_seconds": None, "at_deadline": "notify"}
@@ -25,13 +26,24 @@ _RESTRAINT: Mapping[str, object] = {
 }
 
 
+_STAGING: Mapping[str, object] = {
+    "minimum": (),
+    "reproduce_tolerance": 0.05,
+    "min_rows": 200,
+    "rate": 10.0,
+    "p50_seconds": None,
+    "p99_seconds": None,
+}
+
+
 def canonical_text(policy: Mapping[str, Any]) -> str:
     """Canonical JSON of a policy's fields: sorted keys, no spaces, defaults filled in but for fields that came later.
 
     Those are left out where they say what was true before there was the field, so that the text and the digest of an
     earlier policy stay as they were.
     """
-    data = _earlier({**policy, "restraint": _earlier(policy["restraint"], _RESTRAINT)}, _LATER)
+    parts = {"restraint": _RESTRAINT, "staging": _STAGING}
+    data = _earlier({**policy, **{name: _earlier(policy[name], later) for name, later in parts.items()}}, _LATER)
     data["steps"] = [_earlier(step, _LATER_OF_STEP) for step in policy["steps"]]
     data["guardrails"] = [_earlier(rail, _LATER_OF_GUARDRAIL) for rail in policy["guardrails"]]
     return json.dumps(data, sort_keys=True, separators=(",", ":"))

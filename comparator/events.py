@@ -195,6 +195,29 @@ class AliasMove:
     to: int
 
 
+@dataclass(frozen=True, slots=True)
+class Gated:
+    """The gate in staging reports on a version; `report` is plain data, as `router.staging.report` has it.
+
+    Args:
+        at: when it was received, in seconds since the epoch.
+        actor: who sent it.
+        version: that was checked.
+        champion: that it was compared with.
+        policy_digest: of the policy that it was checked by.
+        verdict: PASS, FAIL or INCONCLUSIVE.
+        report: the whole of it.
+    """
+
+    at: float
+    actor: str
+    version: int
+    champion: int
+    policy_digest: str
+    verdict: str
+    report: Mapping[str, object]
+
+
 class DecisionKind(str, Enum):
     """What the judge decides, or takes note of."""
 
@@ -217,6 +240,7 @@ class DecisionKind(str, Enum):
     RESUME = "resume"
     NOTIFY = "notify"  # something did not come in time; the trigger says what
     UNFREEZE = "unfreeze"  # a person lets rollouts start again
+    GATED = "gated"  # the gate in staging has reported on a version
 
 
 JUDGE = "titleshot"
@@ -246,4 +270,4 @@ class Decision:
     state_digest: str = ""
 
 
-Fact = Observations | Labels | Tick | AliasesRead | Command | BreakerTripped | Decision
+Fact = Observations | Labels | Tick | AliasesRead | Command | BreakerTripped | Gated | Decision

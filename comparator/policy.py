@@ -14,6 +14,7 @@ from typing import Any
 
 from comparator.canonical import canonical_text, read_canonical
 from comparator.restraint import FreezeWindow, Restraint, RestraintError, Then
+from comparator.staging import Staging, StagingError
 
 
 class PolicyError(ValueError):
@@ -67,6 +68,7 @@ class Gate(str, Enum):
 
     OFF = "off"
     OFFLINE = "offline"  # lineage and offline metrics on the version, no worse than the champion's
+    REQUIRED = "required"  # lineage on the version, and a passed gate in staging in the ledger
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,6 +265,7 @@ class Policy:
         label_grace_seconds: how long a label is held before it counts; of those that differ the last one counts.
         label_retention_seconds: how long predictions and labels wait for one another.
         restraint: what keeps a rollout from starting or going on, whatever its evidence says.
+        staging: what the gate in staging asks for.
     """
 
     steps: tuple[Step, ...] = DEFAULT_STEPS
@@ -285,10 +288,15 @@ class Policy:
     label_grace_seconds: float = 0.0
     label_retention_seconds: float = field(default=7 * 24 * HOUR)
     restraint: Restraint = field(default_factory=Restraint)
+    staging: Staging = field(default_factory=Staging)
 
     def __post_init__(self) -> None:
         self._check_steps()
         self._check_numbers()
+        known = {metric.value for metric in LABEL_METRICS - {Metric.REWARD, Metric.MAE}}
+        for name, _ in self.staging.minimum:
+            if name not in known and not (name == "mae" and self.guardrail(Metric.MAE) is not None):
+                raise PolicyError(f"staging.minimum.{name}", f"expected one of {', '.join(sorted(known))}")
         if not self.guardrails:
             raise PolicyError("guardrails", "expected at least one")
         names = [guardrail.name for guardrail in self.guardrails]
@@ -352,8 +360,8 @@ class Policy:
         data = read_canonical(text)
         steps = tuple(_step(step) for step in data.pop("steps"))
         guardrails = tuple(Guardrail(**{**rail, "metric": Metric(rail["metric"])}) for rail in data.pop("guardrails"))
-        restraint = _restraint(data.pop("restraint", {}))
-        return cls(steps=steps, guardrails=guardrails, gate=Gate(data.pop("gate")), restraint=restraint, **data)
+        parts = {"restraint": _restraint(data.pop("restraint", {})), "staging": _staging(data.pop("staging", {}))}
+        return cls(steps=steps, guardrails=guardrails, gate=Gate(data.pop("gate")), **parts, **data)
 
     def canonical(self) -> str:
         """Canonical JSON, see `canonical_text`."""
@@ -383,3 +391,10 @@ def _restraint(data: Mapping[str, Any]) -> Restraint:
         return Restraint(**{**data, "freeze": windows, "no_data_then": then})
     except RestraintError as error:
         raise PolicyError(f"restraint.{error.where}", error.expected) from None
+
+
+def _staging(data: Mapping[str, Any]) -> Staging:
+    try:
+        return Staging(**{**data, "minimum": tuple((name, figure) for name, figure in data.get("minimum", ()))})
+    except StagingError as error:
+        raise PolicyError(f"staging.{error.where}", error.expected) from None

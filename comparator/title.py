@@ -18,6 +18,7 @@ from comparator.events import (
     Command,
     Decision,
     DecisionKind,
+    Gated,
     Labels,
     Mode,
     Observations,
@@ -100,6 +101,7 @@ class Title:
         self.finished: dict[tuple[int, str], str] = {}  # (version, policy digest) -> promoted | rejected | aborted
         self.retry: int | None = None
         self.rollbacks = Rollbacks()
+        self.gates: dict[tuple[int, str, int], str] = {}  # (version, policy digest, champion) -> verdict, the latest
         self.ready: frozenset[int] = frozenset()  # versions whose endpoint answered its last readiness probe
         self.uncleared = False  # the rollout is over, and @challenger may still name its version
         self.pairing = Pairing(policy.label_retention_seconds, grace_seconds=policy.label_grace_seconds, seed=seed)
@@ -134,6 +136,8 @@ class Title:
                 return self._on_aliases(fact)
             case Command():
                 return [self._on_command(fact)]
+            case Gated():
+                return [gate.reported(fact, self.champion, self.policy.digest)]
             case Decision():
                 self._apply(fact)
         return []
@@ -274,7 +278,8 @@ class Title:
         if champion is None:
             return None
         challenger = read.versions.get(version, VersionFacts(version))
-        checked = gate.judge(self.policy, challenger, read.versions.get(champion, VersionFacts(champion)))
+        staged = self.gates.get((version, self.policy.digest, champion))
+        checked = gate.judge(self.policy, challenger, read.versions.get(champion, VersionFacts(champion)), staged)
         rollout = Rollout(rollout_id, self.policy, challenger, champion, sticky=self._sticky)
         if checked.verdict is not Verdict.PASS:
             reason = checked.reason
@@ -352,6 +357,8 @@ class Title:
         kind = decision.kind
         policy = self.policies.get(decision.policy_digest, self.policy)
         self.rollbacks.take(decision, policy.restraint.max_rollbacks_per_day)
+        if kind is DecisionKind.GATED:
+            self.gates[decision.version, decision.policy_digest, gate.champion_of(decision)] = gate.verdict_of(decision)
         if kind is DecisionKind.RETRY:
             self.finished.pop((decision.version, decision.policy_digest), None)
             self.retry = decision.version
