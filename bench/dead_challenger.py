@@ -64,6 +64,7 @@ class Clients:
 
 
 def registry(folder: Path) -> Path:
+    """A registry with two versions, the first of them @champion."""
     path = folder / "template.db"
     client = MlflowClient(f"sqlite:///{path}", f"sqlite:///{path}")
     client.create_registered_model(MODEL)

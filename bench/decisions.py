@@ -119,7 +119,7 @@ def run(
             scenario, ours = SCENARIOS[index], found[index]["titleshot"]
             if ours.trials == counts[scenario.truth]:
                 broken = "; ".join(failures(scenario, ours))
-                line = " | ".join(rows(scenario, found[index])[:4])
+                line = " | ".join(rows(scenario, found[index])[:5])
                 if kept is not None:
                     done[scenario.name] = {name: asdict(tally) for name, tally in found[index].items()}
                     kept.write_text(json.dumps(done))

@@ -24,9 +24,9 @@ from pathlib import Path
 from statistics import median
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "support")]
+sys.path[:0] = [str(ROOT), str(ROOT / "bench"), str(ROOT / "tests" / "support")]
 
-from mlflow import MlflowClient  # noqa: E402 - found by the line above
+from dead_challenger import registry  # noqa: E402 - found by the line above
 from results import table  # noqa: E402
 from world import MODEL, World, wait_for  # noqa: E402
 
@@ -78,17 +78,6 @@ class Run:
     since_request: float
     per_second: float
     failed: int
-
-
-def registry(folder: Path) -> Path:
-    """A registry with two versions, the first of them @champion."""
-    path = folder / "template.db"
-    client = MlflowClient(f"sqlite:///{path}", f"sqlite:///{path}")
-    client.create_registered_model(MODEL)
-    for _ in range(2):
-        client.create_model_version(MODEL, source=str(folder))
-    client.set_registered_model_alias(MODEL, "champion", "1")
-    return path
 
 
 def in_canary(world: World) -> None:

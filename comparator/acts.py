@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from comparator.events import AliasMove, Command, CommandKind, Decision, DecisionKind
-from comparator.rollout import COMPARED, Phase, Rollout
+from comparator.rollout import BEFORE_TITLE, COMPARED, Phase, Rollout
 from comparator.sign_off import not_allowed, sign, signing, turned, void
 
 if TYPE_CHECKING:
@@ -19,9 +19,6 @@ class Refused(Exception):
 
 class NotOnTrial(Refused):
     """An alert, and nothing that it could be about."""
-
-
-_BEFORE_TITLE = (Phase.SHADOW, Phase.CANARY, Phase.SIGN_OFF)
 
 
 def asked_for(title: Title, command: Command) -> Decision:
@@ -71,11 +68,11 @@ def _of_rollout(title: Title, running: Rollout, command: Command) -> Decision | 
             return _signed_off(title, running, command)
         case CommandKind.REJECT if running.phase is Phase.SIGN_OFF:
             return running.reject(at, reason, actor)
-        case CommandKind.PROMOTE if running.phase in _BEFORE_TITLE:
-            if running.by_rule:
+        case CommandKind.PROMOTE if running.phase in BEFORE_TITLE and running.phase is not Phase.HELD:
+            if running.policy.by_rule:
                 raise Refused("cannot promote: the policy says who signs off; sign off, once the rollout waits for it")
             return running.promote(at, reason, actor)
-        case CommandKind.ABORT if running.phase in (Phase.HELD, *_BEFORE_TITLE):
+        case CommandKind.ABORT if running.phase in BEFORE_TITLE:
             return running.end(DecisionKind.ABORT, at, reason, actor)
         case CommandKind.PAUSE if not running.paused:
             return running.toggle(DecisionKind.PAUSE, at, reason, actor)
@@ -104,7 +101,7 @@ def _signed_off(title: Title, rollout: Rollout, command: Command) -> Decision:
         problem = turned(screen, rollout.rollout_id, rollout.step, report)
     standing = () if void(rollout.signatures, rollout.step, report) else rollout.signatures
     if rules is not None and problem is None:
-        problem = not_allowed(rules, command.actor, _registrants(title, rollout), standing, by_rule=rollout.by_rule)
+        problem = not_allowed(rules, command.actor, _registrants(title, rollout), standing)
     if screen is None or problem is not None:
         raise Refused(f"cannot sign off: {problem}")
     signed = (*standing, sign(command.actor, command.at, screen))
@@ -145,6 +142,13 @@ def _move_title_back(title: Title, command: Command) -> Decision:
     rollout = title.rollout if title.rollout is not None and title.rollout.active else None
     if rollout is not None and rollout.version == target:
         raise Refused(f"cannot roll back: version {target} is on trial; promote it, or roll it back first")
+    previous = title.aliases.previous if title.aliases is not None else None
+    policy = rollout.policy if rollout is not None else title.policy
+    if policy.by_rule and target not in title.held | {previous}:
+        raise Refused(
+            f"cannot roll back: nothing says that version {target} ever had the title, and the policy says who signs "
+            "off; setting @champion in the registry is the way past it"
+        )
     move = AliasMove(expected=champion, to=target)
     if rollout is not None and rollout.phase is not Phase.ROLLING_BACK:
         return replace(rollout.roll_back(command.at, command.reason, command.actor, trigger="operator"), move=move)

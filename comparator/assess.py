@@ -254,9 +254,9 @@ def _need_buckets(policy: Policy, found: Finding, test: DifferenceTest, now: Mom
 
 
 def _need_agreement(found: Finding, test: DifferenceTest) -> None:
-    """What was shown stands while the present estimate agrees: the world may have changed since."""
-    if test.excess >= 0:
-        found.need(f"an estimate that is not worse by {found.beyond}: answers have turned since the proof", None)
+    """What was shown stands while the estimate of the whole mode agrees: rare bad times may have come since."""
+    if not test.agrees:
+        found.need(f"an estimate well below {found.beyond}: answers have turned since the proof", None)
 
 
 # ---- how long

@@ -260,9 +260,12 @@ class DifferenceTest:
         return self._above(self._allowed, times, wider)
 
     @property
-    def excess(self) -> float:
-        """The sum of differences itself less what is allowed: negative where the estimate says no harm."""
-        return self._totals[0] - self._allowed * self.answers
+    def agrees(self) -> bool:
+        """Whether the estimate over the mode agrees with "no harm": below half of what is allowed, where harm begins.
+
+        What is shown stands, but bad times that are rare may not have been seen when it was shown.
+        """
+        return self._totals[0] < self._allowed / 2 * self.answers
 
     @property
     def least_allowed(self) -> float | None:

@@ -1,8 +1,8 @@
 """The evidence of one rollout: every guardrail's tests, combined into a report.
 
 Evidence of harm runs through the whole rollout, over all modes; evidence of no harm on errors and latency is taken
-anew in each mode, that on metrics from labels stands once proven, while the present estimate agrees. All of it depends
-on data time and the order of the facts, never on how they were cut into batches.
+anew in each mode. What is proven stands, while the estimate of the whole mode agrees. All of it depends on data time
+and the order of the facts, never on how they were cut into batches.
 
 Combination: the mean of the guardrails' e-values is an e-value under any dependence (Vovk and Wang 2021). A guardrail
 counts only while the harm estimated since its leading restart is at least half its margin, so that a trivial difference
@@ -43,7 +43,8 @@ if TYPE_CHECKING:
     from comparator.pairing import Joined
 
 NOTABLE_REPEATED = 0.01
-"""A report that waits says how many observations came again from this share of them on: below, they hold nothing up."""
+"""From this share of the observations on, those that came again let nothing pass: a client that asks again because
+the first answer hangs hides what hangs."""
 
 
 class Evidence:
@@ -160,7 +161,8 @@ class Evidence:
         # While the proxy's breaker is open, the reference answers alone: without a pair, or for the trial version.
         heard = now | (theirs & (answers.mode == Mode.FORCED))
         self._breaker.take(answers.at[heard], answers.asked[heard], ours[heard], answers.broken[heard])
-        self._listen(answers.at[counted & ours])
+        if self._policy.restraint.no_data_seconds is not None:
+            self._listen(answers.at[counted & ours])
         if not self._warm_up.over:
             counted = self._warm(answers, counted, ours)
         answers, ours = answers.where(counted), ours[counted]
@@ -291,7 +293,7 @@ class Evidence:
             at=at,
             mode=self._mode,
             verdict=verdict,
-            reason=reason(verdict, rails, missing, left, blame, self._notably_repeated),
+            reason=reason(verdict, rails, missing, left, blame),
             blame=blame,
             answers=self._answers,
             combined_e=as_e(_log_mean([found.log_e for found in findings], len(findings))),
@@ -314,7 +316,7 @@ class Evidence:
 
     @property
     def _notably_repeated(self) -> int:
-        """How many observations came again, where that may be why a pass takes long; else 0."""
+        """How many observations came again, where that lets nothing pass; else 0."""
         repeated = self._left_out["repeated"]
         compared = sum(counts.answers for counts in self._counts)
         return repeated if repeated >= NOTABLE_REPEATED * (repeated + compared) else 0
@@ -359,6 +361,12 @@ class Evidence:
             missing.append(
                 f"copies: {shed:.0%} of them were shed, at most {self._policy.most_shed_ratio:.0%} may be, since the "
                 "slowest are the first to go (see limits.mirror_slots and mirror_bytes, or mirror less)"
+            )
+            waits.append(None)
+        if repeated := self._notably_repeated:
+            missing.append(
+                f"ids that do not come again: {repeated:,} observations are left out: their ids had been answered "
+                "before, and who asks again is no fair sample (see request_id)"
             )
             waits.append(None)
         mismatch = self._split.mismatch(self._policy.split_alpha)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from statistics import NormalDist
 
 from comparator.events import Mode
 from comparator.label_metric import LabelMetric
@@ -20,6 +21,7 @@ ERROR_RATE = 0.001
 SIGMAS = (0.5, 1.0)
 DISAGREE = 0.2
 _MOST = 1e12
+_NORMAL = NormalDist()
 _MODES = {StepKind.SHADOW: Mode.SHADOW, StepKind.CANARY: Mode.CANARY}
 
 
@@ -96,7 +98,7 @@ def pairs_for_latency(policy: Policy, rail: Guardrail, sigma: float) -> float:
     """Answers of each side until a quantile is shown to be no worse by the margin."""
     q = rail.quantile or 0.5
     usual = 1 - q
-    slower = _above(_quantile(q) + math.log1p(rail.margin) / sigma)
+    slower = 1 - _NORMAL.cdf(_NORMAL.inv_cdf(q) + math.log1p(rail.margin) / sigma)
 
     def shown(answers: float) -> bool:
         radius = mixture_radius(answers * (usual + slower) + 1, policy.alpha)
@@ -163,18 +165,4 @@ def _least(shown: Callable[[float], bool]) -> float:
     while high - low > high / 100:
         middle = (low + high) / 2
         low, high = (low, middle) if shown(middle) else (middle, high)
-    return high
-
-
-def _above(z: float) -> float:
-    """How often a standard normal value is above z."""
-    return math.erfc(z / math.sqrt(2)) / 2
-
-
-def _quantile(q: float) -> float:
-    """The q-quantile of the standard normal distribution, by bisection."""
-    low, high = -10.0, 10.0
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (low, middle) if _above(middle) < 1 - q else (middle, high)
     return high

@@ -350,6 +350,11 @@ class Policy:
         asked = next((step.sign_off for step in self.steps if step.kind is StepKind.PROMOTE), False)
         return SignOff() if asked is True else asked or None
 
+    @property
+    def by_rule(self) -> bool:
+        """Whether it says who signs off, or how many: then nobody gives the title by hand past that."""
+        return self.sign_off not in (None, SignOff())
+
     def guardrail(self, metric: Metric) -> Guardrail | None:
         """The (first) guardrail on this metric."""
         return next((guardrail for guardrail in self.guardrails if guardrail.metric is metric), None)

@@ -192,7 +192,7 @@ class Replay:
         """Receive the spans from `low` to before `high`. Returns whether there was anything to look at."""
         rollout, at = self._title.rollout, high * self._tick
         if rollout is not None and rollout.phase is Phase.HELD:
-            if self._title.held(at):
+            if self._title.still_held(at):
                 return False  # all the time: the same words stand until they no longer hold
             if high - low == 1:
                 self._settle(self._title.receive(self._read(at)))

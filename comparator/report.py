@@ -74,7 +74,6 @@ def reason(
     missing: tuple[str, ...],
     left: float | None,
     blame: str,
-    repeated: int = 0,
 ) -> str:
     """One plain sentence.
 
@@ -84,7 +83,6 @@ def reason(
         missing: what a pass still needs besides them.
         left: about how many seconds that takes; None: it cannot be told.
         blame: the guardrail that tipped a FAIL, else "".
-        repeated: how many observations came again, where that is worth a word, else 0.
     """
     if blame:
         return next(rail.reason for rail in rails if rail.name == blame)
@@ -92,5 +90,4 @@ def reason(
         return "; ".join(rail.reason for rail in rails)
     waiting = [f"{rail.name}: {' and '.join(rail.missing)}" for rail in rails if rail.missing]
     about = f", about {duration(left)} more at this rate" if left is not None else ""
-    again = f" ({repeated:,} observations are left out: their ids had been answered before)" if repeated else ""
-    return f"waiting for {'; '.join([*missing, *waiting])}{about}{again}"
+    return f"waiting for {'; '.join([*missing, *waiting])}{about}"

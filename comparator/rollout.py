@@ -16,7 +16,7 @@ from comparator.events import JUDGE, AliasMove, Decision, DecisionKind, Mode
 from comparator.evidence import Evidence
 from comparator.guardrail import Verdict
 from comparator.patience import Overdue, Patience, deadline, silence
-from comparator.policy import Policy, SignOff, Step, StepKind
+from comparator.policy import Policy, Step, StepKind
 from comparator.report import Report
 from comparator.restraint import Then
 from comparator.sign_off import Signature, signatures_in, void
@@ -46,7 +46,7 @@ TERMINAL = frozenset({Phase.PROMOTED, Phase.ROLLED_BACK, Phase.ABORTED, Phase.SU
 COMPARED = frozenset({Phase.SHADOW, Phase.CANARY, Phase.SIGN_OFF, Phase.PROMOTING, Phase.WATCH})
 """Phases in which evidence is taken and harm rolls back."""
 
-_BEFORE_TITLE = (Phase.HELD, Phase.SHADOW, Phase.CANARY, Phase.SIGN_OFF)
+BEFORE_TITLE = (Phase.HELD, Phase.SHADOW, Phase.CANARY, Phase.SIGN_OFF)
 
 TRANSITIONS: dict[tuple[Phase, DecisionKind], frozenset[Phase]] = {
     (Phase.HELD, DecisionKind.HOLD): frozenset({Phase.HELD}),
@@ -65,11 +65,11 @@ TRANSITIONS: dict[tuple[Phase, DecisionKind], frozenset[Phase]] = {
     (Phase.WATCH, DecisionKind.FINISH): frozenset({Phase.PROMOTED}),
     **{
         (phase, DecisionKind.ROLL_BACK): frozenset({Phase.ROLLING_BACK})
-        for phase in (*_BEFORE_TITLE, Phase.PROMOTING, Phase.WATCH)
+        for phase in (*BEFORE_TITLE, Phase.PROMOTING, Phase.WATCH)
     },
     (Phase.ROLLING_BACK, DecisionKind.MOVED): frozenset({Phase.ROLLED_BACK}),
-    **{(phase, DecisionKind.ABORT): frozenset({Phase.ABORTED}) for phase in _BEFORE_TITLE},
-    **{(phase, DecisionKind.SUPERSEDE): frozenset({Phase.SUPERSEDED}) for phase in _BEFORE_TITLE},
+    **{(phase, DecisionKind.ABORT): frozenset({Phase.ABORTED}) for phase in BEFORE_TITLE},
+    **{(phase, DecisionKind.SUPERSEDE): frozenset({Phase.SUPERSEDED}) for phase in BEFORE_TITLE},
     **{(phase, DecisionKind.FOREIGN_MOVE): frozenset({Phase.ABORTED}) for phase in Phase if phase not in TERMINAL},
 }
 """Every legal change of phase: (phase, decision) -> the phases that the decision may lead to."""
@@ -170,11 +170,6 @@ class Rollout:
         """The share in effect, in integer percent: the step's, or less where it was lowered by hand."""
         step = self.current_step
         return 0 if step is None or self.phase not in COMPARED else min(step.percent, self.cap)
-
-    @property
-    def by_rule(self) -> bool:
-        """Whether the policy says who signs off, or how many: then nobody promotes by hand past that."""
-        return self.policy.sign_off not in (None, SignOff())
 
     def report(self, at: float) -> Report:
         """The evidence as it stands at `at` (seconds since the epoch)."""

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from comparator.events import DecisionKind
 from comparator.guardrail import Verdict
+from comparator.policy import SignOff
 
 if TYPE_CHECKING:
     from comparator.events import Decision
-    from comparator.policy import SignOff
     from comparator.report import Report
 
 NOBODY = "local:loopback"
@@ -93,19 +93,15 @@ class Shown:
 
 def turned(screen: Screen, rollout_id: int, step: int, report: Report) -> str | None:
     """Why a signature under what was on the screen is none under what there is now; None: it is."""
-    present = says(step, report.as_data())
     if screen.rollout_id != rollout_id:
         return "what you looked at is the evidence of another rollout: look again"
+    same = says(screen.step, screen.report) == says(step, report.as_data())
     if report.verdict is not Verdict.PASS:
-        return f"the evidence is no pass now: {report.reason}"
-    if says(screen.step, screen.report) != present:
-        return "the evidence has turned since you looked: look again"
-    return None
+        return f"the evidence {'is' if same else 'has turned since you looked, and is'} no pass: {report.reason}"
+    return None if same else "the evidence has turned since you looked: look again"
 
 
-def not_allowed(
-    rules: SignOff, actor: str, registrants: Sequence[str], signed: Sequence[Signature], *, by_rule: bool
-) -> str | None:
+def not_allowed(rules: SignOff, actor: str, registrants: Sequence[str], signed: Sequence[Signature]) -> str | None:
     """Why this actor may not sign; None: they may.
 
     Args:
@@ -113,9 +109,8 @@ def not_allowed(
         actor: who asks.
         registrants: who registered the version, as far as is known.
         signed: who has signed already.
-        by_rule: the policy has rules: then an actor has to be somebody.
     """
-    if by_rule and actor == NOBODY:
+    if rules != SignOff() and actor == NOBODY:
         return "the policy says who may sign: expected a token, a loopback connection says nothing of who you are"
     if rules.by and actor not in rules.by:
         return f"the policy lets {', '.join(rules.by)} sign, not {actor}"

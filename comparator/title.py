@@ -99,6 +99,7 @@ class Title:
         self.rollout: Rollout | None = None
         self.pending: AliasMove | None = None  # a decided move of @champion that the registry has yet to confirm
         self.finished: dict[tuple[int, str], str] = {}  # (version, policy digest) -> promoted | rejected | aborted
+        self.held: set[int] = set()  # versions that have had the title, as far as is recorded
         self.retry: int | None = None
         self.rollbacks = Rollbacks()
         self.gates: dict[tuple[int, str, int], str] = {}  # (version, policy digest, champion) -> verdict, the latest
@@ -291,7 +292,7 @@ class Title:
             return rollout.start(read.at, f"@challenger names version {version}; {checked.reason}")
         return rollout.hold(read.at, reason) if reason != held else None
 
-    def held(self, at: float) -> bool:
+    def still_held(self, at: float) -> bool:
         """Whether the rollout that was held still is at `at`, for the same reason of restraint."""
         rollout = self.rollout
         return rollout is not None and rollout.hold_reason == self.rollbacks.why_not(at, self.policy.restraint)
@@ -366,6 +367,7 @@ class Title:
         if kind in (DecisionKind.HOLD, DecisionKind.START):
             self.rollout = self._begin(decision)
             self.uncleared, self.retry = False, None
+            self.held.add(self.rollout.reference)
         rollout = self.rollout
         if rollout is not None and decision.rollout_id == rollout.rollout_id:
             refused = rollout.phase is Phase.ROLLING_BACK  # it has had its shot, whatever ends this
@@ -382,6 +384,8 @@ class Title:
             self.champion = decision.move.to  # routes first: the registry follows, or has gone ahead
         if decision.move is not None and kind is DecisionKind.MOVED:
             self._title_moved(decision.move, decision)
+        if decision.move is not None and kind in (DecisionKind.MOVED, DecisionKind.FOREIGN_MOVE):
+            self.held |= {decision.move.expected, decision.move.to}
         if kind in (DecisionKind.MOVED, DecisionKind.FOREIGN_MOVE):
             self.pending = None
 

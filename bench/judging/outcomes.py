@@ -123,7 +123,7 @@ def rows(scenario: Scenario, tallies: dict[str, Tally]) -> list[str]:
     lower, upper = clopper_pearson(wrong, ours.trials)
     broken = failures(scenario, ours)
     first = f"{_percent(wrong, ours.trials)} [{lower:.1%}, {upper:.1%}]" + (" **FAILS**" if broken else "")
-    line = [scenario.name, first]
+    line = [scenario.name, f"{ours.trials:,}", first]
     if scenario.truth == "harm":
         oracle = seconds(scenario)
         n = requests(scenario)
@@ -145,9 +145,9 @@ def heads(truth: str, names: Sequence[str]) -> list[str]:
     """The table's first line."""
     peers = [name for name in names if name != "titleshot"]
     if truth == "harm":
-        return ["harm", "missed by titleshot", "oracle (requests)", "median delay (requests)", *peers]
+        return ["harm", "runs", "missed by titleshot", "oracle (requests)", "median delay (requests)", *peers]
     what = "rolled back by titleshot" if truth in ("harmless", "beyond") else "promoted by titleshot"
-    return ["scenario", what, "promoted", *peers]
+    return ["scenario", "runs", what, "promoted", *peers]
 
 
 def _percent(part: int, whole: int) -> str:

@@ -51,6 +51,8 @@ def read_parquet(path: Path, into: Recording, *, only_labels: bool = False) -> N
         raise
     except (pa.ArrowException, OSError) as error:
         raise RecordingError(f"{path}: expected a Parquet file: {error}") from None
+    except (OverflowError, ValueError) as error:  # a time that Python has not, text that is no UTF-8
+        raise RecordingError(f"{path}:{number + 1} or later: a cell that cannot be read: {error}") from None
     refuse(problems, at_end=True)
 
 

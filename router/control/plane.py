@@ -221,13 +221,8 @@ class ControlPlane:
             await self._probe_target(model, controller, command.to or controller.title.way_back)
         return await controller.command(command)
 
-    async def history(self, model: str, limit: int) -> list[Decision]:
-        """The newest decisions, the newest first. Raises UnknownModel, LedgerUnavailable."""
-        self._controller(model)
-        return await self.ledger.decisions(model, limit)
-
     async def record(self, model: str, limit: int) -> list[tuple[str, Decision]]:
-        """As `history`, each with its id. Raises UnknownModel, LedgerUnavailable."""
+        """The newest decisions, the newest first, each with its id. Raises UnknownModel, LedgerUnavailable."""
         self._controller(model)
         return [(entry_id(model, number), each) for number, each in await self.ledger.numbered(model, limit)]
 

@@ -258,6 +258,16 @@ class RequestQueue:
         else:
             take_field(request, action, name, value)
 
+    def _check_host(self, request: Request) -> None:
+        host = request.host
+        if host is None:
+            if not request.http10:
+                raise refusal.BAD_HOST
+        elif host != self._good_host:
+            if fields.HOST_VALUE.fullmatch(host) is None:
+                raise refusal.BAD_HOST
+            self._good_host = host
+
     def on_headers_complete(self) -> None:
         """The head is there: refuse it, or queue the request."""
         request = self._parsing
@@ -272,14 +282,9 @@ class RequestQueue:
                 raise refusal.BAD_VERSION
         if request.method == b"CONNECT":
             raise refusal.UPGRADE_REFUSED
-        host = request.host
-        if host is None:
-            if not request.http10:
-                raise refusal.BAD_HOST
-        elif host != self._good_host:
-            if fields.HOST_VALUE.fullmatch(host) is None:
-                raise refusal.BAD_HOST
-            self._good_host = host
+        if request.expects_else:
+            raise refusal.BAD_EXPECT
+        self._check_host(request)
         if len(request.lines) > limits.max_header_count:
             raise refusal.HEAD_TOO_LARGE
         if request.length > limits.max_body_bytes:

@@ -28,6 +28,7 @@ class Request:
         "complete",
         "connection",
         "expects_continue",
+        "expects_else",
         "forwarded_for",
         "forwarded_host",
         "forwarded_proto",
@@ -58,6 +59,7 @@ class Request:
         self.connection: list[bytes] | None = None  # what Connection fields name
         self.upgrade = b""
         self.expects_continue = False
+        self.expects_else = False
         self.forwarded_for = b""
         self.forwarded_proto = False
         self.forwarded_host = False
@@ -108,9 +110,10 @@ def take_field(request: Request, action: int, name: bytes, value: bytes) -> None
         case fields.UPGRADE:
             request.upgrade += value
         case fields.EXPECT:
-            if value.strip(b" \t").lower() != b"100-continue":
-                raise refusal.BAD_EXPECT
-            request.expects_continue = True
+            if value.strip(b" \t").lower() == b"100-continue":
+                request.expects_continue = True
+            else:
+                request.expects_else = True  # refused once the head is whole: a malformed one is refused as that
         case fields.FORWARDED_FOR:
             request.forwarded_for += b", " + value if request.forwarded_for else value
         case fields.OWN_ID:

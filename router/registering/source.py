@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -41,6 +42,8 @@ def _git(directory: Path, *arguments: str) -> str:
             text=True,
             check=False,
             timeout=_TIMEOUT_SECONDS,
+            # of this directory, whatever a hook that runs us has in its environment
+            env={name: value for name, value in os.environ.items() if not name.startswith("GIT_")},
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise SourceError(f"git cannot be asked ({type(error).__name__}): say --git-sha SHA") from None

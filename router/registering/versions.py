@@ -9,10 +9,12 @@ import hashlib
 import logging
 import os
 import re
+import tempfile
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from router.control.lineage import DATA_TAG, GIT_TAGS, METRIC_TAG, offline_metrics
@@ -47,6 +49,11 @@ class Candidate:
     run_id: str | None
     signature: bool
     metrics: Mapping[str, float]
+
+    @property
+    def model_id(self) -> str:
+        """Of the logged model."""
+        return self.uri.removeprefix("models:/")
 
 
 @dataclass(frozen=True)
@@ -121,7 +128,7 @@ class Versions:
         self._check(candidate, lineage)
         tags = {**lineage.tags(), BY_TAG: by, AT_TAG: datetime.now(UTC).isoformat(timespec="seconds")}
         if lineage.profile is not None:
-            self._asked(lambda: self._keep(candidate, lineage.profile or ""))
+            self._asked(lambda: self._keep(candidate.run_id, candidate.model_id, lineage.profile or ""))
         self._asked(lambda: self._made(model))
         # the tags go with the version: there is none without them
         made = self._asked(
@@ -131,7 +138,7 @@ class Versions:
                 run_id=candidate.run_id,
                 tags=tags,
                 description=description or None,
-                model_id=candidate.uri.removeprefix("models:/"),
+                model_id=candidate.model_id,
             )
         )
         return int(made.version)
@@ -161,8 +168,7 @@ class Versions:
                 raise RegisteringError(
                     f"version {version} of {model} has neither a run nor a logged model for a profile"
                 )
-            kept = Candidate(f"models:/{model_id}", found.run_id or None, signature=True, metrics={})
-            self._asked(lambda: self._keep(kept, lineage.profile or ""))
+            self._asked(lambda: self._keep(found.run_id or None, model_id, lineage.profile or ""))
         for name, old in other.items():
             said = f"{old} ({by}, {datetime.now(UTC).isoformat(timespec='seconds')}: {replace})"
             self._tag(model, version, REPLACED_TAG + name, said)
@@ -189,7 +195,7 @@ class Versions:
 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # MLflow's, of its own code
-            self._asked(lambda: set_tracking_uri(self._uri))
+            self._asked(lambda: set_tracking_uri(self._uri))  # one for the whole process, which is the command's own
             info = self._asked(lambda: get_model_info(uri))
         return info.signature is not None and info.signature.inputs is not None
 
@@ -206,18 +212,15 @@ class Versions:
         if missing:
             raise RegisteringError(f"{candidate.uri} cannot be registered, it lacks " + "; ".join(missing))
 
-    def _keep(self, candidate: Candidate, profile: str) -> None:
+    def _keep(self, run_id: str | None, model_id: str | None, profile: str) -> None:
         """The profile as an artifact of the run, else of the logged model."""
-        if candidate.run_id is not None:
-            self._client.log_text(candidate.run_id, profile, PROFILE_PATH)
+        if run_id is not None:
+            self._client.log_text(run_id, profile, PROFILE_PATH)
             return
-        import tempfile  # noqa: PLC0415 - rare
-        from pathlib import Path  # noqa: PLC0415
-
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / Path(PROFILE_PATH).name
             file.write_text(profile)
-            self._client.log_model_artifact(candidate.uri.removeprefix("models:/"), str(file))
+            self._client.log_model_artifact(model_id, str(file))
 
     def _made(self, model: str) -> None:
         if not any(each.name == model for each in self._client.search_registered_models(f"name='{model}'")):

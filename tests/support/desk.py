@@ -180,6 +180,7 @@ def state(title: Title) -> Mapping[str, object]:
     return {
         "pending": title.pending,
         "finished": title.finished,
+        "held": title.held,
         "rollout": None
         if rollout is None
         else (

@@ -55,18 +55,15 @@ class SmallPlane:
         self.decisions[model].insert(0, made)
         return made
 
-    async def history(self, model, limit):
+    async def record(self, model, limit):
         self._known(model)
         if self.away is not None:
             raise self.away
-        return self.decisions[model][:limit]
-
-    async def record(self, model, limit):
-        made = await self.history(model, limit)
+        made = self.decisions[model][:limit]
         return [(f"{model}/{len(self.decisions[model]) - index}", decision) for index, decision in enumerate(made)]
 
     async def production(self, model):
-        await self.history(model, 1)
+        await self.record(model, 1)
         return told_reigns(model, [*enumerate(self.decisions[model][::-1], 1)])
 
     def status(self):

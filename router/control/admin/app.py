@@ -187,7 +187,7 @@ class _Api:
         missing = ""
         for model in self._operations.models():
             try:
-                decisions[model] = await self._operations.history(model, SHOWN_DECISIONS)
+                decisions[model] = [each for _, each in await self._operations.record(model, SHOWN_DECISIONS)]
             except LedgerUnavailable as error:
                 missing = f"the ledger cannot be read: {error}"
         ready, reasons = self._operations.health()

@@ -49,12 +49,11 @@ class Operations(Protocol):
         """
         ...
 
-    async def history(self, model: str, limit: int) -> Sequence[Decision]:
-        """The latest decisions, the newest first. Raises UnknownModel, LedgerUnavailable."""
-        ...
-
     async def record(self, model: str, limit: int) -> Sequence[tuple[str, Decision]]:
-        """As `history`, each with its id: what `titleshot explain` takes. Raises as it does."""
+        """The latest decisions, the newest first, each with its id: what `titleshot explain` takes.
+
+        Raises UnknownModel, LedgerUnavailable.
+        """
         ...
 
     async def production(self, model: str) -> Sequence[tuple[str, Reign]]:

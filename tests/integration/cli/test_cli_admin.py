@@ -67,12 +67,9 @@ class Plane:
         self.decisions.insert(0, decision)
         return decision
 
-    async def history(self, model, limit):
-        self._known(model)
-        return self.decisions[:limit]
-
     async def record(self, model, limit):
-        made = await self.history(model, limit)
+        self._known(model)
+        made = self.decisions[:limit]
         return [(f"{model}/{len(self.decisions) - index}", decision) for index, decision in enumerate(made)]
 
     async def production(self, model):
@@ -103,6 +100,7 @@ class Plane:
             "previous": 6,
             "awaited": None,
             "pending": self.pending,
+            "rollback": {"to": 7, "ready": True, "moves_title": False},
             "ready": [6, 7, 8],
             "observations_repeated": 12,
             "traffic": {"mode": "canary", "share": 10, "mirror": 0},
@@ -284,6 +282,25 @@ def test_a_rollback_waits_for_the_registry_and_prints_the_seconds(plane, run):
     assert second.startswith("late-arrival: the registry confirmed; ")
     assert plane.pending is None
     assert plane.commands == [("late-arrival", CommandKind.ROLL_BACK, "local:loopback", "too slow", 6)]
+
+
+def test_a_dry_run_says_who_would_serve_and_does_nothing(plane, run):
+    done = run("rollback", "late-arrival", "--dry-run")
+    assert (done.exit_code, done.stdout) == (0, "late-arrival: version 7 goes on serving; it is ready\n")
+    assert run("rollback", "late-arrival", "--dry-run", "--to", "6").stdout.endswith("6 would serve; it is ready\n")
+    unknown = run("rollback", "late-arrival", "--dry-run", "--to", "5")
+    assert unknown.stdout == "late-arrival: version 5 would serve; it is probed before it gets the title\n"
+    told = json.loads(run("rollback", "late-arrival", "--dry-run", "--json").stdout)
+    assert told == {"to": 7, "ready": True, "dry_run": True}
+    assert plane.commands == []
+
+
+def test_a_sign_off_off_a_terminal_names_its_evidence(plane, run):
+    done = run("sign-off", "late-arrival", "--reason", "x")
+    assert done.exit_code == 2
+    assert "expected --evidence DIGEST" in done.stderr
+    assert run("sign-off", "late-arrival", "--reason", "x", "--evidence", "ab12").exit_code == 0
+    assert plane.evidence == ["ab12"]
 
 
 def test_a_rollback_that_the_registry_does_not_confirm(plane, run):

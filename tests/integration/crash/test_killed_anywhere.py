@@ -8,7 +8,7 @@ import sqlite3
 import time
 
 import pytest
-from world import MODEL, QUICK_POLICY, World, bad, fair, good, wait_for
+from world import MODEL, QUICK_POLICY, wait_for
 
 from router.control.ledger.archive import Archive
 from router.control.ledger.audit import audit
@@ -82,15 +82,6 @@ def killed(world, seed):
         found = audit(archive, MODEL, {version: text for version, text in tags.items() if text is not None})
     assert found.findings == ()
     assert 2 in found.tagged  # it had the title by a promotion
-
-
-@pytest.fixture
-def world(tmp_path, registry_template):
-    made = World(tmp_path, registry_template, {1: fair, 2: good, 3: bad})
-    yield made
-    made.close()
-    for line in (tmp_path / "serve.log").read_text().splitlines() if (tmp_path / "serve.log").exists() else []:
-        print(line)  # noqa: T201 - shown when the test fails
 
 
 @pytest.mark.parametrize("seed", SAMPLE)

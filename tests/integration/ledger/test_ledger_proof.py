@@ -7,6 +7,7 @@ import sqlite3
 import numpy as np
 import pytest
 from test_ledger_migrations import VERSION_1
+from with_ledger import with_ledger_at
 
 from comparator.events import Decision, DecisionKind, Observations
 from comparator.proof import digest_of
@@ -38,18 +39,7 @@ def url(path):
 @pytest.fixture
 def with_ledger(url):
     """Runs `work(ledger, term)` with a real ledger and the lease on it."""
-
-    def run(work):
-        async def inner():
-            ledger = await Ledger.open(url)
-            try:
-                await work(ledger, await ledger.acquire("me", 60.0))
-            finally:
-                await ledger.close()
-
-        asyncio.run(inner())
-
-    return run
+    return with_ledger_at(url)
 
 
 def found(url, model="m"):

@@ -388,6 +388,22 @@ def test_the_page_tells_times_as_times(plane, app):
     assert "2023-11-14 22:13:20 UTC" in ask(app, "GET", "/").text
 
 
+def test_the_page_says_who_has_to_sign_and_under_what(plane, app):
+    rules = {"by": ["ann", "ben"], "people": 2, "not_registrant": True}
+    signatures = [{"name": "ann", "at": 1_700_000_000.0, "evidence_digest": "ab12"}]
+    plane.extra = {
+        "rollout": {
+            "phase": "sign_off",
+            "evidence": {"verdict": "pass"},
+            "evidence_digest": "5f0c",
+            "sign_off": {**rules, "signatures": signatures},
+        }
+    }
+    page = ask(app, "GET", "/").text
+    for text in ("waiting for a sign-off", "ann, ben", "ann (2023-11-14 22:13:20 UTC)", "5f0c", "may not sign"):
+        assert text in page
+
+
 EVIL = "\"><script>alert(1)</script>&amp;'\ud800"
 
 
@@ -405,6 +421,14 @@ def test_the_page_escapes_whatever_it_shows(plane, app):
     assert page.status_code == 200
     assert "<script" not in page.text
     assert page.text.count("&lt;script&gt;") >= 10
+
+
+def test_the_page_escapes_what_signers_are_called(plane, app):
+    signing = {"by": [EVIL], "people": EVIL, "signatures": [{"name": EVIL, "at": EVIL}]}
+    plane.extra = {"rollout": {"phase": "sign_off", "evidence_digest": EVIL, "sign_off": signing}}
+    page = ask(app, "GET", "/")
+    assert page.status_code == 200
+    assert "<script" not in page.text
 
 
 def test_the_page_without_a_ledger_or_a_status(plane, app):

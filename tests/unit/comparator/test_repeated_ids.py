@@ -11,6 +11,7 @@ from duel import Duel, Model, traffic
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from comparator import evidence
 from comparator.checkpoint import freeze
 from comparator.events import (
     LABEL,
@@ -31,6 +32,18 @@ from comparator.policy import Gate, Guardrail, Metric, Policy, Step, StepKind
 from comparator.replaying import Replay, replay, replayed
 from comparator.resuming import checkpoint, go_on, rejoin
 from comparator.title import Title
+
+NOTABLE_REPEATED = evidence.NOTABLE_REPEATED
+
+
+def setup_module():
+    """The laws below are of what is left out; how much of that lets nothing pass has a test of its own."""
+    evidence.NOTABLE_REPEATED = 2.0
+
+
+def teardown_module():
+    evidence.NOTABLE_REPEATED = NOTABLE_REPEATED
+
 
 ERRORS = Policy(
     steps=(Step(StepKind.SHADOW, 100, 5.0), Step(StepKind.PROMOTE)),
@@ -156,7 +169,18 @@ def test_copies_of_one_good_pair_promote_nothing():
     assert decided == []
     assert report.answers == 1
     assert "49 more answers of 50" in report.reason
-    assert "(3,998 observations are left out: their ids had been answered before)" in report.reason
+    assert report.left_out["repeated"] == 3998
+
+
+def test_where_many_come_again_nothing_passes(monkeypatch):
+    """Who asks again because the first answer hangs gives a sample without what hangs."""
+    monkeypatch.setattr(evidence, "NOTABLE_REPEATED", NOTABLE_REPEATED)
+    good = pairs(400, every=0.25)
+    for again, promoted in ((2, True), (40, False)):
+        record = np.concatenate([good, copies(pairs(again, start=good["at"][0] + 1.0), 2)])
+        record = record[np.argsort(record["at"], kind="stable")]
+        found = kinds(replay(ERRORS, record, NO_LABELS))
+        assert (DecisionKind.PROMOTE in found) == promoted
 
 
 def test_a_few_that_come_again_are_counted_without_a_word():

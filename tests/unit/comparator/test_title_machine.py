@@ -93,6 +93,11 @@ class TitleMachine(RuleBasedStateMachine):
         fresh = self.desk.restarted()
         assert state(fresh) == state(self.desk.title)
         decided = [fact for fact in self.desk.recorded if hasattr(fact, "kind")]
+        for promotion in (fact for fact in decided if fact.kind is DecisionKind.PROMOTE):
+            if promotion.policy_digest == POLICIES[-1].digest:  # two people have to sign
+                signed = promotion.evidence["sign_off"]["signatures"]
+                assert sorted(each["name"] for each in signed) == ["ann", "ben"]
+                assert promotion.evidence["verdict"] == "pass"
         if any(fact.kind in (DecisionKind.START, DecisionKind.FOREIGN_MOVE) for fact in decided):
             assert fresh.champion == self.desk.title.champion
 

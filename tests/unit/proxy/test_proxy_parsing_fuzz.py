@@ -224,6 +224,7 @@ def reserialised(request: Request) -> bytes:
 
 @BUDGET
 @given(REQUESTS, CUTS)
+@example(b"GET /a HTTP/1.1\r\nHost: m\r\nExpect: something\r\nX User: a\r\n\r\n", [53])
 @example(b"POST /a HTTP/1.1\r\nHost: m\r\nContent-Length: 2\r\n\r\nab", [5])
 def test_however_requests_are_cut_they_mean_the_same_and_nothing_is_served_after_a_refusal(data, cuts):
     requests = queued(pieces_of(data, cuts))
