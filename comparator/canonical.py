@@ -24,13 +24,12 @@ _RESTRAINT: Mapping[str, object] = {
     "no_data_seconds": None,
     "no_data_then": "notify",
 }
-
-
 _STAGING: Mapping[str, object] = {
     "minimum": (),
     "reproduce_tolerance": 0.05,
     "min_rows": 200,
     "rate": 10.0,
+    "requests": 500,
     "p50_seconds": None,
     "p99_seconds": None,
 }

@@ -197,24 +197,16 @@ class AliasMove:
 
 @dataclass(frozen=True, slots=True)
 class Gated:
-    """The gate in staging reports on a version; `report` is plain data, as `router.staging.report` has it.
+    """A report of the gate in staging has come in; whether it is one and fits is judged where it is received.
 
     Args:
-        at: when it was received, in seconds since the epoch.
+        at: when, in seconds since the epoch.
         actor: who sent it.
-        version: that was checked.
-        champion: that it was compared with.
-        policy_digest: of the policy that it was checked by.
-        verdict: PASS, FAIL or INCONCLUSIVE.
-        report: the whole of it.
+        report: plain data, as `router.staging.report` has it.
     """
 
     at: float
     actor: str
-    version: int
-    champion: int
-    policy_digest: str
-    verdict: str
     report: Mapping[str, object]
 
 

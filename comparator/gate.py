@@ -1,4 +1,4 @@
-"""What must stand in the registry before a rollout may start."""
+"""What must stand in the registry, and of the gate in staging in the ledger, before a rollout may start."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from comparator.events import Decision, DecisionKind
 from comparator.guardrail import Verdict
 from comparator.label_metric import LabelMetric
 from comparator.policy import LABEL_METRICS, RANGED, Gate, Guardrail, Metric, Policy
 
 if TYPE_CHECKING:
-    from comparator.events import Gated, VersionFacts
+    from comparator.events import VersionFacts
+    from comparator.gated import Outcome
 
 _ALIASES = {
     Metric.PRECISION: ("precision", "precision_score"),
@@ -51,24 +51,23 @@ def offline_figure(metric: Metric, offline: Mapping[str, float]) -> float | None
 
 
 def judge(
-    policy: Policy, challenger: VersionFacts, champion: VersionFacts, staged: str | None = None
+    policy: Policy, challenger: VersionFacts, champion: VersionFacts, staged: Outcome | None = None
 ) -> GateReport:
-    """Check what the registry has of the challenger. What is missing is INCONCLUSIVE, and holds.
+    """Check what registry and ledger have of the challenger. What is missing is INCONCLUSIVE, and holds.
 
     Args:
         policy: says what is checked.
         challenger: what the registry knows of it.
         champion: the same.
-        staged: the verdict that the ledger has of the gate in staging, for this version, policy and champion; None: none.
+        staged: what the ledger has of the gate in staging, for this version, policy and champion; None: nothing.
     """
     if policy.gate is Gate.OFF:
         return GateReport(Verdict.PASS, "the gate is off: nothing was checked before the start")
-    named = challenger.version
     checks = (
         _present("git_sha", "git SHA", challenger.git_sha),
         _present("data_hash", "data hash", challenger.data_hash),
         *(
-            (_staged(staged, named, champion.version),)
+            (_staged(staged, challenger.version, champion.version),)
             if policy.gate is Gate.REQUIRED
             else _offline(policy, challenger, champion)
         ),
@@ -77,20 +76,15 @@ def judge(
         found = [text for _, verdict, text in checks if verdict is wanted]
         if found:
             word = "failed" if wanted is Verdict.FAIL else "cannot be judged"
-            return GateReport(
-                wanted, f"the gate {word} for version {challenger.version}: {'; '.join(found)}", checks
-            )
+            return GateReport(wanted, f"the gate {word} for version {challenger.version}: {'; '.join(found)}", checks)
     return GateReport(Verdict.PASS, f"the gate passed: {'; '.join(text for _, _, text in checks)}", checks)
 
 
-def _staged(verdict: str | None, version: int, champion: int) -> tuple[str, Verdict, str]:
-    against = f"the gate in staging, against version {champion} and under this policy,"
-    if verdict is None:
-        return "staging", Verdict.INCONCLUSIVE, f"{against} has not reported: run `titleshot gate MODEL {version}`"
-    if verdict != Verdict.PASS.name:
-        word = "failed" if verdict == Verdict.FAIL.name else "could not be judged"
-        return "staging", Verdict.FAIL if verdict == Verdict.FAIL.name else Verdict.INCONCLUSIVE, f"{against} {word}"
-    return "staging", Verdict.PASS, f"{against} passed"
+def _staged(found: Outcome | None, version: int, champion: int) -> tuple[str, Verdict, str]:
+    if found is None:
+        missing = f"no report of the gate in staging against version {champion} under this policy"
+        return "staging", Verdict.INCONCLUSIVE, f"{missing}: run `titleshot gate MODEL {version}`"
+    return "staging", found.verdict, found.reason
 
 
 def _present(name: str, text: str, value: str | None) -> tuple[str, Verdict, str]:
@@ -123,41 +117,3 @@ def _no_worse(rail: Guardrail, challenger: VersionFacts, champion: VersionFacts)
         margin = f"{rail.margin:g}" if rail.metric in RANGED else f"{rail.margin * 100:g} points"
         return rail.name, Verdict.FAIL, f"{text}: worse by more than {margin}"
     return rail.name, Verdict.PASS, text
-
-
-# ---- reports of the gate in staging, as facts
-
-
-class NotThisGate(Exception):
-    """A report that does not speak of what stands now; the message says what differs."""
-
-
-def reported(fact: Gated, champion: int | None, policy_digest: str) -> Decision:
-    """The decision that takes note of a report. Raises NotThisGate."""
-    if fact.champion != champion:
-        raise NotThisGate(f"the report compares with version {fact.champion}, the champion is version {champion}")
-    if fact.policy_digest != policy_digest:
-        raise NotThisGate(f"the report is of policy {fact.policy_digest[:12]}, the model's is {policy_digest[:12]}")
-    if fact.version == fact.champion:
-        raise NotThisGate(f"version {fact.version} is the champion")
-    return Decision(
-        DecisionKind.GATED,
-        fact.at,
-        0,
-        fact.version,
-        f"the gate in staging: {fact.verdict}, against version {fact.champion}",
-        fact.actor,
-        policy_digest=fact.policy_digest,
-        evidence={"champion": fact.champion, "verdict": fact.verdict, "report": fact.report},
-    )
-
-
-def champion_of(decision: Decision) -> int:
-    """The version that a GATED decision's report compares with; 0: damaged."""
-    found = decision.evidence.get("champion")
-    return found if isinstance(found, int) else 0
-
-
-def verdict_of(decision: Decision) -> str:
-    """What a GATED decision's report comes to."""
-    return str(decision.evidence.get("verdict"))

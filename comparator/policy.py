@@ -271,7 +271,7 @@ class Policy:
     steps: tuple[Step, ...] = DEFAULT_STEPS
     guardrails: tuple[Guardrail, ...] = DEFAULT_GUARDRAILS
     alpha: float = 0.05
-    gate: Gate = Gate.OFFLINE
+    gate: Gate = Gate.REQUIRED
     bucket_seconds: float = 10.0
     bucket_min_answers: int = 10
     incident_buckets: int = 4
@@ -293,10 +293,7 @@ class Policy:
     def __post_init__(self) -> None:
         self._check_steps()
         self._check_numbers()
-        known = {metric.value for metric in LABEL_METRICS - {Metric.REWARD, Metric.MAE}}
-        for name, _ in self.staging.minimum:
-            if name not in known and not (name == "mae" and self.guardrail(Metric.MAE) is not None):
-                raise PolicyError(f"staging.minimum.{name}", f"expected one of {', '.join(sorted(known))}")
+        self._check_minimum()
         if not self.guardrails:
             raise PolicyError("guardrails", "expected at least one")
         names = [guardrail.name for guardrail in self.guardrails]
@@ -308,6 +305,18 @@ class Policy:
             raise PolicyError(
                 "guardrails.mae", f"expected predictions to be numbers or classes, not both: see {others}"
             )
+
+    def _check_minimum(self) -> None:
+        numbers = self.guardrail(Metric.MAE)
+        known = {Metric.MAE.value} if numbers is not None else {metric.value for metric in CLASS_METRICS}
+        most = numbers.width if numbers is not None else 1.0
+        for name, figure in self.staging.minimum:
+            if name not in known:
+                raise PolicyError(f"staging.minimum.{name}", f"expected one of {', '.join(sorted(known))}")
+            if not 0 < figure <= most:
+                raise PolicyError(
+                    f"staging.minimum.{name}", f"expected more than 0 and at most {most:g}, not {figure:g}"
+                )
 
     def _check_numbers(self) -> None:
         for names, legal, expected in _NUMBERS:
@@ -365,8 +374,9 @@ class Policy:
         data = read_canonical(text)
         steps = tuple(_step(step) for step in data.pop("steps"))
         guardrails = tuple(Guardrail(**{**rail, "metric": Metric(rail["metric"])}) for rail in data.pop("guardrails"))
-        parts = {"restraint": _restraint(data.pop("restraint", {})), "staging": _staging(data.pop("staging", {}))}
-        return cls(steps=steps, guardrails=guardrails, gate=Gate(data.pop("gate")), **parts, **data)
+        restraint, staging = _restraint(data.pop("restraint", {})), _staging(data.pop("staging", {}))
+        given = {"gate": Gate(data.pop("gate")), "restraint": restraint, "staging": staging}
+        return cls(steps=steps, guardrails=guardrails, **{**data, **given})
 
     def canonical(self) -> str:
         """Canonical JSON, see `canonical_text`."""

@@ -5,6 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+LEAST_COUNTING = 30
+"""Holdout rows that a metric has to count before anything is said of it, on either side."""
+
+MOST_RATE = 1000.0
+"""Requests/s that one sender can keep up, and time."""
+
 
 class StagingError(ValueError):
     """A requirement that makes no sense; `where` is its field."""
@@ -25,6 +31,7 @@ class Staging:
             units.
         min_rows: labelled holdout rows.
         rate: requests/s at which latency is measured, one row each.
+        requests: so many of them, after the warm-up.
         p50_seconds: at that rate; None: not asked.
         p99_seconds: the same.
     """
@@ -33,6 +40,7 @@ class Staging:
     reproduce_tolerance: float = 0.05
     min_rows: int = 200
     rate: float = 10.0
+    requests: int = 500
     p50_seconds: float | None = None
     p99_seconds: float | None = None
 
@@ -43,12 +51,15 @@ class Staging:
         for name, figure in self.minimum:
             if not math.isfinite(figure):
                 raise StagingError(f"minimum.{name}", f"expected a number, not {figure}")
+        object.__setattr__(self, "minimum", tuple(sorted(self.minimum)))  # their order means nothing, nor in the digest
         if not 0 < self.reproduce_tolerance < math.inf:
             raise StagingError("reproduce_tolerance", f"expected more than 0, not {self.reproduce_tolerance}")
-        if self.min_rows < 1:
-            raise StagingError("min_rows", f"expected at least 1, not {self.min_rows}")
-        if not 0 < self.rate <= 10_000:
-            raise StagingError("rate", f"expected more than 0 and at most 10,000 requests/s, not {self.rate}")
+        if self.min_rows < LEAST_COUNTING:
+            raise StagingError("min_rows", f"expected at least {LEAST_COUNTING}, not {self.min_rows}")
+        if not 0 < self.rate <= MOST_RATE:
+            raise StagingError("rate", f"expected more than 0 and at most {MOST_RATE:g} requests/s, not {self.rate}")
+        if not 100 <= self.requests <= 100_000:
+            raise StagingError("requests", f"expected 100 to 100000, not {self.requests}")
         for field in ("p50_seconds", "p99_seconds"):
             most = getattr(self, field)
             if most is not None and not 0 < most < math.inf:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from comparator import gate
+from comparator import gate, gated
 from comparator.acts import Refused, asked_for
 from comparator.events import (
     AliasesRead,
@@ -102,7 +102,7 @@ class Title:
         self.held: set[int] = set()  # versions that have had the title, as far as is recorded
         self.retry: int | None = None
         self.rollbacks = Rollbacks()
-        self.gates: dict[tuple[int, str, int], str] = {}  # (version, policy digest, champion) -> verdict, the latest
+        self.gates: dict[tuple[int, str, int], gated.Outcome] = {}  # (version, policy digest, champion) -> the latest
         self.ready: frozenset[int] = frozenset()  # versions whose endpoint answered its last readiness probe
         self.uncleared = False  # the rollout is over, and @challenger may still name its version
         self.pairing = Pairing(policy.label_retention_seconds, grace_seconds=policy.label_grace_seconds, seed=seed)
@@ -115,7 +115,7 @@ class Title:
         """Take one fact; return the decisions that it calls for.
 
         Raises:
-            Refused: a command that cannot be carried out now.
+            Refused: a command that cannot be carried out now, or a report of the gate that does not fit.
             IllegalTransition: a recorded decision that does not follow from the state.
         """
         match fact:
@@ -138,7 +138,7 @@ class Title:
             case Command():
                 return [self._on_command(fact)]
             case Gated():
-                return [gate.reported(fact, self.champion, self.policy.digest)]
+                return [gated.reported(fact, self.champion, self.policy)]
             case Decision():
                 self._apply(fact)
         return []
@@ -359,7 +359,8 @@ class Title:
         policy = self.policies.get(decision.policy_digest, self.policy)
         self.rollbacks.take(decision, policy.restraint.max_rollbacks_per_day)
         if kind is DecisionKind.GATED:
-            self.gates[decision.version, decision.policy_digest, gate.champion_of(decision)] = gate.verdict_of(decision)
+            key, outcome = gated.outcome_of(decision)
+            self.gates[key] = outcome
         if kind is DecisionKind.RETRY:
             self.finished.pop((decision.version, decision.policy_digest), None)
             self.retry = decision.version

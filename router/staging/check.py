@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from comparator.gated import LONGEST_REASON
 from comparator.guardrail import Verdict, overall
 
 
@@ -13,7 +15,7 @@ class Check:
     """One check.
 
     Args:
-        name: as in `contract.missing_column` or `precision.no_regression`.
+        name: as in `contract.columns` or `precision.no_regression`.
         verdict: PASS, FAIL, or INCONCLUSIVE where it could not be told.
         reason: what was found, in words.
         numbers: the figures behind it.
@@ -25,15 +27,16 @@ class Check:
     numbers: Mapping[str, float] = field(default_factory=dict)
 
     def as_data(self) -> dict[str, object]:
-        """Plain data for the report."""
+        """Plain data for the report: one printable line, and numbers that JSON has."""
+        line = "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in self.reason)
         return {
             "name": self.name,
             "verdict": self.verdict.name,
-            "reason": self.reason,
-            "numbers": dict(self.numbers),
+            "reason": line if len(line) <= LONGEST_REASON else f"{line[: LONGEST_REASON - 3]}...",
+            "numbers": {name: value for name, value in self.numbers.items() if math.isfinite(value)},
         }
 
 
 def verdict_of(checks: Sequence[Check]) -> Verdict:
     """FAIL before INCONCLUSIVE before PASS; without any check INCONCLUSIVE."""
-    return overall([check.verdict for check in checks]) if checks else Verdict.INCONCLUSIVE
+    return overall(check.verdict for check in checks)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date, datetime
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from router.registering.tables import pieces
+from router.registering.hashing import data_hash
+from router.registering.tables import is_table, pieces
 from router.staging.contract import Row
 
 MOST_ROWS = 100_000
@@ -28,12 +29,12 @@ class Holdout:
     Args:
         rows: feature values by column.
         labels: numbers; of classes 1.0 is the positive one; shape (rows,).
-        sha256: of the file.
+        data_hash: of the file, as `titleshot register` makes it.
     """
 
     rows: list[Row]
     labels: NDArray[np.float64]
-    sha256: str
+    data_hash: str
 
 
 def read_holdout(path: Path, label: str, types: Mapping[str, str], positive: float | None) -> Holdout:
@@ -47,14 +48,16 @@ def read_holdout(path: Path, label: str, types: Mapping[str, str], positive: flo
 
     Raises:
         HoldoutError: a column is missing, a cell is not of its type, or there are no rows or too many.
-        TableError: not a table.
+        TableError, DataError: not a table, or not a file.
     """
+    if not is_table(path):
+        raise HoldoutError(f"{path}: expected a file named .csv or .parquet")
     rows: list[Row] = []
     labels: list[float] = []
     for piece in pieces(path):
         missing = [name for name in (*types, label) if name not in piece]
         if missing:
-            raise HoldoutError(f"{path}: there is no column {', '.join(missing)}")
+            raise HoldoutError(f"{path}: there is no column {', '.join(missing[:10])}")
         for index, truth in enumerate(piece[label]):
             number = len(rows) + 1
             rows.append({name: _typed(piece[name][index], kind, path, number, name) for name, kind in types.items()})
@@ -63,7 +66,7 @@ def read_holdout(path: Path, label: str, types: Mapping[str, str], positive: flo
             raise HoldoutError(f"{path}: expected at most {MOST_ROWS:,} rows; a sample of them tells as much")
     if not rows:
         raise HoldoutError(f"{path}: there are no rows")
-    return Holdout(rows, np.array(labels), hashlib.sha256(path.read_bytes()).hexdigest())
+    return Holdout(rows, np.array(labels), data_hash(path))
 
 
 def _typed(value: object, kind: str, path: Path, row: int, column: str) -> object:
@@ -72,17 +75,35 @@ def _typed(value: object, kind: str, path: Path, row: int, column: str) -> objec
     try:
         match kind:
             case "integer" | "long":
-                return int(str(value)) if isinstance(value, str) else int(value)  # type: ignore[call-overload]
+                return _integer(value)
             case "double" | "float":
                 return float(value)  # type: ignore[arg-type]
             case "boolean":
-                if isinstance(value, str):
-                    return {"true": True, "1": True, "false": False, "0": False}[value.strip().lower()]
-                return bool(value)
+                return _boolean(value)
+            case "datetime":
+                return value.isoformat() if isinstance(value, (datetime, date)) else str(value)
             case _:
                 return str(value)
     except (ValueError, TypeError, KeyError, OverflowError):
         raise HoldoutError(f"{path}: row {row}, column {column}: expected a value of type {kind}") from None
+
+
+def _integer(value: object) -> int | None:
+    """A whole number; NaN, which is how tables with gaps have them, is none."""
+    if isinstance(value, float):
+        if math.isnan(value):
+            return None
+        if value != int(value):
+            raise ValueError
+    return int(value)  # type: ignore[call-overload, no-any-return]
+
+
+def _boolean(value: object) -> bool:
+    if isinstance(value, str):
+        return {"true": True, "1": True, "false": False, "0": False}[value.strip().lower()]
+    if value not in (0, 1):
+        raise ValueError
+    return bool(value)
 
 
 def _label(value: object, positive: float | None, path: Path, row: int) -> float:

@@ -1,9 +1,4 @@
-"""Metrics on holdout rows, of one server and of two on the same rows, with intervals. Pure.
-
-Each metric is a ratio of two sums over rows (`comparator.label_metric`). Its interval, and that of the difference of two
-on the same rows, is by the delta method: the variance of a ratio is that of its influence values (n - R d) / mean d
-(Deng, Knoblich, Lu 2018, "Applying the delta method in metric analytics"). For hundreds of rows and more.
-"""
+"""What predictions for labelled rows come to: figures with bounds, and what they are held to. Pure."""
 
 from __future__ import annotations
 
@@ -11,26 +6,26 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from comparator.gated import Measured
 from comparator.guardrail import Verdict
 from comparator.label_metric import LabelMetric
+from comparator.policy import RANGED, Metric
+from comparator.staging import LEAST_COUNTING
+from comparator.words import amount
+from router.staging.bounds import (
+    ALPHA,
+    NUISANCE_ALPHA,
+    Floats,
+    PairedLoss,
+    Rows,
+    binomial_bounds,
+    mean_bounds,
+)
 from router.staging.check import Check
 
-Floats = NDArray[np.float64]
-
-Z = 1.6449
-"""Of a one-sided bound at 95 %."""
-
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """A metric on holdout rows: its value with bounds, each one-sided at 95 %, and the influence of each row."""
-
-    value: float
-    lower: float
-    upper: float
-    influence: Floats
+_OF_COUNTS = frozenset({Metric.PRECISION, Metric.RECALL, Metric.ACCURACY, Metric.F1})
+_MOST_ROWS_TOLD = 10**8
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +36,18 @@ class Answers:
     score: Floats
 
 
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A metric on holdout rows in its own units, with bounds, each by itself at 95 %; and what it was counted from."""
+
+    value: float
+    lower: float
+    upper: float
+    counting: int  # rows that the metric is of
+    n: Floats
+    d: Floats
+
+
 def figure(metric: LabelMetric, labels: Floats, answers: Answers) -> Figure | None:
     """The metric of one server; None: no row counts for it."""
     legal = metric.legal_label(labels)
@@ -48,69 +55,138 @@ def figure(metric: LabelMetric, labels: Floats, answers: Answers) -> Figure | No
     n, d = n[:, 0], d[:, 0]
     if not d.sum():
         return None
-    ratio = float(n.sum() / d.sum())
-    influence = (n - ratio * d) / d.mean()
-    spread = Z * float(influence.std()) / math.sqrt(influence.size)
-    width, low = metric.rail.width, metric.rail.range[0] if metric.rail.range is not None else 0.0
-    return Figure(
-        low + ratio * width, low + (ratio - spread) * width, low + (ratio + spread) * width, influence * width
-    )
+    lower, upper = (metric.shown(share) for share in _shares(metric, n, d, ALPHA))
+    value = metric.shown(metric.share(float(n.sum())) / _counting(d))
+    return Figure(value, min(lower, value), max(upper, value), _counting(d), n, d)
 
 
-def minimum(metric: LabelMetric, found: Figure | None, least: float) -> Check:
-    """Whether the staged server reaches what the policy asks for."""
-    name, better = f"{metric.rail.name}.minimum", metric.sign > 0
-    asked = f"at {'least' if better else 'most'} {least:g}"
-    if found is None:
-        return Check(name, Verdict.INCONCLUSIVE, f"no holdout row counts for {metric.name}; expected {asked}")
-    reached = found.value >= least if better else found.value <= least
-    return Check(
-        name,
-        Verdict.PASS if reached else Verdict.FAIL,
-        f"{metric.name} {found.value:.3f} [{found.lower:.3f}, {found.upper:.3f}] through the staged server, expected {asked}",
-        {"value": found.value, "lower": found.lower, "upper": found.upper, "asked": least},
-    )
+def _counting(d: Floats) -> int:
+    return int((d > 0).sum())
 
 
-def no_regression(metric: LabelMetric, ours: Figure | None, theirs: Figure | None, margin: float) -> Check:
-    """Whether the staged server is no worse than the champion by the margin, on the same rows."""
-    name = f"{metric.rail.name}.no_regression"
-    if ours is None or theirs is None:
-        who = "the staged server" if ours is None else "the champion"
-        return Check(name, Verdict.INCONCLUSIVE, f"no holdout row counts for {metric.name} of {who}")
-    rows = ours.influence.size
-    loss = metric.sign * (theirs.value - ours.value)
-    spread = Z * float((theirs.influence - ours.influence).std()) / math.sqrt(rows)
-    numbers = {"loss": loss, "lower": loss - spread, "upper": loss + spread, "margin": margin}
-    text = (
-        f"{metric.name} {ours.value:.3f} against the champion's {theirs.value:.3f} on the same {rows:,} rows: "
-        f"worse by {loss:+.3f} [{loss - spread:+.3f}, {loss + spread:+.3f}], the margin is {margin:g}"
-    )
-    if loss - spread > margin:
-        return Check(name, Verdict.FAIL, text, numbers)
-    if loss + spread <= margin:
-        return Check(name, Verdict.PASS, text, numbers)
-    needed = math.ceil(rows * (spread / (margin - loss)) ** 2) if loss < margin else None
-    more = f"; about {needed:,} rows would tell" if needed is not None and needed < 10**9 else ""
-    return Check(name, Verdict.INCONCLUSIVE, text + more, numbers)
+def _shares(metric: LabelMetric, n: Floats, d: Floats, alpha: float) -> tuple[float, float]:
+    """Bounds of the share of successes among the rows that count."""
+    if metric.rail.metric in _OF_COUNTS:
+        return binomial_bounds(round(metric.share(float(n.sum()))), _counting(d), alpha)
+    return mean_bounds(Rows.of(n, d), alpha)
 
 
-def reproduced(metric: LabelMetric, found: Figure | None, offline: float | None, tolerance: float) -> Check:
+def minimum(asked: Measured, found: Figure | None, rows: int) -> Check:
+    """Whether the staged server reaches what the policy asks for, by the bound."""
+    metric, least = LabelMetric(asked.rail), asked.least if asked.least is not None else 0.0
+    name, better = f"{asked.name}.minimum", metric.sign > 0
+    expected = f"expected at {'least' if better else 'most'} {least:g}"
+    if found is None or found.counting < LEAST_COUNTING:
+        return _too_few(name, metric, found, expected)
+    text = f"{_told(metric, found)} through the staged server, {expected}"
+    return _held(name, found, least, text, rows, better=better, numbers={"asked": least})
+
+
+def reproduced(asked: Measured, found: Figure | None, offline: float | None, tolerance: float, rows: int) -> Check:
     """Whether the registry's offline figure is what the staged server shows: a leaked evaluation is not."""
-    name = f"{metric.rail.name}.reproduced"
+    metric, name = LabelMetric(asked.rail), f"{asked.name}.reproduced"
     if offline is None:
         return Check(name, Verdict.INCONCLUSIVE, f"no offline {metric.name} is recorded on the version")
-    if found is None:
-        return Check(name, Verdict.INCONCLUSIVE, f"no holdout row counts for {metric.name}")
-    gap = metric.sign * (offline - found.value)
-    best = found.upper if metric.sign > 0 else found.lower
-    numbers = {"offline": offline, "value": found.value, "lower": found.lower, "upper": found.upper, "tolerance": tolerance}
-    text = (
-        f"offline {metric.name} {offline:.3f}, measured {found.value:.3f} [{found.lower:.3f}, {found.upper:.3f}]; "
-        f"it may be worse by {tolerance:g}"
+    expected = f"expected the offline {offline:.3f} within {_amount(asked, tolerance)}"
+    if found is None or found.counting < LEAST_COUNTING:
+        return _too_few(name, metric, found, expected)
+    better = metric.sign > 0
+    least = offline - metric.sign * tolerance
+    check = _held(
+        name,
+        found,
+        least,
+        f"{_told(metric, found)} through the staged server, {expected}",
+        rows,
+        better=better,
+        numbers={"offline": offline, "tolerance": tolerance},
     )
-    if gap <= tolerance:
+    if check.verdict is not Verdict.FAIL:
+        return check
+    return Check(name, Verdict.FAIL, f"{check.reason}: the evaluation in the registry does not hold", check.numbers)
+
+
+def no_regression(asked: Measured, ours: Figure | None, theirs: Figure | None, rows: int) -> Check:
+    """Whether the staged server is no worse than the champion by the margin, on the same rows."""
+    metric, name, margin = LabelMetric(asked.rail), f"{asked.name}.no_regression", asked.rail.margin
+    expected = f"the margin is {_amount(asked, margin)}"
+    for figure_of, who in ((ours, "the staged server"), (theirs, "the champion")):
+        if figure_of is None or figure_of.counting < LEAST_COUNTING:
+            return _too_few(name, metric, figure_of, expected, who)
+    if ours is None or theirs is None:  # said above
+        raise AssertionError
+    scale = 1.0 if metric.rail.metric in _OF_COUNTS else metric.rail.width
+    paired = _paired(metric, ours, theirs)
+    loss = paired.loss()
+    value, lower, upper = (scale * each for each in (loss.value, loss.lower, loss.upper))
+    numbers = {"loss": value, "lower": lower, "upper": upper, "margin": margin, "value": ours.value}
+    text = (
+        f"{metric.name} {ours.value:.3f} against the champion's {theirs.value:.3f} on the same {rows:,} rows: worse by "
+        f"{_amount(asked, value)} [{_bare(asked, lower)}, {_bare(asked, upper)}], {expected}"
+    )
+    numbers["champion"] = theirs.value
+    if paired.more_than(margin / scale):
+        return Check(name, Verdict.FAIL, text, numbers)
+    if paired.less_than(margin / scale):
         return Check(name, Verdict.PASS, text, numbers)
-    if metric.sign * (offline - best) > tolerance:
-        return Check(name, Verdict.FAIL, f"{text}: the evaluation in the registry does not hold", numbers)
-    return Check(name, Verdict.INCONCLUSIVE, text, numbers)
+    return Check(name, Verdict.INCONCLUSIVE, text + _more(rows * paired.times_needed(margin / scale)), numbers)
+
+
+def _paired(metric: LabelMetric, ours: Figure, theirs: Figure) -> PairedLoss:
+    """Of a loss (brier, mae) what is missing to the worst is compared, so that more is better."""
+    sides = [(side.n if metric.sign > 0 else side.d - side.n, side.d) for side in (theirs, ours)]
+    (n, d), (n_ours, d_ours) = sides
+    if metric.rail.metric is Metric.F1:  # its n and d are not those of a share: TP of TP + FP + FN bounds it
+        lower, upper = (metric.shown(each) for each in _shares(metric, n, d, NUISANCE_ALPHA / 2))
+    else:
+        lower, upper = _shares(metric, n, d, NUISANCE_ALPHA / 2)
+    return PairedLoss(Rows.of(n, d, n_ours, d_ours), metric.canary_bound, (lower, upper))
+
+
+def _held(
+    name: str, found: Figure, least: float, text: str, rows: int, *, better: bool, numbers: dict[str, float]
+) -> Check:
+    """By the bounds: PASS where the worse one reaches `least`, FAIL where the better one does not."""
+    low, high = (found.lower, found.upper) if better else (-found.upper, -found.lower)
+    wanted, value = (least, found.value) if better else (-least, -found.value)
+    numbers = {"value": found.value, "lower": found.lower, "upper": found.upper, **numbers}
+    if low >= wanted:
+        return Check(name, Verdict.PASS, text, numbers)
+    if high < wanted:
+        return Check(name, Verdict.FAIL, text, numbers)
+    spread = value - low if value >= wanted else high - value
+    gap = abs(value - wanted)
+    return Check(name, Verdict.INCONCLUSIVE, text + _more(rows * (spread / gap) ** 2 if gap else math.inf), numbers)
+
+
+def _too_few(name: str, metric: LabelMetric, found: Figure | None, expected: str, who: str = "") -> Check:
+    counted = found.counting if found is not None else 0
+    of = f" of {who}" if who else ""
+    text = f"{counted} {metric.rows}{of} count for {metric.name}, at least {LEAST_COUNTING} have to; {expected}"
+    return Check(name, Verdict.INCONCLUSIVE, text, {"counting": float(counted)})
+
+
+def _told(metric: LabelMetric, found: Figure) -> str:
+    return f"{metric.name} {found.value:.3f} [{found.lower:.3f}, {found.upper:.3f}] on {found.counting:,} {metric.rows}"
+
+
+def _amount(asked: Measured, ratio: float) -> str:
+    return amount(ratio, asked.rail)
+
+
+def _bare(asked: Measured, ratio: float) -> str:
+    """The same without its unit, for bounds in brackets."""
+    return f"{ratio if asked.rail.metric in RANGED else ratio * 100:.3g}"
+
+
+def _more(rows: float) -> str:
+    """About how many would tell, to two digits."""
+    if not rows < _MOST_ROWS_TOLD:
+        return "; too close for any number of rows to tell"
+    digits = 10.0 ** max(0, math.floor(math.log10(max(rows, 1.0))) - 1)
+    return f"; about {math.ceil(rows / digits) * digits:,.0f} rows would tell"
+
+
+def none_predicted(answers: Answers) -> int:
+    """Rows without a prediction."""
+    return int(np.isnan(answers.prediction).sum())

@@ -1,7 +1,8 @@
-"""The gate's report: plain data, and a page for people."""
+"""The gate's report: plain data, and a page for people. Pure."""
 
 from __future__ import annotations
 
+import hashlib
 import html
 import json
 from collections.abc import Mapping, Sequence
@@ -9,9 +10,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from comparator.gated import SCHEMA
+from comparator.guardrail import Verdict
 from router.staging.check import Check, verdict_of
-
-SCHEMA = 1
 
 _STYLE = (
     "body{font:15px/1.5 system-ui,sans-serif;max-width:64rem;margin:2rem auto;padding:0 1rem}"
@@ -27,20 +28,29 @@ class Report:
     Args:
         model: its name in the registry.
         version: its number.
-        champion: the version that it was compared with.
+        champion: the version that it was compared with; None: there was none.
         policy_digest: of the policy that asked for it.
-        data_sha256: of the holdout file.
+        data_hash: of the holdout file.
+        staging: where the staged server was.
+        made_by: the program, with its version.
         at: when, in seconds since the epoch.
         checks: in order.
     """
 
     model: str
     version: int
-    champion: int
+    champion: int | None
     policy_digest: str
-    data_sha256: str
+    data_hash: str
+    staging: str
+    made_by: str
     at: float
     checks: Sequence[Check]
+
+    @property
+    def verdict(self) -> Verdict:
+        """What the checks come to."""
+        return verdict_of(self.checks)
 
     def as_data(self) -> dict[str, Any]:
         """Plain data: the JSON of the report."""
@@ -50,32 +60,53 @@ class Report:
             "version": self.version,
             "champion": self.champion,
             "policy_digest": self.policy_digest,
-            "data_sha256": self.data_sha256,
+            "data_hash": self.data_hash,
+            "staging": self.staging,
+            "made_by": self.made_by,
             "at": self.at,
-            "verdict": verdict_of(self.checks).name,
+            "verdict": self.verdict.name,
             "checks": [check.as_data() for check in self.checks],
         }
+
+    @property
+    def name(self) -> str:
+        """Of its files, without their endings."""
+        when = datetime.fromtimestamp(self.at, UTC).strftime("%Y%m%dT%H%M%SZ")
+        return f"gate-v{self.version}-{when}"
 
 
 def as_json(data: Mapping[str, Any]) -> str:
     """The report as a file."""
-    return json.dumps(data, indent=1, sort_keys=True) + "\n"
+    return json.dumps(data, indent=1, sort_keys=True, allow_nan=False) + "\n"
+
+
+def digest_of(data: Mapping[str, Any]) -> str:
+    """SHA-256 of that file."""
+    return hashlib.sha256(as_json(data).encode()).hexdigest()
 
 
 def as_html(data: Mapping[str, Any]) -> str:
     """The report as one page: no script, nothing from elsewhere, every text escaped."""
-    head = f"{data['model']} version {data['version']} against version {data['champion']}: {data['verdict']}"
-    when = datetime.fromtimestamp(float(data["at"]), UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    against = f"against version {data['champion']}" if data["champion"] is not None else "without a champion"
+    head = f"{data['model']} version {data['version']} {against}: {data['verdict']}"
+    facts = {
+        "made": datetime.fromtimestamp(float(data["at"]), UTC).strftime("%Y-%m-%d %H:%M:%S UTC"),
+        "by": data["made_by"],
+        "staged server": data["staging"],
+        "policy": data["policy_digest"],
+        "holdout data": data["data_hash"],
+    }
+    listed = "".join(f"<tr><th>{_text(name)}</th><td>{_text(value)}</td></tr>" for name, value in facts.items())
     rows = "".join(
-        f'<tr><td><code>{_text(check["name"])}</code></td><td class="{_text(check["verdict"])}">{_text(check["verdict"])}'
-        f"</td><td>{_text(check['reason'])}</td></tr>"
+        f"<tr><td><code>{_text(check['name'])}</code></td>"
+        f'<td class="{_text(check["verdict"])}">{_text(check["verdict"])}</td><td>{_text(check["reason"])}</td></tr>'
         for check in data["checks"]
     )
     return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{_text(head)}</title><style>{_STYLE}</style>'
-        f"</head><body><h1>{_text(head)}</h1><p>{when}. Policy <code>{_text(data['policy_digest'])}</code>, holdout data "
-        f"<code>{_text(data['data_sha256'])}</code>.</p><table><thead><tr><th>check</th><th>verdict</th><th>what was found"
-        f"</th></tr></thead><tbody>{rows}</tbody></table></body></html>\n"
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        f"<title>{_text(head)}</title><style>{_STYLE}</style></head><body><h1>{_text(head)}</h1>"
+        f"<table>{listed}</table><h2>Checks</h2><table><thead><tr><th>check</th><th>verdict</th><th>what was found</th>"
+        f"</tr></thead><tbody>{rows}</tbody></table></body></html>\n"
     )
 
 
