@@ -109,7 +109,7 @@ def reported(fact: Gated, champion: int | None, policy: Policy) -> Decision:
     named = _whole_numbers(fact.report, ("version", "champion"))
     digest = fact.report.get("policy_digest")
     if named["champion"] != champion:
-        stands = "there is none" if champion is None else f"the champion is version {champion}"
+        stands = "there is no champion" if champion is None else f"the champion is version {champion}"
         raise Refused(f"the report compares with version {named['champion']}, and {stands}: run the gate again")
     if named["version"] == champion:
         raise Refused(f"version {champion} is the champion: it needs no gate")

@@ -10,9 +10,6 @@ from comparator.guardrail import Verdict
 from router.staging.bounds import ALPHA, quantile_ranks
 from router.staging.check import Check
 
-LATE_SHARE = 0.1
-"""Of a budget: where our own requests leave later than that, it is not the server that is measured."""
-
 
 @dataclass(frozen=True, slots=True)
 class Timed:
@@ -56,11 +53,11 @@ def budget(q: float, timed: Timed, most: float, rate: float) -> Check:
     if upper <= most:
         return Check(name, Verdict.PASS, text, numbers)
     late = sorted(timed.late)[math.ceil(q * len(timed.late)) - 1] if timed.late else 0.0
-    if late > LATE_SHARE * most:
+    if lower - late > most:
+        return Check(name, Verdict.FAIL, text, numbers)
+    if lower > most:
         more = f"; they left up to {_shown(late)} late: this machine did not keep the rate"
         return Check(name, Verdict.INCONCLUSIVE, text + more, numbers)
-    if lower > most:
-        return Check(name, Verdict.FAIL, text, numbers)
     return Check(name, Verdict.INCONCLUSIVE, text + _needed(q, ordered, most), numbers)
 
 

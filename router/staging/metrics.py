@@ -121,8 +121,8 @@ def no_regression(asked: Measured, ours: Figure | None, theirs: Figure | None, r
     value, lower, upper = (scale * each for each in (loss.value, loss.lower, loss.upper))
     numbers = {"loss": value, "lower": lower, "upper": upper, "margin": margin, "value": ours.value}
     text = (
-        f"{metric.name} {ours.value:.3f} against the champion's {theirs.value:.3f} on the same {rows:,} rows: worse by "
-        f"{_amount(asked, value)} [{_bare(asked, lower)}, {_bare(asked, upper)}], {expected}"
+        f"{metric.name} {ours.value:.3f} against the champion's {theirs.value:.3f} on the same {rows:,} rows: "
+        f"{_difference(asked, value, lower, upper)}, {expected}"
     )
     numbers["champion"] = theirs.value
     if paired.more_than(margin / scale):
@@ -172,6 +172,12 @@ def _told(metric: LabelMetric, found: Figure) -> str:
 
 def _amount(asked: Measured, ratio: float) -> str:
     return amount(ratio, asked.rail)
+
+
+def _difference(asked: Measured, loss: float, lower: float, upper: float) -> str:
+    """So much worse or better, with bounds."""
+    word, value, low, high = ("worse", loss, lower, upper) if loss > 0 else ("better", -loss, -upper, -lower)
+    return f"{word} by {_amount(asked, value + 0.0)} [{_bare(asked, low)}, {_bare(asked, high)}]"
 
 
 def _bare(asked: Measured, ratio: float) -> str:

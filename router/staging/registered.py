@@ -121,7 +121,7 @@ def read_mlmodel(written: bytes) -> tuple[Columns | None, str, bool]:
     required = set()
     for each in inputs if isinstance(inputs, list) else []:
         name, kind = (each.get("name"), each.get("type")) if isinstance(each, dict) else (None, None)
-        if not isinstance(name, str) or kind not in TYPES:
+        if not isinstance(name, str) or str(kind) not in TYPES:
             told = f"column {name!r} of type {kind!r}" if isinstance(name, str) else "inputs without names"
             return None, f"the signature has {told}; checked are named columns of {', '.join(sorted(TYPES))}", example
         types[name] = str(kind)

@@ -6,7 +6,6 @@ import random
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -16,7 +15,7 @@ from world import MODEL, QUICK_POLICY, QUICK_ROLLOUT, World, bad, fair, good, wa
 from router.control.admin import ActorRole, new_token
 
 REQUIRED = QUICK_POLICY.replace('gate: "off"', "gate: required") + QUICK_ROLLOUT
-STAGING = "    staging: {minimum: {precision: 0.7}, rate: 200, requests: 300, p99: 250ms}\n"
+STAGING = "    staging: {minimum: {precision: 0.7}, rate: 50, requests: 100, p50: 10s}\n"
 COMMAND = [sys.executable, "-c", "from router.cli.main import main; main(prog_name='titleshot')"]
 
 
@@ -139,14 +138,14 @@ def test_a_leaked_evaluation_fails_and_holds(gated):
 def test_a_slow_server_fails_its_budget(gated):
     gated.start()
     gated.serving(1)
-    gated.write_settings(REQUIRED + STAGING.replace("rate: 200", "rate: 50").replace("250ms", "20ms"))
-    gated.stubs[2].delay_seconds = 0.08
+    gated.write_settings(REQUIRED + "    staging: {rate: 20, requests: 100, p50: 100ms, p99: 200ms}\n")
+    gated.stubs[2].delay_seconds = 1.0
     wait_for(lambda: "another policy" not in gate_quietly(gated), "the new policy is taken")
     done = gate(gated, 2, "--json", expect=1)
     checks = {each["name"]: each for each in json.loads(done.stdout)["checks"]}
     assert checks["latency.p99"]["verdict"] == "FAIL"
-    assert "the budget is 20.0 ms" in checks["latency.p99"]["reason"]
-    assert {each["verdict"] for name, each in checks.items() if name != "latency.p99"} == {"PASS"}
+    assert "the budget is 200.0 ms" in checks["latency.p99"]["reason"]
+    assert {name for name, each in checks.items() if each["verdict"] != "PASS"} == {"latency.p50", "latency.p99"}
 
 
 def gate_quietly(world):
@@ -165,7 +164,8 @@ def test_who_may_not_report_changes_nothing(gated):
     assert "no report of the gate" in challenge(gated, 2)
     answer = gated.command("rollback", gated.tokens["pipeline"])
     assert answer.status_code == 403, answer.text
-    time.sleep(0.3)  # some polls of the registry
+    read_at = gated.status()["registry"]["read_at"]
+    wait_for(lambda: gated.status()["registry"]["read_at"] > read_at, "the registry is read again")
     assert gated.phase() == "held"
 
 
