@@ -14,6 +14,7 @@ _LATER: Mapping[str, object] = {
     "label_grace_seconds": 0.0,
     "restraint": {},
     "outside": {},
+    "staging": {},
 }
 _LATER_OF_GUARDRAIL: Mapping[str, object] = {"range": None}
 _LATER_OF_STEP: Mapping[str, object] = {"within_seconds": None, "at_deadline": "notify"}
@@ -26,6 +27,15 @@ _RESTRAINT: Mapping[str, object] = {
     "no_data_seconds": None,
     "no_data_then": "notify",
 }
+_STAGING: Mapping[str, object] = {
+    "minimum": (),
+    "reproduce_tolerance": 0.05,
+    "min_rows": 200,
+    "rate": 10.0,
+    "requests": 500,
+    "p50_seconds": None,
+    "p99_seconds": None,
+}
 
 
 def canonical_text(policy: Mapping[str, Any]) -> str:
@@ -36,6 +46,7 @@ def canonical_text(policy: Mapping[str, Any]) -> str:
     """
     parts = {
         "restraint": _earlier(policy["restraint"], _RESTRAINT),
+        "staging": _earlier(policy["staging"], _STAGING),
         "outside": as_canonical(policy["outside"], _earlier),
     }
     data = _earlier({**policy, **parts}, _LATER)

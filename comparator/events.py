@@ -239,6 +239,21 @@ class AliasMove:
     to: int
 
 
+@dataclass(frozen=True, slots=True)
+class Gated:
+    """A report of the gate in staging has come in; whether it is one and fits is judged where it is received.
+
+    Args:
+        at: when, in seconds since the epoch.
+        actor: who sent it.
+        report: plain data, as `router.staging.report` has it.
+    """
+
+    at: float
+    actor: str
+    report: Mapping[str, object]
+
+
 class DecisionKind(str, Enum):
     """What the judge decides, or takes note of."""
 
@@ -263,6 +278,7 @@ class DecisionKind(str, Enum):
     NOTIFY = "notify"  # something did not come in time; the trigger says what
     UNFREEZE = "unfreeze"  # a person lets rollouts start again
     TOLD = "told"  # a webhook that the policy names was told of a rollback
+    GATED = "gated"  # the gate in staging has reported on a version
 
 
 JUDGE = "titleshot"
@@ -302,5 +318,6 @@ Fact = (
     | BreakerTripped
     | Confirmation
     | Notified
+    | Gated
     | Decision
 )

@@ -1,4 +1,4 @@
-"""What must stand in the registry before a rollout may start."""
+"""What must stand in the registry, and of the gate in staging in the ledger, before a rollout may start."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from comparator.policy import LABEL_METRICS, RANGED, Gate, Guardrail, Metric, Po
 
 if TYPE_CHECKING:
     from comparator.events import VersionFacts
+    from comparator.gated import Outcome
 
 _ALIASES = {
     Metric.PRECISION: ("precision", "precision_score"),
@@ -49,23 +50,41 @@ def offline_figure(metric: Metric, offline: Mapping[str, float]) -> float | None
     return None
 
 
-def judge(policy: Policy, challenger: VersionFacts, champion: VersionFacts) -> GateReport:
-    """Check what the registry has of the challenger. What is missing is INCONCLUSIVE, and holds."""
+def judge(
+    policy: Policy, challenger: VersionFacts, champion: VersionFacts, staged: Outcome | None = None
+) -> GateReport:
+    """Check what registry and ledger have of the challenger. What is missing is INCONCLUSIVE, and holds.
+
+    Args:
+        policy: says what is checked.
+        challenger: what the registry knows of it.
+        champion: the same.
+        staged: what the ledger has of the gate in staging, for this version, policy and champion; None: nothing.
+    """
     if policy.gate is Gate.OFF:
         return GateReport(Verdict.PASS, "the gate is off: nothing was checked before the start")
     checks = (
         _present("git_sha", "git SHA", challenger.git_sha),
         _present("data_hash", "data hash", challenger.data_hash),
-        *_offline(policy, challenger, champion),
+        *(
+            (_staged(staged, challenger.version, champion.version),)
+            if policy.gate is Gate.REQUIRED
+            else _offline(policy, challenger, champion)
+        ),
     )
     for wanted in (Verdict.FAIL, Verdict.INCONCLUSIVE):
         found = [text for _, verdict, text in checks if verdict is wanted]
         if found:
             word = "failed" if wanted is Verdict.FAIL else "cannot be judged"
-            return GateReport(
-                wanted, f"the offline gate {word} for version {challenger.version}: {'; '.join(found)}", checks
-            )
-    return GateReport(Verdict.PASS, f"the offline gate passed: {'; '.join(text for _, _, text in checks)}", checks)
+            return GateReport(wanted, f"the gate {word} for version {challenger.version}: {'; '.join(found)}", checks)
+    return GateReport(Verdict.PASS, f"the gate passed: {'; '.join(text for _, _, text in checks)}", checks)
+
+
+def _staged(found: Outcome | None, version: int, champion: int) -> tuple[str, Verdict, str]:
+    if found is None:
+        missing = f"no report of the gate in staging against version {champion} under this policy"
+        return "staging", Verdict.INCONCLUSIVE, f"{missing}: run `titleshot gate MODEL {version}`"
+    return "staging", found.verdict, found.reason
 
 
 def _present(name: str, text: str, value: str | None) -> tuple[str, Verdict, str]:

@@ -15,6 +15,7 @@ from typing import Any
 from comparator.canonical import canonical_text, read_canonical
 from comparator.outside import Outside, OutsideError
 from comparator.restraint import FreezeWindow, Restraint, RestraintError, Then
+from comparator.staging import Staging, StagingError
 
 
 class PolicyError(ValueError):
@@ -68,6 +69,7 @@ class Gate(str, Enum):
 
     OFF = "off"
     OFFLINE = "offline"  # lineage and offline metrics on the version, no worse than the champion's
+    REQUIRED = "required"  # lineage on the version, and a passed gate in staging in the ledger
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,12 +267,13 @@ class Policy:
         label_retention_seconds: how long predictions and labels wait for one another.
         restraint: what keeps a rollout from starting or going on, whatever its evidence says.
         outside: what is asked of others: checks on the user's Prometheus, and webhooks.
+        staging: what the gate in staging asks for.
     """
 
     steps: tuple[Step, ...] = DEFAULT_STEPS
     guardrails: tuple[Guardrail, ...] = DEFAULT_GUARDRAILS
     alpha: float = 0.05
-    gate: Gate = Gate.OFFLINE
+    gate: Gate = Gate.REQUIRED
     bucket_seconds: float = 10.0
     bucket_min_answers: int = 10
     incident_buckets: int = 4
@@ -288,10 +291,12 @@ class Policy:
     label_retention_seconds: float = field(default=7 * 24 * HOUR)
     restraint: Restraint = field(default_factory=Restraint)
     outside: Outside = field(default_factory=Outside)
+    staging: Staging = field(default_factory=Staging)
 
     def __post_init__(self) -> None:
         self._check_steps()
         self._check_numbers()
+        self._check_minimum()
         if not self.guardrails:
             raise PolicyError("guardrails", "expected at least one")
         names = [guardrail.name for guardrail in self.guardrails]
@@ -306,6 +311,18 @@ class Policy:
             raise PolicyError(
                 "guardrails.mae", f"expected predictions to be numbers or classes, not both: see {others}"
             )
+
+    def _check_minimum(self) -> None:
+        numbers = self.guardrail(Metric.MAE)
+        known = {Metric.MAE.value} if numbers is not None else {metric.value for metric in CLASS_METRICS}
+        most = numbers.width if numbers is not None else 1.0
+        for name, figure in self.staging.minimum:
+            if name not in known:
+                raise PolicyError(f"staging.minimum.{name}", f"expected one of {', '.join(sorted(known))}")
+            if not 0 < figure <= most:
+                raise PolicyError(
+                    f"staging.minimum.{name}", f"expected more than 0 and at most {most:g}, not {figure:g}"
+                )
 
     def _check_numbers(self) -> None:
         for names, legal, expected in _NUMBERS:
@@ -363,9 +380,13 @@ class Policy:
         data = read_canonical(text)
         steps = tuple(_step(step) for step in data.pop("steps"))
         guardrails = tuple(Guardrail(**{**rail, "metric": Metric(rail["metric"])}) for rail in data.pop("guardrails"))
-        restraint, outside = _restraint(data.pop("restraint", {})), _outside(data.pop("outside", {}))
-        gate = Gate(data.pop("gate"))
-        return cls(steps=steps, guardrails=guardrails, gate=gate, restraint=restraint, outside=outside, **data)
+        given = {
+            "gate": Gate(data.pop("gate")),
+            "restraint": _restraint(data.pop("restraint", {})),
+            "staging": _staging(data.pop("staging", {})),
+            "outside": _outside(data.pop("outside", {})),
+        }
+        return cls(steps=steps, guardrails=guardrails, **{**data, **given})
 
     def canonical(self) -> str:
         """Canonical JSON, see `canonical_text`."""
@@ -402,3 +423,10 @@ def _outside(data: Mapping[str, Any]) -> Outside:
         return Outside.from_data(data)
     except OutsideError as error:
         raise PolicyError(f"outside.{error.where}", error.expected) from None
+
+
+def _staging(data: Mapping[str, Any]) -> Staging:
+    try:
+        return Staging(**{**data, "minimum": tuple((name, figure) for name, figure in data.get("minimum", ()))})
+    except StagingError as error:
+        raise PolicyError(f"staging.{error.where}", error.expected) from None

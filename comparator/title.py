@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from comparator import gate
+from comparator import gate, gated
 from comparator.acts import Refused, asked_for
 from comparator.asking import Question, answered, questions
 from comparator.confirming import Ask, Confirmations, Notices, waiting
@@ -22,6 +22,7 @@ from comparator.events import (
     Confirmation,
     Decision,
     DecisionKind,
+    Gated,
     Labels,
     Mode,
     Notified,
@@ -106,6 +107,7 @@ class Title:
         self.held: set[int] = set()  # versions that have had the title, as far as is recorded
         self.retry: int | None = None
         self.rollbacks = Rollbacks()
+        self.gates: dict[tuple[int, str, int], gated.Outcome] = {}  # (version, policy digest, champion) -> the latest
         self.ready: frozenset[int] = frozenset()  # versions whose endpoint answered its last readiness probe
         self.uncleared = False  # the rollout is over, and @challenger may still name its version
         self.pairing = Pairing(policy.label_retention_seconds, grace_seconds=policy.label_grace_seconds, seed=seed)
@@ -119,7 +121,7 @@ class Title:
         """Take one fact; return the decisions that it calls for.
 
         Raises:
-            Refused: a command that cannot be carried out now.
+            Refused: a command that cannot be carried out now, or a report of the gate that does not fit.
             IllegalTransition: a recorded decision that does not follow from the state.
         """
         match fact:
@@ -143,6 +145,8 @@ class Title:
                 return self._on_aliases(fact)
             case Command():
                 return [self._on_command(fact)]
+            case Gated():
+                return [gated.reported(fact, self.champion, self.policy)]
             case Decision():
                 self._apply(fact)
         return []
@@ -293,7 +297,8 @@ class Title:
         if champion is None:
             return None
         challenger = read.versions.get(version, VersionFacts(version))
-        checked = gate.judge(self.policy, challenger, read.versions.get(champion, VersionFacts(champion)))
+        staged = self.gates.get((version, self.policy.digest, champion))
+        checked = gate.judge(self.policy, challenger, read.versions.get(champion, VersionFacts(champion)), staged)
         rollout = Rollout(rollout_id, self.policy, challenger, champion, sticky=self._sticky)
         rollout.confirmations = self._confirmations(rollout_id, self.policy.digest)
         if checked.verdict is not Verdict.PASS:
@@ -388,6 +393,9 @@ class Title:
         kind = decision.kind
         policy = self.policies.get(decision.policy_digest, self.policy)
         self.rollbacks.take(decision, policy.restraint.max_rollbacks_per_day)
+        if kind is DecisionKind.GATED:
+            key, outcome = gated.outcome_of(decision)
+            self.gates[key] = outcome
         if kind is DecisionKind.RETRY:
             self.finished.pop((decision.version, decision.policy_digest), None)
             self.retry = decision.version

@@ -21,6 +21,20 @@ def pytest_collection_finish():
     gc.set_threshold(10_000, 20, 20)  # and so does looking too often
 
 
+def _signed(folder: Path) -> None:
+    """The MLmodel file of a model over two columns, as MLflow writes it, and its input example."""
+    from mlflow.models import Model, ModelSignature
+    from mlflow.types.schema import ColSpec, Schema
+
+    folder.mkdir()
+    signature = ModelSignature(Schema([ColSpec("double", "truth"), ColSpec("double", "noise")]))
+    example = {"artifact_path": "input_example.json", "serving_input_path": "serving_input_example.json"}
+    Model(signature=signature, saved_input_example_info=example).save(str(folder / "MLmodel"))
+    (folder / example["serving_input_path"]).write_text(
+        '{"dataframe_split": {"columns": ["truth", "noise"], "data": [[1.0, 0.5]]}}'
+    )
+
+
 @pytest.fixture(scope="session")
 def registry_template(tmp_path_factory) -> Path:
     """An MLflow registry on sqlite with versions 1, 2, 3 of one model; made once, copied by each test."""
@@ -40,5 +54,6 @@ def registry_template(tmp_path_factory) -> Path:
         client.create_model_version(
             MODEL, f"{folder.as_uri()}/v{version}", run.info.run_id, tags={"data_hash": f"sha256:{version:064x}"}
         )
+        _signed(folder / f"v{version}")
     client.set_registered_model_alias(MODEL, "champion", "1")
     return folder / "mlflow.db"

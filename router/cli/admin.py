@@ -72,6 +72,10 @@ class Admin:
         body = {key: value for key, value in given.items() if value not in ("", None)}
         return self._of_model("POST", name, f"/{act}", json=body)
 
+    def gate(self, name: str, report: dict[str, Any]) -> dict[str, Any]:
+        """POST /models/{name}/gate: the decision that takes note of a report."""
+        return self._of_model("POST", name, "/gate", json=report)
+
     def labels(self, body: bytes) -> dict[str, Any]:
         """POST /labels: NDJSON; what was accepted and what was not."""
         return self._answer(

@@ -91,6 +91,8 @@ def in_words(told: Explanation) -> list[str]:
     lines = [f"{told.id}: {_what(decision)}", *(f"  {label + ':':<{_LABEL}}{text}" for label, text in _facts(told))]
     if isinstance(decision.evidence.get("guardrails"), list):
         lines += ["", *_evidence(decision, told.policy)]
+    if decision.kind is DecisionKind.GATED:
+        lines += ["", *_checks(decision)]
     return [*lines, "", *_again(told)]
 
 
@@ -170,6 +172,16 @@ def _evidence(decision: Decision, policy: Policy | None) -> list[str]:
     if missing:
         lines.append(f"    besides them a pass needed {'; '.join(missing)}")
     return lines
+
+
+def _checks(decision: Decision) -> list[str]:
+    """What the gate's report says of each check."""
+    report = decision.evidence.get("report")
+    if not isinstance(report, Mapping) or not isinstance(report.get("checks"), list):
+        return ["  its report cannot be read"]
+    made = f"made by {report.get('made_by', 'an unknown program')}, of the server {report.get('staging', 'unknown')}"
+    lines = [f"  the report, {made}, on data {report.get('data_hash', 'unknown')}:"]
+    return [*lines, *(f"    {each['name']}: {each['verdict']}: {each['reason']}" for each in report["checks"])]
 
 
 def _rail(rail: Mapping[str, Any], policy: Policy | None) -> list[str]:

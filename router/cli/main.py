@@ -16,6 +16,7 @@ COMMANDS = {
     "labels": Lazy("router.cli.labels:labels", "Send a file of labels (CSV or NDJSON)."),
     "register": Lazy("router.cli.register:register", "Make an immutable version with its lineage."),
     "annotate": Lazy("router.cli.register:annotate", "Complete the lineage of a version that another tool made."),
+    "gate": Lazy("router.cli.gate:gate", "Check a staged version as its policy asks, before its rollout may start."),
     "replay": Lazy("router.cli.replay:replay", "What a policy would have decided on recorded traffic."),
     "rollback": Lazy("router.cli.acts:rollback", "Roll back: routes at once, then the registry."),
     "promote": Lazy("router.cli.acts:promote", "Make the challenger champion now."),

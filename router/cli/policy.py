@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from comparator.checks import NOT_ANYTIME_VALID, threshold
-from comparator.policy import RANGED, Guardrail, Metric, Policy, Step, StepKind
+from comparator.policy import RANGED, Gate, Guardrail, Metric, Policy, Step, StepKind
 from comparator.words import amount, duration, points
 from router.cli.exits import REFUSED
 from router.cli.output import json_option, print_json
@@ -59,7 +59,10 @@ def check(file: Path, rate: float | None, labelled: float, *, as_json: bool) -> 
     if as_json:
         print_json({"valid": True, "problems": [], **_as_data(read), "estimates": estimates if rate else None})
         return
-    click.echo(f"{file}: valid\n  digest: {read.digest}\n  gate: {read.gate.value}\n  steps:")
+    click.echo(f"{file}: valid\n  digest: {read.digest}\n  gate: {read.gate.value}")
+    for line in gate_words(read):
+        click.echo(f"    {line}")
+    click.echo("  steps:")
     told = {each.index: each for each in plans}
     for number, step in enumerate(read.steps):
         about = told.get(number)
@@ -112,6 +115,30 @@ def outside_lines(read: Policy) -> list[str]:
     return lines
 
 
+def gate_words(read: Policy) -> list[str]:
+    """What `titleshot gate` checks, where the policy asks for it."""
+    from comparator.gated import CONTRACT, measured  # noqa: PLC0415 - numpy; `titleshot config` needs none
+    from comparator.label_metric import LabelMetric  # noqa: PLC0415
+
+    if read.gate is not Gate.REQUIRED:
+        return []
+    asked = read.staging
+    lines = [
+        f"contract: {len(CONTRACT)} checks of how it answers, and the input example where there is one",
+        f"holdout: {asked.min_rows:,} labelled rows or more, each with a prediction",
+    ]
+    for each in measured(read):
+        better = LabelMetric(each.rail).sign > 0
+        parts = [f"at {'least' if better else 'most'} {each.least:g}"] if each.least is not None else []
+        parts += [f"not worse than the champion by {amount(each.rail.margin, each.rail)}"] if each.guarded else []
+        parts += [f"the offline figure within {amount(asked.reproduce_tolerance, each.rail)}"] if each.promised else []
+        lines.append(f"{each.name}: {', '.join(parts)}")
+    budgets = {"p50": asked.p50_seconds, "p99": asked.p99_seconds}
+    told = ", ".join(f"{name} within {write_duration(most)}" for name, most in budgets.items() if most is not None)
+    lines.append(f"latency: {told} at {asked.rate:g} requests/s" if told else "latency: no budget, it is not measured")
+    return lines
+
+
 def sign_off_words(read: Policy) -> str:
     """Who has to sign off."""
     rules = read.sign_off
@@ -139,6 +166,7 @@ def _as_data(read: Policy) -> dict[str, Any]:
     return {
         "digest": read.digest,
         "gate": read.gate.value,
+        "gate_checks": gate_words(read),
         "steps": [
             {"kind": step.kind.value, "percent": step.percent, "min_seconds": step.min_seconds} for step in read.steps
         ],

@@ -25,6 +25,7 @@ from comparator.events import (
     Confirmation,
     Decision,
     DecisionKind,
+    Gated,
     Labels,
     Notified,
     Observations,
@@ -122,7 +123,16 @@ class ModelController:
             Refused: it cannot be carried out now.
             LedgerUnavailable: it needs its record first, and there is no ledger.
         """
-        return await self._whole(self._command(command))
+        return await self._whole(self._asked(command))
+
+    async def gated(self, fact: Gated) -> Decision:
+        """Take note of a report of the gate in staging.
+
+        Raises:
+            Refused: it is none, or does not speak of what stands now.
+            LedgerUnavailable: it was not recorded.
+        """
+        return await self._whole(self._asked(fact))
 
     async def checkpoint(self) -> None:
         """Keep what was counted, so that a restart need not weigh all of it again. Raises LedgerUnavailable."""
@@ -196,9 +206,9 @@ class ModelController:
         async with self._deciding:
             await self._carry(self.title.receive(fact))
 
-    async def _command(self, command: Command) -> Decision:
+    async def _asked(self, fact: Command | Gated) -> Decision:
         async with self._deciding:
-            (decision,) = self.title.receive(command)
+            (decision,) = self.title.receive(fact)
             kept = self._proven(decision)
             await self._apply(kept)
             return kept.decision
@@ -242,7 +252,7 @@ class ModelController:
                 await self._journal.record_or_spool(self.name, decision, kept.state)
         else:
             async with self._order:
-                if decision.kind in (DecisionKind.HOLD, DecisionKind.START):
+                if decision.kind in (DecisionKind.HOLD, DecisionKind.START, DecisionKind.GATED):
                     policy = self.title.policies[decision.policy_digest]
                     await self._journal.save_policy(policy.digest, policy.canonical())
                 await self._journal.record(self.name, [decision], kept.state)

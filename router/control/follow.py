@@ -67,6 +67,10 @@ class Follower:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._controller.wake.wait(), self._poll_seconds)
 
+    async def look_up(self, version: int) -> None:
+        """Whether the registry has this version. Raises UnknownVersion, RegistryUnavailable."""
+        await self._registry.version(self.settings.registered_model, version)
+
     async def _settle(self) -> str:
         """Tell the registry what it still has to be told; why it could not be told, if so.
 

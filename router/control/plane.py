@@ -10,9 +10,9 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any
 
 from comparator.acts import Refused
-from comparator.events import BreakerTripped, Columns, Command, CommandKind, Decision
+from comparator.events import BreakerTripped, Columns, Command, CommandKind, Decision, Gated
 from comparator.reigns import Reign
-from router.control.admin.operations import UnknownModel
+from router.control.admin.operations import RegistryAway, UnknownModel
 from router.control.controller import ModelController
 from router.control.follow import Follower
 from router.control.ingest import Ingest
@@ -22,6 +22,7 @@ from router.control.metrics import Metrics
 from router.control.probe import Prober
 from router.control.produced import told_reigns
 from router.control.publish import Publisher
+from router.control.registry import RegistryUnavailable, UnknownVersion
 from router.control.status import plane_status
 from router.link.messages import BreakerChanged, Counters, Exchanges, Up
 from router.protocols.select import protocol
@@ -220,6 +221,18 @@ class ControlPlane:
         if command.kind is CommandKind.ROLL_BACK or (command.kind is CommandKind.ALERT and controller.title.on_trial):
             await self._probe_target(model, controller, command.to or controller.title.way_back)
         return await controller.command(command)
+
+    async def gated(self, model: str, fact: Gated) -> Decision:
+        """Take note of a report of the gate in staging, of a version that there is; see `Operations.gated`."""
+        controller, version = self._controller(model), fact.report.get("version")
+        if isinstance(version, int) and 0 < version < 2**31:
+            try:
+                await self.followers[model].look_up(int(version))
+            except UnknownVersion as error:
+                raise Refused(str(error)) from None
+            except RegistryUnavailable as error:
+                raise RegistryAway(f"the registry cannot be read: {error}") from None
+        return await controller.gated(fact)
 
     async def record(self, model: str, limit: int) -> list[tuple[str, Decision]]:
         """The newest decisions, the newest first, each with its id. Raises UnknownModel, LedgerUnavailable."""

@@ -15,6 +15,7 @@ from router.settings.guardrails import Guardrails
 from router.settings.outside import OutsideSettings
 from router.settings.problems import Path
 from router.settings.restraint import AtDeadline, RestraintSettings
+from router.settings.staging import StagingSettings
 from router.settings.units import parse_duration, shown
 
 
@@ -249,10 +250,16 @@ class Judge(Block):
 class PolicySettings(OutsideSettings):
     """A promotion policy: inline under a model, or a file of its own (`policy: FILE`)."""
 
-    gate: Literal["off", "offline"] = Field(
-        default=Gate.OFFLINE.value,
-        description="What a challenger must show before its rollout may start. offline: lineage and offline metrics on "
-        "the version, no worse than the champion's. off: nothing.",
+    gate: Literal["required", "offline", "off"] = Field(
+        default=Gate.REQUIRED.value,
+        description="What a challenger must show before its rollout may start. required: lineage on the version, and a "
+        "PASS of the gate in staging (`titleshot gate`) in the ledger. offline: lineage and offline metrics on the "
+        "version, no worse than the champion's. off: nothing.",
+    )
+    staging: StagingSettings = Field(
+        default=StagingSettings(),
+        description="What the gate in staging asks for beyond contract, holdout metrics and the guardrails' margins.",
+        json_schema_extra={"default": {}},
     )
     rollout: tuple[AnyStep, ...] | None = Field(
         default=None,
@@ -309,5 +316,6 @@ class PolicySettings(OutsideSettings):
             gate=Gate(self.gate),
             restraint=self.restraint.restraint(),
             outside=self.outside(),
+            staging=self.staging.staging(),
             **self.judge.numbers(),
         )

@@ -3,7 +3,9 @@
 import time
 
 from comparator.acts import NotOnTrial
-from comparator.events import Command, CommandKind, Decision, DecisionKind
+from comparator.events import Command, CommandKind, Decision, DecisionKind, Gated
+from comparator.gated import reported
+from comparator.policy import Policy
 from comparator.title import Refused
 from router.control.admin.operations import UnknownModel
 from router.control.produced import told_reigns
@@ -21,6 +23,7 @@ class SmallPlane:
         self.alerts = {}  # model -> matchers
         self.on_trial = True
         self.ready = True
+        self.policy = Policy()
         self.extra = {}  # laid over a model's status
 
     def models(self):
@@ -52,6 +55,14 @@ class SmallPlane:
         if kind is DecisionKind.PAUSE and any(made.kind is kind for made in self.decisions[model]):
             raise Refused("cannot pause: the rollout is paused already")
         made = Decision(kind, command.at, 17, command.to or 2, command.reason, command.actor, trigger="operator")
+        self.decisions[model].insert(0, made)
+        return made
+
+    async def gated(self, model, fact: Gated):
+        self._known(model)
+        if self.away is not None:
+            raise self.away
+        made = reported(fact, 1, self.policy)
         self.decisions[model].insert(0, made)
         return made
 

@@ -75,12 +75,14 @@ def wait_for(condition: Callable[[], object], what: str, within_seconds: float =
 class World:
     """Versions 1, 2, ... of one model, each with its stub server; titleshot in front of them."""
 
-    def __init__(self, folder: Path, registry_template: Path, versions: dict[int, Callable[[dict], float]]) -> None:
+    def __init__(
+        self, folder: Path, registry_template: Path, versions: dict[int, Callable[[dict], float]], server=StubModel
+    ) -> None:
         self.folder = folder
         self.registry_file = folder / "mlflow.db"
         shutil.copy(registry_template, self.registry_file)
         self.client = MlflowClient(f"sqlite:///{self.registry_file}", f"sqlite:///{self.registry_file}")
-        self.stubs = {version: StubModel(predict) for version, predict in versions.items()}
+        self.stubs = {version: server(predict) for version, predict in versions.items()}
         self.port, self.admin_port = free_port(), free_port()
         self.admin = f"http://127.0.0.1:{self.admin_port}"
         self.settings_path = folder / "titleshot.yaml"
@@ -143,7 +145,7 @@ class World:
 
     def ask(self, row: dict | None = None) -> httpx.Response:
         url = f"http://127.0.0.1:{self.port}/invocations"
-        return httpx.post(url, json={"inputs": [row or {"truth": 0}]}, timeout=10, trust_env=False)
+        return httpx.post(url, json={"inputs": [row or {"truth": 0, "noise": 1.0}]}, timeout=10, trust_env=False)
 
     def phase(self) -> str | None:
         rollout = self.status()["rollout"]

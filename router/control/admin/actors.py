@@ -6,6 +6,7 @@
 | labeller | read; send labels |
 | operator | read; roll back, pause, resume, abort, start |
 | approver | what an operator may; promote, sign off, reject, unfreeze |
+| gate | read; report on the gate in staging: for CI pipelines |
 | pager | let alerts roll back what is on trial; nothing else, not even read |
 | admin | everything |
 
@@ -33,6 +34,7 @@ class Right(str, Enum):
     LABEL = "label"
     OPERATE = "operate"
     APPROVE = "approve"
+    GATE = "report on the gate"
     ALERT = "send alerts"
     ADMINISTER = "administer"
 
@@ -44,6 +46,7 @@ class ActorRole(str, Enum):
     LABELLER = "labeller"
     OPERATOR = "operator"
     APPROVER = "approver"
+    GATE = "gate"
     PAGER = "pager"
     ADMIN = "admin"
 
@@ -53,6 +56,7 @@ RIGHTS: Mapping[ActorRole, frozenset[Right]] = {
     ActorRole.LABELLER: frozenset({Right.READ, Right.LABEL}),
     ActorRole.OPERATOR: frozenset({Right.READ, Right.OPERATE}),
     ActorRole.APPROVER: frozenset({Right.READ, Right.OPERATE, Right.APPROVE}),
+    ActorRole.GATE: frozenset({Right.READ, Right.GATE}),
     ActorRole.PAGER: frozenset({Right.ALERT}),
     ActorRole.ADMIN: frozenset(Right),
 }

@@ -25,8 +25,9 @@ from router.control.admin.access import Access, Doorkeeper
 from router.control.admin.actors import Actor, Right
 from router.control.admin.answers import SAFE_HEADERS, ApiError, as_json
 from router.control.admin.body import read_body
+from router.control.admin.gate import GateReports
 from router.control.admin.labels import NotLabels, read_labels
-from router.control.admin.operations import Operations, UnknownModel
+from router.control.admin.operations import Operations, RegistryAway, UnknownModel
 from router.control.admin.page import PAGE_POLICY, status_page
 from router.control.admin.webhook import AlertmanagerWebhook
 from router.control.ledger import Fenced, LedgerUnavailable
@@ -87,6 +88,7 @@ def admin_app(operations: Operations, access: Access, labels_bytes: int = LABELS
                 route(f"/models/{{name}}/{action}", "POST", right, api.command_of(kind))
                 for action, (kind, right) in COMMANDS.items()
             ),
+            route("/models/{name}/gate", "POST", Right.GATE, GateReports(operations)),
             route("/webhooks/alertmanager", "POST", Right.ALERT, AlertmanagerWebhook(operations)),
             route("/health/live", "GET", None, api.live),
             route("/health/ready", "GET", None, api.ready),
@@ -226,6 +228,8 @@ def _guarded(handler: Handler, access: Access, right: Right | None) -> Callable[
             return ApiError(404, "unknown_model", "there is no such model here").answer()
         except Refused as error:
             return ApiError(409, "refused", str(error)).answer()
+        except RegistryAway as error:
+            return ApiError(503, "registry_unavailable", str(error), {"retry-after": "5"}).answer()
         except LedgerUnavailable as error:
             log.warning("%s %s: the ledger is away: %s", request.method, request.url.path, error)
             return ApiError(

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
-from comparator.events import Columns, Command, Decision
+from comparator.events import Columns, Command, Decision, Gated
 from comparator.reigns import Reign
 
 
 class UnknownModel(Exception):
     """No model of this name is under control."""
+
+
+class RegistryAway(Exception):
+    """What is asked for needs a look into the registry, which does not answer now."""
 
 
 class Operations(Protocol):
@@ -45,6 +49,18 @@ class Operations(Protocol):
             UnknownModel: no such model.
             Refused: it cannot be carried out now; the message says why.
             LedgerUnavailable: it needs its record first, and there is no ledger.
+            Fenced: another replica leads.
+        """
+        ...
+
+    async def gated(self, model: str, fact: Gated) -> Decision:
+        """Take note of a report of the gate in staging; recorded and in force when this returns.
+
+        Raises:
+            UnknownModel: no such model.
+            Refused: it is no report, contradicts itself, or does not speak of what stands now; the message says why.
+            RegistryAway: whether there is such a version cannot be told.
+            LedgerUnavailable: nothing was recorded.
             Fenced: another replica leads.
         """
         ...

@@ -74,6 +74,23 @@ def test_what_a_policy_asks_of_others(file):
     assert told["digest"] != plain
 
 
+def test_what_its_gate_checks(file):
+    assert "contract" not in run("check", file).stdout
+    staging = "staging: {minimum: {precision: 0.7}, rate: 50, p99: 200ms}\n"
+    file.write_text(POLICY.replace('gate: "off"\n', staging))
+    done = run("check", file)
+    assert done.exit_code == 0, done.output
+    for line in (
+        "gate: required\n",
+        "    contract: 11 checks of how it answers, and the input example where there is one\n",
+        "    holdout: 200 labelled rows or more, each with a prediction\n",
+        "    precision: at least 0.7, not worse than the champion by 2 points, the offline figure within 5 points\n",
+        "    latency: p99 within 200ms at 50 requests/s\n",
+    ):
+        assert line in done.stdout
+    assert len(json.loads(run("check", file, "--json").stdout)["gate_checks"]) == 4
+
+
 def test_about_how_long_it_takes_at_a_rate(file):
     done = run("check", file, "--rate", "20")
     assert done.exit_code == 0, done.output

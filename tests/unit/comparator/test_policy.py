@@ -6,7 +6,9 @@ import pytest
 from comparator.policy import Gate, Guardrail, Metric, Policy, PolicyError
 
 EARLIER = {  # digests that the code made before there were metrics other than precision, and before split_alpha
-    "9b353fa93ca44db017ae15123e6d8bd4f6169ca32587ac0a19e8111b388ef0df": Policy(block_requests=8, restart_seconds=600.0),
+    "9b353fa93ca44db017ae15123e6d8bd4f6169ca32587ac0a19e8111b388ef0df": Policy(
+        gate=Gate.OFFLINE, block_requests=8, restart_seconds=600.0
+    ),
     "2615d5a2995455d51f44704f8d481a08c2728ba18fe4d41e60b42bb4a4eee64f": Policy(
         guardrails=(Guardrail(Metric.ERROR_RATE, 0.01),),
         gate=Gate.OFF,
@@ -32,6 +34,7 @@ def test_the_digest_of_an_earlier_policy_is_what_it_was(digest):
     assert Policy.from_canonical(policy.canonical()) == policy
     assert "split_alpha" not in policy.canonical()
     assert "incident_buckets" not in policy.canonical()
+    assert "staging" not in policy.canonical()
 
 
 def test_new_fields_are_written_where_they_say_something():

@@ -97,7 +97,7 @@ def problems(tmp_path, text):
         ("alpha: 0.6", 12, "alpha: expected more than 0 and at most 0.5, not 0.6"),
         ("alpha: 5%", 12, "alpha: expected a number, not '5%'"),
         ("alpha: true", 12, "alpha: expected a number, not true"),
-        ("gate: required", 11, "gate: expected 'off' or 'offline', not 'required'"),
+        ("gate: strict", 11, "gate: expected 'required', 'offline' or 'off', not 'strict'"),
         ("judge: {bucket: 0s}", 21, "judge.bucket: expected a duration of more than 0, not 0.0"),
         (
             "restraint: {freeze: [{days: [fri], from: 16:00, to: 8:00}]}",
@@ -282,7 +282,7 @@ def test_errors_in_a_policy_file_stand_in_that_file(tmp_path):
     assert problems(tmp_path, text) == [
         "strict.yaml:3:13: models.m.rollout[0].canary: expected an integer percent from 1 to 100, such as 10, not 500",
         "strict.yaml:4:1: endpoint: unknown key; expected one of alpha, checks, confirm_promote, confirm_start, gate, "
-        "guardrails, judge, on_rollback, restraint, rollout",
+        "guardrails, judge, on_rollback, restraint, rollout, staging",
         "titleshot.yaml:6:5: models.m.alpha: expected either alpha here or policy: FILE",
     ]
 

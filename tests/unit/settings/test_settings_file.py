@@ -6,6 +6,7 @@ import pytest
 from comparator.outside import Check, Outside
 from comparator.policy import DEFAULT_GUARDRAILS, DEFAULT_STEPS, Gate, Guardrail, Metric, Policy, SignOff, StepKind
 from comparator.restraint import FreezeWindow, Restraint, Then
+from comparator.staging import Staging
 from router.link.endpoint import Tls
 from router.link.messages import Limits
 from router.settings import SettingsError, is_loopback, load_policy, load_settings
@@ -125,6 +126,14 @@ models:
     confirm_start: [desk]
     confirm_promote: [desk]
     on_rollback: [desk]
+    staging:
+      minimum: {precision: 0.7, recall: 0.5}
+      reproduce_tolerance: 0.02
+      min_rows: 1000
+      rate: 50
+      requests: 300
+      p50: 20ms
+      p99: 100ms
     restraint:
       warm_up: {for: 30s, answers: 100}
       cool_down: 10m
@@ -188,6 +197,7 @@ models:
     assert policy.restraint == Restraint(
         30.0, 100, 600.0, 3, (FreezeWindow((4, 5), 57_600.0, 30_600.0, "Europe/Berlin"),), 3600.0, Then.ABORT
     )
+    assert policy.staging == Staging((("precision", 0.7), ("recall", 0.5)), 0.02, 1000, 50.0, 300, 0.02, 0.1)
     assert (policy.steps[0].within_seconds, policy.steps[0].at_deadline) == (259_200.0, Then.ABORT)
     assert [(step.kind.value, step.percent, step.min_seconds) for step in policy.steps] == [
         ("shadow", 50, 5400.0),

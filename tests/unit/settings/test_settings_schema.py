@@ -40,7 +40,10 @@ def test_every_option_is_in_the_documentation():
 def test_the_documentation_names_the_default_of_every_option():
     documentation = (ROOT / "docs" / "configuration.md").read_text()
     rows = dict(re.findall(r"^\| `(\w+)` \| ([^|]*) \|", documentation, re.MULTILINE))
-    blocks = [json_schema(), *(json_schema()["$defs"][name] for name in ("ModelSettings", "Judge", "LimitsSettings"))]
+    blocks = [
+        json_schema(),
+        *(json_schema()["$defs"][name] for name in ("ModelSettings", "StagingSettings", "Judge", "LimitsSettings")),
+    ]
     for block in blocks:
         for name, field in block["properties"].items():
             if (default := field.get("default")) not in (None, {}, []):

@@ -1,0 +1,1 @@
+"""The gate's checks of a staged model server, before a rollout may start."""

@@ -1,0 +1,145 @@
+"""What MLflow has of a version: signature, input example, offline metrics, run; and the gate's reports, kept there."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import tempfile
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from comparator.events import VersionFacts
+from router.control.registry import Aliases, MlflowRegistry
+from router.staging.contract import TYPES, Columns
+
+GATE_TAG = "titleshot.gate"
+"""On a version: what its last gate said, and where the report is. No proof: that is in the ledger."""
+
+MOST_BYTES = 16 << 20
+_EXAMPLES = ("serving_input_example.json",)
+
+T = TypeVar("T")
+
+
+class RegistryError(Exception):
+    """The registry cannot be asked, or says no; the message has no credentials."""
+
+
+@dataclass(frozen=True)
+class Registered:
+    """One version.
+
+    Args:
+        facts: offline metrics and lineage.
+        columns: of its signature; None: see `trouble`.
+        trouble: why the signature cannot be checked.
+        example: the request that was logged with the model; None: there is none.
+        run_id: its run; None: it has none.
+    """
+
+    facts: VersionFacts
+    columns: Columns | None
+    trouble: str
+    example: bytes | None
+    run_id: str | None
+
+
+class ModelRegistry:
+    """One MLflow registry, for a command: it sets MLflow's addresses of the whole process."""
+
+    def __init__(self, uri: str) -> None:
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+        import mlflow  # noqa: PLC0415 - takes most of a second
+
+        for chatty in ("mlflow", "alembic"):
+            logging.getLogger(chatty).setLevel(logging.ERROR)
+        self._uri = uri
+        mlflow.set_tracking_uri(uri)
+        mlflow.set_registry_uri(uri)
+        self._client: Any = _asked(lambda: mlflow.MlflowClient(uri, uri))
+
+    async def aliases_and_facts(self, model: str, version: int) -> tuple[Aliases, VersionFacts]:
+        """Raises UnknownModel, UnknownVersion, RegistryUnavailable."""
+        registry = MlflowRegistry(self._uri, timeout_seconds=30.0)
+        try:
+            return await registry.read(model), await registry.version(model, version)
+        finally:
+            registry.close()
+
+    def read(self, model: str, version: int, facts: VersionFacts) -> Registered:
+        """The rest of it. Raises RegistryError."""
+        found = _asked(lambda: self._client.get_model_version(model, str(version)))
+        columns, trouble, example = None, "", None
+        with tempfile.TemporaryDirectory() as folder:
+            written = self._artifact(model, version, "MLmodel", Path(folder))
+            if written is None:
+                trouble = "the version's MLmodel file cannot be read"
+            else:
+                columns, trouble, has_example = read_mlmodel(written)
+                if has_example:
+                    example = self._artifact(model, version, _EXAMPLES[0], Path(folder))
+        return Registered(facts, columns, trouble, example, found.run_id or None)
+
+    def keep(self, model: str, version: int, run_id: str, files: dict[str, str], said: str) -> None:
+        """Files (path -> text) as artifacts of the run, and a tag on the version. Raises RegistryError."""
+        for path, text in files.items():
+            _asked(partial(self._client.log_text, run_id, text, path))
+        _asked(lambda: self._client.set_model_version_tag(model, str(version), GATE_TAG, said))
+
+    def _artifact(self, model: str, version: int, name: str, folder: Path) -> bytes | None:
+        from mlflow.artifacts import download_artifacts  # noqa: PLC0415 - as above
+
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # MLflow's, of its own code
+                path = Path(download_artifacts(artifact_uri=f"models:/{model}/{version}/{name}", dst_path=str(folder)))
+            return path.read_bytes() if path.is_file() and path.stat().st_size <= MOST_BYTES else None
+        except Exception:  # noqa: BLE001 - whatever a store raises: it is not there for us
+            return None
+
+
+def read_mlmodel(written: bytes) -> tuple[Columns | None, str, bool]:
+    """The columns of a signature, why they cannot be checked, and whether there is an input example."""
+    try:
+        data = yaml.safe_load(written)
+        signature = data.get("signature") or {}
+        inputs = json.loads(signature.get("inputs") or "null")
+        example = bool((data.get("saved_input_example_info") or {}).get("serving_input_path"))
+    except (yaml.YAMLError, AttributeError, ValueError, TypeError, RecursionError):
+        return None, "the version's MLmodel file cannot be read", False
+    if not inputs:
+        return None, "the version has no signature of its inputs: `titleshot register` asks for one", example
+    types: dict[str, str] = {}
+    required = set()
+    for each in inputs if isinstance(inputs, list) else []:
+        name, kind = (each.get("name"), each.get("type")) if isinstance(each, dict) else (None, None)
+        if not isinstance(name, str) or str(kind) not in TYPES:
+            told = f"column {name!r} of type {kind!r}" if isinstance(name, str) else "inputs without names"
+            return None, f"the signature has {told}; checked are named columns of {', '.join(sorted(TYPES))}", example
+        types[name] = str(kind)
+        if each.get("required", True):
+            required.add(name)
+    if not types:
+        return None, "the version's signature cannot be read", example
+    return Columns(types, frozenset(required)), "", example
+
+
+def _asked(call: Callable[[], T]) -> T:
+    """What MLflow says; whatever it raises as one error, whose text has no credentials."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return call()
+    except Exception as error:  # noqa: BLE001 - MLflow lets through what requests and SQLAlchemy raise
+        from mlflow.exceptions import MlflowException  # noqa: PLC0415 - as above
+
+        said = str(error).splitlines()[0][:300] if isinstance(error, MlflowException) and str(error) else ""
+        raise RegistryError(f"the registry says: {said}" if said else f"the registry: {type(error).__name__}") from None
