@@ -1,12 +1,12 @@
 """What others say, and the ledger: what is kept, what comes back, and what goes on without it."""
 
 import asyncio
+import socket
 import time
 
 import pytest
 from desk import PROMOTE, SHADOW, policy
 from test_controller import MemoryLedger
-from world import free_port
 
 from comparator.events import (
     AliasesRead,
@@ -163,7 +163,7 @@ def test_nobody_is_told_of_a_rollback_that_a_crash_would_undo(tmp_path):
         ledger, in_force = MemoryLedger(), asyncio.Event()
         controller, title = controlled(tmp_path, ledger, on_decision=lambda model, decision: in_force.set())
         await on_trial(controller, title)
-        hooks = {"pager": WebhookSettings(url=f"http://127.0.0.1:{free_port()}/x")}
+        hooks = {"pager": WebhookSettings(url=f"http://127.0.0.1:{deaf.getsockname()[1]}/x")}
         webhooks = Webhooks({"m": controller}, lambda: hooks, Outgoing())
         in_force.clear()
         ledger.gate = asyncio.Event()  # the ledger takes its time
@@ -180,4 +180,6 @@ def test_nobody_is_told_of_a_rollback_that_a_crash_would_undo(tmp_path):
         await turn.open
         assert "no connection" in turn.problem
 
-    asyncio.run(work())
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))  # and nobody listens
+        asyncio.run(work())
