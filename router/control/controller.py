@@ -80,6 +80,7 @@ class ModelController:
         self.wake = asyncio.Event()  # the registry loop has something to do
         self.lost_rows = 0  # observations that the ledger could not take in time
         self.last_tick = 0.0
+        self.unrecorded: Decision | None = None  # in force, but not in the record yet: a crash now would undo it
         self._journal = journal
         self._on_change = on_change
         self._on_decision = on_decision
@@ -242,9 +243,11 @@ class ModelController:
         """Bring a decision into force and into the ledger, in the order that its kind asks for."""
         decision = kept.decision
         if decision.kind in APPLY_FIRST:
+            self.unrecorded = decision
             self._in_force(decision)
             async with self._order:
                 await self._journal.record_or_spool(self.name, decision, kept.state)
+            self.unrecorded = None
         elif decision.kind is DecisionKind.MOVED:
             # Has happened, too, but begins a watch: traffic that was recorded before is no evidence of it.
             async with self._order:

@@ -150,6 +150,8 @@ class Webhooks:
             for question in title.questions(controller.last_tick):
                 wanted[_Call(model, question.id, question.webhook)] = controller, question
             for notice in title.notices.open.values():
+                if notice.decision == controller.unrecorded:
+                    continue  # nobody is told of what a crash would undo
                 wanted.update({_Call(model, notice.id, name): (controller, notice) for name in notice.webhooks})
         for call in self._turns.keys() - wanted.keys():
             if (task := self._turns.pop(call).open) is not None:

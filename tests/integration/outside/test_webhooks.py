@@ -1,5 +1,6 @@
 """Webhooks on real processes: who is asked signs nothing off by silence, and no rollback waits for anybody."""
 
+import contextlib
 import hashlib
 import hmac
 import json
@@ -8,6 +9,7 @@ import signal
 import threading
 import time
 
+import httpx
 import pytest
 from answering import Answering
 from click.testing import CliRunner
@@ -176,5 +178,29 @@ def test_a_rollback_waits_for_nobody_and_is_told_later(world, desk):
     restart_control(world)
     wait_for(lambda: world.phase() == "rolled_back", "a restart knows")
     assert (len(desk.of("on_rollback")), world.status()["untold"]) == (calls, [])
+    world.traffic.stop()
+    assert set(world.traffic.outcomes) == {200}
+
+
+def test_an_answer_lost_in_a_crash_is_asked_for_again_under_the_same_id(world, desk):
+    killed = []
+
+    def crash(event, answer):
+        if event not in killed:
+            killed.append(event)
+            os.kill(world.children()["control"], signal.SIGKILL)
+        return answer
+
+    desk.says["confirm_start"] = lambda: crash("confirm_start", verdict("pass"))
+    desk.says["on_rollback"] = lambda: crash("on_rollback", (200, b""))
+    started(world, desk, "    confirm_start: [desk]\n    on_rollback: [desk]\n", rollout=SLOW)
+    wait_for(lambda: world.phase() == "shadow", "it starts", 60)
+    with contextlib.suppress(httpx.HTTPError):  # the crash may come before the answer
+        world.command("rollback")
+    wait_for(lambda: "told" in kinds(world) and world.phase() == "rolled_back", "the desk is told", 60)
+    assert killed == ["confirm_start", "on_rollback"]
+    for event, kind in (("confirm_start", "confirmed"), ("on_rollback", "told")):
+        ids = [body["id"] for body in desk.of(event)]
+        assert (len(ids), len(set(ids)), kinds(world).count(kind)) == (2, 1, 1)
     world.traffic.stop()
     assert set(world.traffic.outcomes) == {200}

@@ -1,6 +1,7 @@
 """What others say, and the ledger: what is kept, what comes back, and what goes on without it."""
 
 import asyncio
+import socket
 import time
 
 import pytest
@@ -23,8 +24,11 @@ from comparator.title import Title
 from router.control.controller import ModelController
 from router.control.journal import Journal
 from router.control.ledger.codec import CHECK, Unreadable, decode, encode
+from router.control.outgoing import Outgoing
 from router.control.resume import resumed
 from router.control.spool import Spool
+from router.control.webhooks import Webhooks
+from router.settings.outside import WebhookSettings
 
 DEPTH = Check("depth", "depth", at_most=1.0, results=2)
 ASKS = policy(SHADOW, PROMOTE, outside=Outside((DEPTH,), ("desk",), (), ("pager",)))
@@ -43,10 +47,10 @@ def read(at):
     return AliasesRead(at, 1, 2, None, ready=frozenset({1, 2}))
 
 
-def controlled(folder, ledger, term=1):
+def controlled(folder, ledger, term=1, on_decision=lambda model, decision: None):
     title = Title(ASKS)
     journal = Journal(ledger, Spool(folder / "spool.jsonl"), term, lambda ok: None)
-    return ModelController("m", title, journal, lambda: None, lambda model, decision: None), title
+    return ModelController("m", title, journal, lambda: None, on_decision), title
 
 
 async def on_trial(controller, title):
@@ -152,3 +156,30 @@ def test_what_was_told_but_not_recorded_is_still_to_be_told(tmp_path):
         assert title.notices.open == {}
 
     asyncio.run(work())
+
+
+def test_nobody_is_told_of_a_rollback_that_a_crash_would_undo(tmp_path):
+    async def work():
+        ledger, in_force = MemoryLedger(), asyncio.Event()
+        controller, title = controlled(tmp_path, ledger, on_decision=lambda model, decision: in_force.set())
+        await on_trial(controller, title)
+        hooks = {"pager": WebhookSettings(url=f"http://127.0.0.1:{deaf.getsockname()[1]}/x")}
+        webhooks = Webhooks({"m": controller}, lambda: hooks, Outgoing())
+        in_force.clear()
+        ledger.gate = asyncio.Event()  # the ledger takes its time
+        command = asyncio.create_task(controller.command(Command(1004.0, CommandKind.ROLL_BACK, "ann", "no")))
+        await in_force.wait()
+        assert title.rollout.phase is Phase.ROLLING_BACK
+        webhooks._call_due(0.0)
+        assert webhooks._turns == {}
+        ledger.gate.set()
+        await command
+        webhooks._call_due(0.0)
+        ((call, turn),) = webhooks._turns.items()
+        assert (call.webhook, call.id) == ("pager", next(iter(title.notices.open)))
+        await turn.open
+        assert "no connection" in turn.problem
+
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))  # and nobody listens
+        asyncio.run(work())
