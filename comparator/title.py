@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from comparator import gate
 from comparator.acts import Refused, asked_for
+from comparator.endings import Endings
 from comparator.events import (
     AliasesRead,
     AliasMove,
@@ -98,6 +99,7 @@ class Title:
         self.rollout: Rollout | None = None
         self.pending: AliasMove | None = None  # a decided move of @champion that the registry has yet to confirm
         self.finished: dict[tuple[int, str], str] = {}  # (version, policy digest) -> promoted | rejected | aborted
+        self.endings = Endings()  # the decisions behind `finished`, until the registry tells of them
         self.held: set[int] = set()  # versions that have had the title, as far as is recorded
         self.retry: int | None = None
         self.rollbacks = Rollbacks()
@@ -353,6 +355,7 @@ class Title:
         kind = decision.kind
         policy = self.policies.get(decision.policy_digest, self.policy)
         self.rollbacks.take(decision, policy.restraint.max_rollbacks_per_day)
+        self.endings.take(decision)
         if kind is DecisionKind.RETRY:
             self.finished.pop((decision.version, decision.policy_digest), None)
             self.retry = decision.version
@@ -367,9 +370,9 @@ class Title:
             rollout.apply(decision)
             self._lower_share()
             if rollout.phase in _ENDED_AS and (refused or decision.actor != REGISTRY):
-                self.finished[rollout.version, rollout.policy.digest] = (
-                    "rejected" if refused else _ENDED_AS[rollout.phase]
-                )
+                ended = "rejected" if refused else _ENDED_AS[rollout.phase]
+                self.finished[rollout.version, rollout.policy.digest] = ended
+                self.endings.end(rollout.version, ended, decision)
                 self.uncleared = rollout.phase is not Phase.ROLLED_BACK  # whose end says that it is cleared
         if kind in (DecisionKind.PROMOTE, DecisionKind.ROLL_BACK):
             self.pending = decision.move
@@ -386,6 +389,7 @@ class Title:
         self.champion = move.to
         if decision.rollout_id == 0 or decision.phase == Phase.ROLLED_BACK.value:
             self.finished[move.expected, decision.policy_digest] = "rejected"
+            self.endings.end(move.expected, "rejected", decision)
         if self.aliases is not None:
             self.aliases = replace(self.aliases, champion=move.to, previous=move.expected)
 

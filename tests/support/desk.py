@@ -181,6 +181,7 @@ def state(title: Title) -> Mapping[str, object]:
         "pending": title.pending,
         "finished": title.finished,
         "held": title.held,
+        "endings": title.endings.decisions,
         "rollout": None
         if rollout is None
         else (
