@@ -13,6 +13,7 @@ from comparator import gate, gated
 from comparator.acts import Refused, asked_for
 from comparator.asking import Question, answered, questions
 from comparator.confirming import Ask, Confirmations, Notices, waiting
+from comparator.endings import Endings
 from comparator.events import (
     AliasesRead,
     AliasMove,
@@ -104,6 +105,7 @@ class Title:
         self.rollout: Rollout | None = None
         self.pending: AliasMove | None = None  # a decided move of @champion that the registry has yet to confirm
         self.finished: dict[tuple[int, str], str] = {}  # (version, policy digest) -> promoted | rejected | aborted
+        self.endings = Endings()  # the decisions behind `finished`, until the registry tells of them
         self.held: set[int] = set()  # versions that have had the title, as far as is recorded
         self.retry: int | None = None
         self.rollbacks = Rollbacks()
@@ -396,6 +398,7 @@ class Title:
         if kind is DecisionKind.GATED:
             key, outcome = gated.outcome_of(decision)
             self.gates[key] = outcome
+        self.endings.take(decision)
         if kind is DecisionKind.RETRY:
             self.finished.pop((decision.version, decision.policy_digest), None)
             self.retry = decision.version
@@ -413,9 +416,9 @@ class Title:
             rollout.apply(decision)
             self._lower_share()
             if rollout.phase in _ENDED_AS and (refused or decision.actor != REGISTRY):
-                self.finished[rollout.version, rollout.policy.digest] = (
-                    "rejected" if refused else _ENDED_AS[rollout.phase]
-                )
+                ended = "rejected" if refused else _ENDED_AS[rollout.phase]
+                self.finished[rollout.version, rollout.policy.digest] = ended
+                self.endings.end(rollout.version, ended, decision)
                 self.uncleared = rollout.phase is not Phase.ROLLED_BACK  # whose end says that it is cleared
         if kind in (DecisionKind.PROMOTE, DecisionKind.ROLL_BACK):
             self.pending = decision.move
@@ -435,6 +438,7 @@ class Title:
         self.champion = move.to
         if decision.rollout_id == 0 or decision.phase == Phase.ROLLED_BACK.value:
             self.finished[move.expected, decision.policy_digest] = "rejected"
+            self.endings.end(move.expected, "rejected", decision)
         if self.aliases is not None:
             self.aliases = replace(self.aliases, champion=move.to, previous=move.expected)
 

@@ -1,4 +1,4 @@
-"""Keeps one model and the registry in agreement: reads aliases, carries out what was decided."""
+"""Keeps one model and the registry in agreement: reads aliases, carries out what was decided, tells of it in tags."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from router.control.registry import (
     UnknownModel,
     UnknownVersion,
 )
+from router.control.version_tags import ending_tags
 from router.protocols.select import protocol
 from router.settings import ModelSettings
 
@@ -57,15 +58,18 @@ class Follower:
         self._prober = prober
         self._metrics = metrics
         self._poll_seconds = poll_seconds
+        self._untagged = ""  # why the last ending could not be told in tags, if so
 
     async def run(self) -> None:
         """Until cancelled."""
         self._probe(Aliases(None, None, None))  # of whom the records tell: the registry may be away
         while True:
             self._controller.wake.clear()
-            await self._read(await self._settle())
+            await self._read(await self._settle() or self._untagged)
+            await self._annotate()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._controller.wake.wait(), self._poll_seconds)
+                async with asyncio.timeout(self._poll_seconds):  # wait_for can forget that it was cancelled
+                    await self._controller.wake.wait()
 
     async def look_up(self, version: int) -> None:
         """Whether the registry has this version. Raises UnknownVersion, RegistryUnavailable."""
@@ -123,6 +127,27 @@ class Follower:
                 ready=self._prober.ready(self._controller.name),
             )
         )
+
+    async def _annotate(self) -> None:
+        """Tell one ending in the tags of its version: after every move of an alias, which it must not hold up."""
+        endings = self._controller.title.endings
+        if not endings.untold or self._controller.title.effect is not None:
+            return
+        ending = endings.untold[0]
+        decision = endings.decisions[ending]
+        try:
+            await self._registry.annotate(self.settings.registered_model, ending[0], ending_tags(ending, decision))
+        except UnknownVersion:
+            self._untagged = ""  # deleted: there is nothing to tell of it
+        except (RegistryUnavailable, UnknownModel) as error:
+            if str(error) != self._untagged:
+                log.warning("%s: tags of version %d: %s; tried again", self._controller.name, ending[0], error)
+            self._untagged = str(error)
+            endings.postpone(ending)
+            return
+        else:
+            self._untagged = ""
+        endings.told(ending, decision)
 
     async def _facts(self, aliases: Aliases) -> tuple[Aliases, dict[int, VersionFacts]]:
         """What the registry knows of the versions named; an alias of a version that is gone names none."""

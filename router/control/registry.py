@@ -167,6 +167,15 @@ class MlflowRegistry:
         """
         await self._run(self._writes, lambda calls: _carry_out(calls, model, effect))
 
+    async def annotate(self, model: str, version: int, tags: Mapping[str, str]) -> None:
+        """Set those tags of a version that say something else. Safe to repeat.
+
+        Raises:
+            UnknownVersion: there is no such model or version.
+            RegistryUnavailable: no sensible answer in time.
+        """
+        await self._run(self._writes, lambda calls: _annotate(calls, model, version, tags))
+
     def close(self) -> None:
         """Begin nothing more; calls on their way end by themselves."""
         self._reads.shutdown(wait=False, cancel_futures=True)
@@ -287,9 +296,7 @@ def _number(version: object) -> int | None:
 
 
 def _version(calls: _Calls, model: str, version: int) -> VersionFacts:
-    found = _found(calls, model, version)
-    if found is None:
-        raise UnknownVersion(f"the registry has no version {version} of {model}")
+    found = _existing(calls, model, version)
     run = _if_any(calls, "get_run", found.run_id)
     logged = _if_any(calls, "get_logged_model", getattr(found, "model_id", None) or model_in_source(found.source))
     inputs = run.inputs.dataset_inputs if run is not None and run.inputs is not None else ()
@@ -306,6 +313,13 @@ def _version(calls: _Calls, model: str, version: int) -> VersionFacts:
 
 def _found(calls: _Calls, model: str, version: int) -> Any:  # noqa: ANN401 - MLflow is untyped
     return _if_any(calls, "get_model_version", model, str(version))
+
+
+def _existing(calls: _Calls, model: str, version: int) -> Any:  # noqa: ANN401 - MLflow is untyped
+    found = _found(calls, model, version)
+    if found is None:
+        raise UnknownVersion(f"the registry has no version {version} of {model}")
+    return found
 
 
 def _if_any(calls: _Calls, method: str, key: str | None, *more: str) -> Any:  # noqa: ANN401 - MLflow is untyped
@@ -403,6 +417,11 @@ def _mark(calls: _Calls, model: str, version: int, state: str, tags: Mapping[str
         return
     at = datetime.now(UTC).isoformat(timespec="seconds")
     _tag(calls, model, version, {**tags, STATE_AT_TAG: at, STATE_TAG: state})
+
+
+def _annotate(calls: _Calls, model: str, version: int, tags: Mapping[str, str]) -> None:
+    there = _existing(calls, model, version).tags
+    _tag(calls, model, version, {name: value for name, value in tags.items() if there.get(name) != value})
 
 
 def _tag(calls: _Calls, model: str, version: int, tags: Mapping[str, str]) -> None:

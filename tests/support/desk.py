@@ -182,6 +182,7 @@ def state(title: Title) -> Mapping[str, object]:
         "finished": title.finished,
         "held": title.held,
         "untold": {number: notice.webhooks for number, notice in title.notices.open.items()},
+        "endings": title.endings.decisions,
         "rollout": None
         if rollout is None
         else (

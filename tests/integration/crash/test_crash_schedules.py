@@ -30,6 +30,7 @@ from router.control.ledger.chain import Head
 from router.control.metrics import Metrics
 from router.control.registry import Aliases
 from router.control.spool import Spool
+from router.control.version_tags import ending_tags
 from router.link.endpoint import Tls
 
 POLICY = policy(SHADOW, PROMOTE, WATCH)
@@ -127,6 +128,9 @@ class Registry:
     async def carry_out(self, _model, effect):
         registry_module._carry_out(Client(self.world), "m", effect)
 
+    async def annotate(self, _model, version, tags):
+        registry_module._annotate(Client(self.world), "m", version, tags)
+
 
 class Prober:
     """Every endpoint answers."""
@@ -171,6 +175,7 @@ class Process:
         async def both():
             await self.controller.tick(world.at)
             await self.follower._read(await self.follower._settle())
+            await self.follower._annotate()
 
         LOOP.run_until_complete(both())
 
@@ -180,7 +185,7 @@ class Process:
 
 
 ACTS = (CommandKind.PROMOTE, CommandKind.ROLL_BACK, CommandKind.ABORT)
-FATES = st.none() | st.tuples(st.integers(0, 8), st.booleans())
+FATES = st.none() | st.tuples(st.integers(0, 11), st.booleans())
 """At which write the process dies, if it does, and whether that write still happens."""
 
 
@@ -307,6 +312,12 @@ class CrashMachine(RuleBasedStateMachine):
             )
             if kinds.count(DecisionKind.PROMOTE) and not kinds.count(DecisionKind.ROLL_BACK) and not self.foreign:
                 assert kinds.count(DecisionKind.MOVED) == 1
+        # the tags tell how each shot ended: the last decision of its kind that is recorded
+        assert title.endings.untold == []
+        for ending, decision in title.endings.decisions.items():
+            assert decision in self.world.decisions
+            assert self.world.tags[str(ending[0])].items() >= ending_tags(ending, decision).items()
+        assert {ending[0] for ending in title.endings.decisions} == {version for version, _ in title.finished}
         # a restart knows all of that again
         again = self.restarted(self.process.host)
         assert (again.title.champion, again.title.pending) == (title.champion if self.world.decisions else None, None)

@@ -18,7 +18,7 @@ import pytest
 from mlflow import MlflowClient
 from world import MODEL, free_port, wait_for
 
-from comparator.events import AliasMove
+from comparator.events import AliasMove, Decision, DecisionKind
 from comparator.title import Effect
 from router.control import registry as registry_module
 from router.control.registry import (
@@ -31,6 +31,7 @@ from router.control.registry import (
     UnknownModel,
     UnknownVersion,
 )
+from router.control.version_tags import ending_tags
 
 BOUND_SECONDS = 30  # of a wait in a test; generous, the machine is shared
 
@@ -241,6 +242,17 @@ def test_a_version_that_cannot_have_the_title_is_not_tagged(place):
     with pytest.raises(ForeignMove):
         place.do("carry_out", Effect(move=AliasMove(3, 2), proof=HEADS[4]))
     assert place.do("chain_tags") == {}
+
+
+def test_tags_tell_how_a_shot_ended_whole_and_again_where_somebody_changed_them(place):
+    decision = Decision(DecisionKind.PROMOTE, 1.0, 7, 2, "holds " * 1000, "ann", policy_digest="f" * 64)
+    tags = ending_tags((2, "promoted"), decision)
+    for _ in range(2):
+        place.do("annotate", 2, tags)
+        assert place.tags(2).items() >= tags.items()
+        place.client.set_model_version_tag(place.model, "2", "titleshot.promoted_by", "mallory")
+    with pytest.raises(UnknownVersion, match="no version 9"):
+        place.do("annotate", 9, tags)
 
 
 def test_a_foreign_champion_is_left_alone_and_nothing_else_is_done(place):

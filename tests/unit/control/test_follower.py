@@ -54,6 +54,8 @@ class Registry:
         self.deleted = set()
         self.told = []
         self.reads = 0
+        self.tags = {}  # by version
+        self.no_tags = {}  # version -> an exception
 
     async def read(self, model):
         self.reads += 1
@@ -76,6 +78,11 @@ class Registry:
             self.aliases.update(champion=effect.move.to, previous=effect.previous)
         if effect.clear_challenger == self.aliases["challenger"]:
             self.aliases["challenger"] = None
+
+    async def annotate(self, model, version, tags):
+        if version in self.no_tags:
+            raise self.no_tags[version]
+        self.tags.setdefault(version, {}).update(tags)
 
 
 class Prober:
@@ -215,5 +222,73 @@ def test_a_promotion_is_told_with_the_end_of_the_chain_if_it_is_known(rig, away)
         (told,) = [effect for effect in rig.registry.told if effect.move is not None]
         assert told.proof == ("" if away else "4:" + "ab" * 32)
         assert rig.title.rollout.phase is Phase.PROMOTED
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("turns", range(5))
+def test_it_ends_when_it_is_cancelled_although_it_is_woken_at_the_same_time(rig, turns):
+    async def story():
+        rig.follower._poll_seconds = 60.0
+        task = asyncio.create_task(rig.follower.run())
+        for _ in range(50):  # it has read, and waits
+            await asyncio.sleep(0)
+        assert rig.title.champion == 1
+        rig.controller.wake.set()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+        done, _ = await asyncio.wait({task}, timeout=2)
+        assert done
+
+    asyncio.run(story())
+
+
+async def promoted(rig):
+    await rig.on_trial()
+    await rig.controller.command(Command(1.0, CommandKind.PROMOTE, "ann", "by hand"))
+    await rig.until(lambda: rig.title.rollout.phase is Phase.PROMOTED and rig.registry.aliases["challenger"] is None)
+
+
+def test_tags_that_cannot_be_set_hold_nothing_up_are_said_and_set_later(rig):
+    async def story():
+        rig.registry.no_tags = {2: RegistryUnavailable("no tags today")}
+        await promoted(rig)
+        assert (rig.title.champion, rig.registry.tags) == (2, {})
+        await rig.until(lambda: rig.follower.error == "no tags today")
+        rig.registry.aliases["challenger"] = 3  # the next one goes its way meanwhile, and is told of
+        await rig.until(lambda: rig.title.on_trial == 3)
+        await rig.controller.command(Command(2.0, CommandKind.ABORT, "ben", "not now"))
+        await rig.until(lambda: 3 in rig.registry.tags)
+        assert rig.registry.tags[3]["titleshot.aborted_by"] == "ben"
+        rig.registry.no_tags = {}
+        await rig.until(lambda: 2 in rig.registry.tags and not rig.follower.error)
+        assert rig.registry.tags[2]["titleshot.promoted_by"] == "ann"
+        assert rig.title.endings.untold == []
+
+    asyncio.run(story())
+
+
+def test_a_deleted_version_is_not_told_of_for_ever(rig):
+    async def story():
+        rig.registry.no_tags = {2: UnknownVersion("gone")}
+        await promoted(rig)
+        await rig.until(lambda: rig.title.endings.untold == [])
+        assert rig.follower.error == ""
+
+    asyncio.run(story())
+
+
+def test_no_tag_is_set_before_the_title_has_moved_and_is_recorded(rig):
+    async def story():
+        await rig.on_trial()
+        rig.registry.refuses = RegistryUnavailable("away")
+        await rig.controller.command(Command(1.0, CommandKind.PROMOTE, "ann", "by hand"))
+        tried = len(rig.registry.told)
+        await rig.until(lambda: len(rig.registry.told) > tried + 2)
+        assert rig.registry.tags == {}
+        rig.registry.refuses = None
+        await rig.until(lambda: rig.registry.tags)
+        assert rig.registry.tags[2]["titleshot.promoted_at"] == "1970-01-01T00:00:01+00:00"
 
     asyncio.run(story())
