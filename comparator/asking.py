@@ -35,7 +35,7 @@ class Question:
     @property
     def id(self) -> str:
         """Within the model."""
-        return f"{self.rollout_id}/{self.ask.value}/{self.step + 1}"
+        return f"{self.rollout_id}/{self.ask.value}/{self.step + 1}/{self.policy_digest[:16]}"
 
 
 def questions(rollout: Rollout, at: float) -> list[Question]:
@@ -74,6 +74,8 @@ def answered(rollout: Rollout, fact: Confirmation) -> Decision | None:
     lasts = rollout.phase is Phase.HELD if ask is Ask.START else rollout.before_title
     if not lasts or (fact.rollout_id, fact.step) != (rollout.rollout_id, rollout.step):
         return None
+    if fact.policy_digest != rollout.policy.digest:
+        return None  # a held rollout goes by the policy of now: that one is asked about anew
     if fact.webhook not in rollout.confirmations.missing(ask, rollout.policy.outside):
         return None
     actor, what = f"{WEBHOOK}:{fact.webhook}", "start" if ask is Ask.START else "promotion"

@@ -208,12 +208,14 @@ class BreakerTripped:
 class Confirmation:
     """What a webhook answered when it was asked to confirm a step of a rollout.
 
-    `what` is `confirm_start` or `confirm_promote`, `verdict` is pass, fail or inconclusive; so is no answer.
+    `what` is `confirm_start` or `confirm_promote`, `verdict` is pass, fail or inconclusive; so is no answer. It counts
+    for the step and the policy that it was asked about.
     """
 
     at: float
     rollout_id: int
     step: int
+    policy_digest: str
     what: str
     webhook: str
     verdict: str

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -68,13 +69,19 @@ class Outgoing:
 
     def _transport(self, url: str, tls: Tls) -> httpx.AsyncHTTPTransport:
         """How it is reached. Raises OSError: a file of its `tls` cannot be read."""
-        if not url.startswith("https:"):
+        if urlsplit(url).scheme != "https":  # which is told whatever its case
             return httpx.AsyncHTTPTransport(verify=False)
         trust = self._trust.get(tls)
         if trust is None:
             trust = self._trust[tls] = Renewed(lambda: client_context(tls), (tls.ca, tls.certificate, tls.key))
         trust.renew()
         return httpx.AsyncHTTPTransport(verify=trust.context)
+
+
+def plain(text: str) -> str:
+    """What others say, on one line, and not for ever."""
+    printable = "".join(each if each.isprintable() else " " for each in text[: 2 * LONGEST_TEXT])
+    return " ".join(printable.split())[:LONGEST_TEXT]
 
 
 def _kind(error: Exception) -> str:

@@ -37,7 +37,8 @@ class _Server:
         place = place_of(base)
         if place.socket:
             return _Server(f"http://{place.authority}{ready_path}", place.socket, NO_TLS)
-        return _Server(base.rstrip("/") + ready_path, "", tls if place.scheme == "https" else NO_TLS)
+        url = f"{place.scheme}://{place.authority}{place.base}{ready_path}"  # not as it is written: HTTPS is https
+        return _Server(url, "", tls if place.scheme == "https" else NO_TLS)
 
     @property
     def secure(self) -> bool:

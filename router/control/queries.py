@@ -18,7 +18,7 @@ from comparator.events import CheckResult, Mode, Role
 from comparator.outside import Check, fill
 from comparator.rollout import COMPARED, Rollout
 from router.control.controller import ModelController
-from router.control.outgoing import LONGEST_TEXT, Failed, Outgoing
+from router.control.outgoing import Failed, Outgoing, plain
 from router.settings.outside import PrometheusSettings
 
 log = logging.getLogger(__name__)
@@ -68,12 +68,12 @@ def number_in(body: bytes) -> float:
     try:
         answer = msgspec.json.decode(body, type=_Answer)
         if answer.status != "success" or answer.data is None:
-            raise NoAnswer(f"Prometheus says: {answer.error[:LONGEST_TEXT] or answer.status[:LONGEST_TEXT]}")
+            raise NoAnswer(f"Prometheus says: {plain(answer.error or answer.status)}")
         if answer.warnings:  # such as a store that did not answer: what is there may be a part of it
-            raise NoAnswer(f"Prometheus warns: {answer.warnings[0][:LONGEST_TEXT]}")
+            raise NoAnswer(f"Prometheus warns: {plain(answer.warnings[0])}")
         text = _one(answer.data)
         value = float(text)
-    except (msgspec.DecodeError, UnicodeDecodeError, ValueError):
+    except (msgspec.DecodeError, UnicodeDecodeError, ValueError, RecursionError):
         raise NoAnswer("expected an answer of Prometheus's query API, got something else") from None
     if not math.isfinite(value):
         raise NoAnswer(f"expected a finite number, got {value}")

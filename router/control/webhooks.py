@@ -23,7 +23,7 @@ from comparator.confirming import Ask, Notice
 from comparator.events import Confirmation, Notified
 from comparator.guardrail import Verdict
 from router.control.controller import ModelController
-from router.control.outgoing import LONGEST_TEXT, Failed, Outgoing
+from router.control.outgoing import Failed, Outgoing, plain
 from router.settings.outside import WebhookSettings
 
 log = logging.getLogger(__name__)
@@ -72,7 +72,7 @@ def signed(secret: bytes, timestamp: str, body: bytes) -> str:
 
 
 def question_body(model: str, question: Question) -> dict[str, Any]:
-    """What a webhook is asked to confirm, as plain data."""
+    """What a webhook is asked to confirm, as plain data. Nothing in it may be an answer: some servers send back all."""
     return {
         "id": f"{model}/{question.id}",
         "event": question.ask.value,
@@ -82,7 +82,7 @@ def question_body(model: str, question: Question) -> dict[str, Any]:
         "rollout_id": str(question.rollout_id),  # more digits than a double holds
         "phase": question.phase,
         "step": question.step + 1,
-        "verdict": question.verdict,
+        "evidence_verdict": question.verdict,
         "evidence_digest": question.evidence_digest,
         "policy_digest": question.policy_digest,
     }
@@ -104,7 +104,7 @@ def notice_body(model: str, notice: Notice) -> dict[str, Any]:
         "by": decision.actor,
         "trigger": decision.trigger,
         "reason": decision.reason,
-        "verdict": str(decision.evidence.get("verdict", Verdict.INCONCLUSIVE.value)),
+        "evidence_verdict": str(decision.evidence.get("verdict", Verdict.INCONCLUSIVE.value)),
         "evidence_digest": notice.evidence_digest,
         "policy_digest": decision.policy_digest,
     }
@@ -178,13 +178,20 @@ class Webhooks:
         try:
             status, body = await self._post(call, question_body(call.model, question))
             said = _said(status, body)
-            verdict, reason = said.verdict, _plain(said.reason) or "no reason was given"
+            verdict, reason = said.verdict, plain(said.reason) or "no reason was given"
         except Failed as error:
             reason = str(error)
         self._log(call, turn, "" if verdict != Verdict.INCONCLUSIVE.value else reason)
         await controller.heard(
             Confirmation(
-                time.time(), question.rollout_id, question.step, question.ask.value, call.webhook, verdict, reason
+                time.time(),
+                question.rollout_id,
+                question.step,
+                question.policy_digest,
+                question.ask.value,
+                call.webhook,
+                verdict,
+                reason,
             )
         )
         self._later(turn)
@@ -241,14 +248,8 @@ def _said(status: int, body: bytes) -> _Said:
         raise Failed(f"the answer was {status}")
     try:
         return msgspec.json.decode(body, type=_Said)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise Failed('expected {"verdict": "pass" | "fail" | "inconclusive", "reason": TEXT} as the answer') from None
-
-
-def _plain(text: str) -> str:
-    """On one line, and not for ever."""
-    printable = "".join(each if each.isprintable() else " " for each in text[: 2 * LONGEST_TEXT])
-    return " ".join(printable.split())[:LONGEST_TEXT]
 
 
 async def _secret(path: str) -> bytes:

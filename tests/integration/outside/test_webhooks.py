@@ -114,7 +114,7 @@ def test_confirmed_it_starts_and_is_promoted_and_until_then_it_holds(world, desk
     assert {body["id"] for body in desk.of("confirm_start")} == {desk.of("confirm_start")[0]["id"]}
     question = desk.of("confirm_promote")[-1]
     assert (question["model"], question["version"], question["champion"]) == ("late-arrival", 2, 1)
-    assert (question["phase"], question["verdict"], len(question["evidence_digest"])) == ("canary", "pass", 64)
+    assert (question["phase"], question["evidence_verdict"], len(question["evidence_digest"])) == ("canary", "pass", 64)
     assert question["policy_digest"] == world.status()["rollout"]["policy_digest"]
     assert question["rollout_id"] == world.status()["rollout"]["id"]
     starts = len(desk.of("confirm_start"))

@@ -29,7 +29,8 @@ class Office(Desk):
     def say(self, verdict, webhook="desk", ask=None, reason="because", **changes):
         rollout = self.title.rollout
         ask = ask or (Ask.START if rollout.phase is Phase.HELD else Ask.PROMOTE)
-        fact = Confirmation(self.at, rollout.rollout_id, rollout.step, ask.value, webhook, verdict, reason)
+        about = rollout.rollout_id, rollout.step, rollout.policy.digest
+        fact = Confirmation(self.at, *about, ask.value, webhook, verdict, reason)
         return self.take(replace(fact, **changes))
 
     def tell(self, webhook, problem="", number=None):
@@ -193,7 +194,8 @@ def test_a_promotion_that_is_turned_down_takes_the_challenger_out():
     desk.tick()
     assert desk.asked()
     before = list(desk.recorded)
-    fact = Confirmation(desk.at, desk.title.rollout.rollout_id, 0, "confirm_promote", "desk", "fail", "not today")
+    about = desk.title.rollout.rollout_id, 0, desk.policy.digest
+    fact = Confirmation(desk.at, *about, "confirm_promote", "desk", "fail", "not today")
     (proposal,) = desk.title.receive(fact)
     kept = proven(desk.title, proposal)
     decisions = [each for each in before if hasattr(each, "kind")]
@@ -202,6 +204,19 @@ def test_a_promotion_that_is_turned_down_takes_the_challenger_out():
     assert (rejected.kind, rejected.phase) == (K.REJECT, "rolling_back")
     assert desk.title.serving.share == 0
     assert desk.title.champion == 1
+
+
+def test_an_answer_about_another_policy_starts_nothing():
+    desk = office(START)
+    digest, (before, _) = desk.title.rollout.policy.digest, desk.title.questions(desk.at)
+    desk.title.adopt(policy(CANARY, PROMOTE, outside=START))
+    desk.read()
+    for webhook in START.confirm_start:
+        assert desk.say("pass", webhook, policy_digest=digest) == []
+    assert desk.phase is Phase.HELD
+    assert desk.title.questions(desk.at)[0].id != before.id
+    desk.say("pass", "desk")
+    assert kinds(desk.say("pass", "board") + desk.read()) == [K.CONFIRMED, K.START]
 
 
 def test_people_are_asked_after_webhooks_and_have_the_last_word():

@@ -40,7 +40,9 @@ def result(title, value, at, problem=""):
 
 
 def answer(title, verdict, at=1002.0):
-    return Confirmation(at, title.rollout.rollout_id, -1, "confirm_start", "desk", verdict, "because")
+    return Confirmation(
+        at, title.rollout.rollout_id, -1, title.rollout.policy.digest, "confirm_start", "desk", verdict, "because"
+    )
 
 
 def read(at):

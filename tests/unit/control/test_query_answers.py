@@ -41,6 +41,8 @@ def test_one_number(body, number):
         (answered("scalar", [1, "2"], warnings=["a store did not answer"]), "Prometheus warns: a store did not answer"),
         (b'{"status":"error","errorType":"bad_data","error":"parse error: x"}', "Prometheus says: parse error: x"),
         (b'{"status":"error","error":"%s"}' % (b"x" * 5000), "Prometheus says: " + "x" * 200),
+        (b'{"status":"error","error":"two\\nlines"}', "Prometheus says: two lines"),
+        (b'{"more":' + b"[" * 60_000 + b"]" * 60_000 + b"}", "expected an answer of Prometheus's query API"),
         (b"<html>login</html>", "expected an answer of Prometheus's query API, got something else"),
         (b"", "expected an answer of Prometheus's query API, got something else"),
         (b"[]", "expected an answer of Prometheus's query API, got something else"),

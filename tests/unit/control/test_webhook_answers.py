@@ -6,8 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.control.outgoing import Failed
-from router.control.webhooks import _plain, _said, signed
+from comparator.asking import Question
+from comparator.confirming import Ask
+from router.control.outgoing import Failed, plain
+from router.control.webhooks import _said, question_body, signed
 
 
 @pytest.mark.parametrize("verdict", ["pass", "fail", "inconclusive"])
@@ -31,6 +33,7 @@ def test_three_verdicts(verdict):
         (200, b'"pass"'),
         (200, b"pass"),
         (200, b"\xff\xfe"),
+        (200, b'{"more": ' + b"[" * 30_000 + b"]" * 30_000 + b', "verdict": "pass"}'),
         (200, b""),
     ],
 )
@@ -41,9 +44,15 @@ def test_anything_else_is_neither_a_pass_nor_a_failure(status, body):
 
 @given(st.text())
 def test_reasons_stay_on_one_line_and_have_a_bound(text):
-    plain = _plain(text)
-    assert len(plain) <= 200
-    assert plain.isprintable()
+    said = plain(text)
+    assert len(said) <= 200
+    assert said.isprintable()
+
+
+def test_a_server_that_sends_back_what_it_is_sent_confirms_nothing():
+    question = Question(Ask.PROMOTE, "desk", 1, 0, 2, 1, "canary", "ab", verdict="pass", evidence_digest="cd")
+    with pytest.raises(Failed):
+        _said(200, json.dumps(question_body("m", question)).encode())
 
 
 def test_a_signature_that_anybody_can_compute():
