@@ -76,14 +76,13 @@ def all_judged(scenario: Scenario, repetition: int, seed: int) -> dict[str, tupl
     trace = make(scenario, repetition, seed)
     verdicts = {"titleshot": _judged(scenario, trace)}
     figures = minutes_of(scenario, trace)
+    # none of them asks for proof; where there is harm they are given as long as titleshot to find it
+    step = scenario.seconds if scenario.truth == "harm" else scenario.step_seconds
     evenly = figures if scenario.percent in (None, 50) else minutes_of(scenario, even(scenario, trace))
     for name, (rule, _) in PEERS.items():
         minute = rule(evenly if name == "Kayenta" else figures, usual(scenario))  # its documentation asks for that
         at = math.inf if minute is None else 60.0 * (minute + 1)
-        promoted = scenario.step_seconds <= scenario.seconds and at > scenario.step_seconds
-        verdicts[name] = (
-            ("promote", scenario.step_seconds) if promoted else ("roll_back" if at < math.inf else "none", at)
-        )
+        verdicts[name] = ("promote", step) if at > step else ("roll_back", at)
     return verdicts
 
 
@@ -104,7 +103,7 @@ def run(
     done = json.loads(kept.read_text()) if kept is not None and kept.exists() else {}
     work = [
         (index, first, min(first + PIECE, counts[SCENARIOS[index].truth]), seed)
-        for index in chosen
+        for index in sorted(chosen, key=lambda each: SCENARIOS[each].truth == "harmless")  # they take longest
         if SCENARIOS[index].name not in done
         for first in range(0, counts[SCENARIOS[index].truth], PIECE)
     ]

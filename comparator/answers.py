@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 _COUNTS = np.ones(256, dtype=bool)
 _COUNTS[[int(outcome) for outcome in NO_EVIDENCE]] = False
+_COUNTS_OR_LEFT = _COUNTS.copy()
+_COUNTS_OR_LEFT[int(Outcome.CANCELLED)] = True
 _COPIED = ("outcome", "latency", "at", "rollout_id", "version", "role", "mode", "attempted_both", "shed")
 
 
@@ -25,7 +27,8 @@ class Answers:
 
     Columns of shape (n,), in order of arrival, as in OBSERVATION but for these: `told`: the latency counts, being that
     of an answer that came or of a time-out (a failure that came fast is no fast answer), and finite and not negative;
-    `odd`: it is not, whatever the outcome; `bins`: of a `Sketch`, -1 where the latency does not count.
+    `odd`: it is not, whatever the outcome; `bins`: of a `Sketch`, -1 where the latency does not count. `left`: no
+    answer, the client went away before it, after `latency` seconds: it would have taken longer, nothing else is known.
     """
 
     at: NDArray[np.float64]
@@ -42,11 +45,13 @@ class Answers:
     told: NDArray[np.bool_]
     odd: NDArray[np.bool_]
     bins: NDArray[np.int64]
+    left: NDArray[np.bool_]
 
     @classmethod
-    def of(cls, columns: Columns) -> Answers:
-        """The answers among these observations, dtype OBSERVATION."""
-        counted = (columns["row"] == 0) & _COUNTS[columns["outcome"]]
+    def of(cls, columns: Columns, *, with_left: bool = False) -> Answers:
+        """The answers among these observations, dtype OBSERVATION, and if asked the clients that left before theirs."""
+        says = _COUNTS_OR_LEFT if with_left else _COUNTS
+        counted = (columns["row"] == 0) & says[columns["outcome"]]
         index = None if counted.all() else np.flatnonzero(counted)
         copied: dict[str, NDArray[Any]] = {
             name: np.ascontiguousarray(columns[name]) if index is None else columns[name][index] for name in _COPIED
@@ -66,6 +71,7 @@ class Answers:
             told=told,
             odd=odd,
             bins=bins,
+            left=outcome == Outcome.CANCELLED,
         )
 
     @property

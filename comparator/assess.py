@@ -122,7 +122,8 @@ def errors(
     """
     theirs, ours = (ratio_estimate(side.failed, side.answers, policy.alpha) for side in counts)
     harm = test.harm
-    log_below = log_e_below(counts[1].failed, counts[1].answers, rail.margin)
+    bursts = test.dispersion
+    log_below = log_e_below(counts[1].failed / bursts, counts[1].answers / bursts, rail.margin)
     enough = math.log(2 / policy.alpha)
     below = log_below >= enough
     found = Finding(

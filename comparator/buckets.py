@@ -40,6 +40,9 @@ class Slow:
     trial] slower than `usual`, and `trial_half` the trial's slower than usual * (1 + margin / 2). `reference_tau`,
     `trial_margin` and `trial_wider` are the reference's slower than tau, and the trial's slower than tau * (1 + margin)
     and tau * (1 + WIDER * margin).
+
+    A client that left after longer than the threshold has met a slow answer, how slow nobody knows: of the trial
+    version it is slower by any margin. One that left earlier says nothing.
     """
 
     tau: float
@@ -208,13 +211,19 @@ class Buckets:
                 for side in (REFERENCE, TRIAL):
                     slow.count[side] += int(batch.told[side][stop] - batch.told[side][start])
                 is_slow = seconds > min(slow.tau, slow.usual)
-                ours, theirs = seconds[is_slow & trial], seconds[is_slow & ~trial]
+                ours = least = seconds[is_slow & trial]
+                theirs = seconds[is_slow & ~trial]
+                if batch.left is not None:
+                    left = batch.left[start:stop] & is_slow
+                    ours = np.where(left[is_slow & trial], np.inf, ours)
+                    for side, mine in enumerate((~trial, trial)):
+                        slow.count[side] += int(np.count_nonzero(left & mine))
                 slow.slow[REFERENCE] += int(np.count_nonzero(theirs > slow.usual))
-                slow.slow[TRIAL] += int(np.count_nonzero(ours > slow.usual))
-                slow.trial_half += int(np.count_nonzero(ours > slow.usual * (1 + margin / 2)))
+                slow.slow[TRIAL] += int(np.count_nonzero(least > slow.usual))
+                slow.trial_half += _beyond(ours, least, slow.usual, 1 + margin / 2)
                 slow.reference_tau += int(np.count_nonzero(theirs > slow.tau))
-                slow.trial_margin += int(np.count_nonzero(ours > slow.tau * (1 + margin)))
-                slow.trial_wider += int(np.count_nonzero(ours > slow.tau * (1 + WIDER * margin)))
+                slow.trial_margin += _beyond(ours, least, slow.tau, 1 + margin)
+                slow.trial_wider += _beyond(ours, least, slow.tau, 1 + WIDER * margin)
 
 
 class _Batch:
@@ -222,12 +231,20 @@ class _Batch:
 
     def __init__(self, answers: Answers, trial: NDArray[np.bool_]) -> None:
         self.trial = trial
-        sides = (~trial, trial)
+        self.left = answers.left if answers.left.any() else None
+        came = ~answers.left
+        sides = (~trial & came, trial & came)
         self.count = [_running(side) for side in sides]
         self.failed = [_running(side & answers.failed) for side in sides]
         self.told = [_running(side & answers.told) for side in sides]
-        self.seconds = np.where(answers.told, answers.latency, np.nan)  # a latency that does not count is never slow
+        known = answers.told if self.left is None else answers.told | (answers.left & ~answers.odd)
+        self.seconds = np.where(known, answers.latency, np.nan)  # a latency that does not count is never slow
         self.seconds[answers.told & answers.timed_out] = np.inf  # a time-out is slower than any tau
+
+
+def _beyond(seconds: NDArray[np.float64], least: NDArray[np.float64], threshold: float, times: float) -> int:
+    """How many took longer than so many times the threshold; `least` is what each took for certain."""
+    return int(np.count_nonzero((seconds > threshold * times) & (least > threshold)))
 
 
 def _running(mask: NDArray[np.bool_]) -> NDArray[np.int64]:

@@ -36,7 +36,7 @@ from comparator.policy import Guardrail, Policy
 from comparator.sketch import Sketch
 from comparator.warm_up import WarmUp
 
-LAYOUT = 3
+LAYOUT = 4
 """Of the state: one of another layout is not read, and its facts are received again. Other fields need no other number
 (`thaw` finds them); what the same fields mean does."""
 
@@ -51,7 +51,7 @@ _CLASSES: dict[str, type] = {
         buckets.Slow,
         Counts,
         coverage.Coverage,
-        difference.BurstDiscount,
+        difference.Runs,
         difference.DifferenceTest,
         difference.Incident,
         evidence.Evidence,

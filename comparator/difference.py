@@ -34,7 +34,13 @@ USUAL_BUCKETS = 21
 LONGEST = 30
 """Buckets: no incident is expected to last longer (five minutes, in buckets of 10 seconds)."""
 
+AGREES = 2.0
+"""Deviations: a bound that holds at one moment with 97.7 %."""
+
 MAX_LAG = 12
+SIGNIFICANT = 1.64
+"""Deviations: of an autocorrelation, one-sided at 5 %."""
+
 _MOST_DRAWS = 4096
 
 
@@ -53,49 +59,55 @@ def log_hypergeometric(bad: int, count: int, drawn: int) -> tuple[NDArray[np.int
     return k, logs - np.log(np.sum(np.exp(logs)))
 
 
-class BurstDiscount:
-    """How much a bucket's evidence counts where the reference's own bad buckets come in runs.
+class Runs:
+    """How far the values of buckets come in runs.
 
-    kappa = 1 / (1 + 2 sum of the autocorrelations of min(d, 0)), over the lags from 1 until the first that is not
-    significant: a lasting harm on the trial's side must not be mistaken for a burst.
+    `spread` is the variance of their sum if they came independently, `spread * factor` where they do not: the factor is
+    1 + 2 sum of their autocorrelations (Bartlett 1946), over the lags from 1 until the first that is not significant,
+    so that values without runs are not made to look as if they had some.
     """
 
     def __init__(self) -> None:
-        self._n = 0
-        self._sum = self._squares = 0.0
+        self.count = 0
+        self.total = self.squares = 0.0
         self._products = [0.0] * MAX_LAG
         self._first: list[float] = []
         self._last: deque[float] = deque(maxlen=MAX_LAG)
 
-    def take(self, d: float) -> None:
-        """The difference of one bucket."""
-        x = min(d, 0.0)
-        for lag, earlier in enumerate(reversed(self._last)):
-            self._products[lag] += x * earlier
-        if self._n < MAX_LAG:
+    def take(self, x: float) -> None:
+        """The value of one bucket."""
+        if x:
+            for lag, earlier in enumerate(reversed(self._last)):
+                self._products[lag] += x * earlier
+        if self.count < MAX_LAG:
             self._first.append(x)
         self._last.append(x)
-        self._n += 1
-        self._sum += x
-        self._squares += x * x
+        self.count += 1
+        self.total += x
+        self.squares += x * x
 
     @property
-    def kappa(self) -> float:
-        """1: no runs; towards 0: long runs."""
-        n = self._n
-        mean = self._sum / n if n else 0.0
-        spread = self._squares - n * mean * mean
-        if spread <= 1e-12 * self._squares or n < 3:
+    def spread(self) -> float:
+        """The sum of squares about the mean: the variance of the sum if there were no runs."""
+        return max(self.squares - self.total * self.total / self.count, 0.0) if self.count else 0.0
+
+    @property
+    def factor(self) -> float:
+        """1: no runs; large: long runs."""
+        n = self.count
+        spread = self.spread
+        if spread <= 1e-12 * self.squares or n < 3:
             return 1.0
+        mean = self.total / n
         last = list(self._last)
         total = 0.0
         for lag in range(1, min(MAX_LAG, n - 1) + 1):
-            ends = 2 * self._sum - sum(self._first[:lag]) - sum(last[-lag:])
+            ends = 2 * self.total - sum(self._first[:lag]) - sum(last[-lag:])
             rho = (self._products[lag - 1] - mean * ends + (n - lag) * mean * mean) / spread
-            if rho < 1.64 / math.sqrt(n):
+            if rho < SIGNIFICANT / math.sqrt(n):
                 break
             total += rho
-        return 1 / (1 + 2 * total)
+        return 1 + 2 * total
 
 
 class Incident:
@@ -156,7 +168,7 @@ class DifferenceTest:
         self._harm = RestartingMixture(len(THETAS), restart_seconds, sums=2)
         self._sums = np.zeros(2)  # of the excess that counts as harm, and of the answers it was found in
         self._size = self._weight = 0.0  # running mean of |d|
-        self._burst = BurstDiscount()
+        self._burst = Runs()  # of the reference's own bad buckets: a lasting harm must not be mistaken for a burst
         self._incident = Incident(incident_buckets)
         self._allowed, self._alpha, self._min_buckets = allowed, alpha, min_buckets
         self.enter()
@@ -166,7 +178,8 @@ class DifferenceTest:
         self.buckets = 0
         self.answers = 0  # per side
         self.no_harm = False
-        self._totals, self._squares = [0.0, 0.0], [0.0, 0.0]  # by the margin, and by a wider one
+        self._slack = (Runs(), Runs())  # of the differences, by the margin and by a wider one
+        self._failures = Runs()  # bad answers of the trial version
 
     def begin(self, at: float) -> None:
         """The rollout's data time starts here."""
@@ -204,14 +217,14 @@ class DifferenceTest:
         self._incident.take(d)
         fade = 0.5 ** (1 / HALF_LIFE_BUCKETS)
         self._size, self._weight = self._size * fade + abs(d), self._weight * fade + 1.0
-        self._burst.take(d)
+        self._burst.take(min(d, 0.0))
         self._sums = self._sums + np.array([excess_bad * down[1] - bad[0] * down[0], least])
         self.buckets += 1
         self.answers += least
-        for index, worse in enumerate((margin_bad[1], margin_bad[1] if wider_bad is None else wider_bad)):
-            slack = worse * down[1] - margin_bad[0] * down[0]
-            self._totals[index] += slack
-            self._squares[index] += slack * slack
+        wider_bad = margin_bad[1] if wider_bad is None else wider_bad
+        for runs, worse in zip(self._slack, (margin_bad[1], wider_bad), strict=True):
+            runs.take(worse * down[1] - margin_bad[0] * down[0])
+        self._failures.take(float(bad[1]))
         self.no_harm = self.no_harm or (self.buckets >= self._min_buckets and self.slack() < 0)
 
     def _log_factors(self, bad: tuple[int, int], count: tuple[int, int], scale: float) -> Floats:
@@ -225,7 +238,7 @@ class DifferenceTest:
         else:
             k, logs = log_hypergeometric(bad[0], count[0], drawn)
             x = (bad[1] - k) / scale
-        gains = self._burst.kappa * (math.log(2.0) - np.logaddexp(0.0, -THETAS[:, None] * x[None, :]))
+        gains = 1 / self._burst.factor * (math.log(2.0) - np.logaddexp(0.0, -THETAS[:, None] * x[None, :]))
         weighed = gains + logs[None, :]
         top = weighed.max(axis=1)
         return np.asarray(top + np.log(np.sum(np.exp(weighed - top[:, None]), axis=1)))
@@ -261,11 +274,21 @@ class DifferenceTest:
 
     @property
     def agrees(self) -> bool:
-        """Whether the estimate over the mode agrees with "no harm": below half of what is allowed, where harm begins.
+        """Whether what was seen in the mode agrees with "no harm" now, by a bound that holds at this moment only.
 
         What is shown stands, but bad times that are rare may not have been seen when it was shown.
         """
-        return self._totals[0] < self._allowed / 2 * self.answers
+        runs = self._slack[0]
+        return runs.total + AGREES * math.sqrt(runs.spread * runs.factor + 1.0) < self._allowed * self.answers
+
+    @property
+    def dispersion(self) -> float:
+        """The variance of the number of the trial version's bad answers over that of independent ones, at least 1.
+
+        So many bad answers are one piece of evidence where they come in bursts.
+        """
+        runs = self._failures
+        return max(runs.spread * runs.factor / runs.total, 1.0) if runs.total else 1.0
 
     @property
     def least_allowed(self) -> float | None:
@@ -273,7 +296,6 @@ class DifferenceTest:
         return max(self._above(0.0), 0.0) / self.answers if self.answers else None
 
     def _above(self, allowed: float, times: float = 1.0, wider: bool = False) -> float:  # noqa: FBT001, FBT002
-        total, squares = self._totals[wider], self._squares[wider]
-        mean = total / self.buckets if self.buckets else 0.0
-        variance = max(squares - self.buckets * mean * mean, 0.0) * times + 1.0
-        return total * times + mixture_radius(variance, self._alpha) - allowed * self.answers * times
+        runs = self._slack[wider]
+        variance = runs.spread * runs.factor * times + 1.0
+        return runs.total * times + mixture_radius(variance, self._alpha) - allowed * self.answers * times

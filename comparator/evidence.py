@@ -146,7 +146,7 @@ class Evidence:
 
     def observe(self, columns: Columns) -> None:
         """Take this rollout's observations, dtype OBSERVATION, in order of arrival; none of them a repeated one."""
-        answers = Answers.of(columns)
+        answers = Answers.of(columns, with_left=self._mode is Mode.CANARY)  # a copy does not end with its client
         ours, theirs = answers.version == self._trial, answers.version == self._reference
         known = (ours | theirs) & np.isfinite(answers.at)
         now = known & (answers.mode == self._mode)
@@ -159,13 +159,17 @@ class Evidence:
             self._copies[0] += int(np.count_nonzero(told_by_client & answers.attempted_both))
             self._copies[1] += int(np.count_nonzero(told_by_client & answers.shed))
         # While the proxy's breaker is open, the reference answers alone: without a pair, or for the trial version.
-        heard = now | (theirs & (answers.mode == Mode.FORCED))
+        heard = (now | (theirs & (answers.mode == Mode.FORCED))) & ~answers.left
         self._breaker.take(answers.at[heard], answers.asked[heard], ours[heard], answers.broken[heard])
         if self._policy.restraint.no_data_seconds is not None:
-            self._listen(answers.at[counted & ours])
+            self._listen(answers.at[counted & ours & ~answers.left])
         if not self._warm_up.over:
             counted = self._warm(answers, counted, ours)
         answers, ours = answers.where(counted), ours[counted]
+        for bucket in self._buckets.add(answers, ours):
+            self._take(bucket)
+        if answers.left.any():
+            answers, ours = answers.where(~answers.left), ours[~answers.left]
         self._left_out["bad_latency"] += int(np.count_nonzero(answers.odd))
         for counts, mine in zip(self._counts, (~ours, ours), strict=True):
             counts.answers += int(np.count_nonzero(mine))
@@ -175,8 +179,6 @@ class Evidence:
         asked = answers.asked
         self._seen_at = max(self._seen_at, *answers.at[-1:].tolist(), 0.0)
         self._split.take(asked, ours)
-        for bucket in self._buckets.add(answers, ours):
-            self._take(bucket)
 
     def _listen(self, at: Floats) -> None:
         """The trial version answered at these moments."""

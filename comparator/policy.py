@@ -256,7 +256,7 @@ class Policy:
         min_labelled_positives: the challenger's labelled positives before precision may pass; of any other metric from
             labels: its labelled requests.
         block_requests: requests per block of the precision test in shadow.
-        restart_seconds: how often the tests restart, to find late regressions.
+        restart_seconds: how often the tests restart, to find late regressions; also after 1/8, 1/4 and 1/2 of it.
         tau_window_seconds: past span that the champion's latency quantile is taken from.
         tau_lag_seconds: the most recent span left out of it.
         coverage_ratio: labels must reach the challenger-only positives at least so often, relative to the champion's.

@@ -65,20 +65,36 @@ class Mixture:
         return float(log_mean_exp(self._logs))
 
 
-START_WEIGHT = 0.65
-"""Most harm is there from the start; a late regression costs a factor of about 2 j^2 more, which is a few buckets."""
+START_WEIGHT = 0.5
+"""Most harm is there from the start."""
+
+EARLY = np.array([1 / 8, 1 / 4, 1 / 2])
+"""Restarts before the first whole one, as shares of the time between restarts: a harm that begins in the fifth minute
+should not wait for the twentieth."""
+
+EARLY_WEIGHT = 1 / 16
+"""Of each of them. A restart's weight is the price of what it finds: a factor of 16 is four or five buckets of clear
+harm."""
+
+
+def weight_until(restarts: int) -> float:
+    """The weight of the start and of so many restarts: of the whole ones after the early ones 1 / (j (j + 1))."""
+    early = min(restarts, EARLY.size)
+    late = 1 - START_WEIGHT - EARLY_WEIGHT * EARLY.size
+    return START_WEIGHT + EARLY_WEIGHT * early + late * (1 - 1 / (restarts - early + 1))
 
 
 class RestartingMixture:
     """The same, with restarts: sum over restarts j and bets of w_j * product since restart j.
 
-    START_WEIGHT is on the start, and of the rest 1 / (j (j + 1)) on restart j; the weights sum to 1 and those of
-    restarts to come count as 1 each, so that the whole is an e-process that finds a late regression at the price of a
-    factor. O(1) in memory for any number of restarts: products of the same bet differ only by where they began.
+    The weights (see `weight_until`) sum to 1, and the products of restarts to come count as 1 each, so that the whole
+    is an e-process that finds a late regression at the price of a factor. O(1) in memory for any number of restarts:
+    products of the same bet differ only by where they began.
 
     Args:
         bets: how many products.
-        every_seconds: how often a restart falls due, in data time from the first `begin`.
+        every_seconds: how often a restart falls due, in data time from the first `begin`, and before the first one at
+            the shares EARLY of it.
         sums: how many running sums to remember at each restart, for `since_leader`.
     """
 
@@ -102,7 +118,9 @@ class RestartingMixture:
         """How many restarts have fallen due at each moment of data time."""
         if self._began is None:
             return np.zeros(at.shape, dtype=np.int64)
-        return np.maximum(np.floor((at - self._began) / self._every), 0).astype(np.int64)
+        passed = (at - self._began) / self._every
+        whole = np.maximum(np.floor(passed), 0).astype(np.int64)
+        return whole + np.searchsorted(EARLY, passed, side="right")
 
     def restart(self, number: int, sums: Floats) -> None:
         """Restarts up to this number have fallen due; `sums` are the running sums now. Earlier numbers do nothing."""
@@ -110,8 +128,7 @@ class RestartingMixture:
         if number < first:
             return
         self._restarts = number
-        total = (1 - START_WEIGHT) * (1 / first - 1 / (number + 1))  # of 1 / (j (j + 1)), which telescopes
-        self._logs = np.logaddexp(self._logs, math.log(total))
+        self._logs = np.logaddexp(self._logs, math.log(weight_until(number) - weight_until(first - 1)))
         later = -self._whole >= self._lead  # of equal products the latest: what came before said nothing
         self._lead = np.where(later, -self._whole, self._lead)
         self._lead_sums[later] = sums
@@ -137,7 +154,7 @@ class RestartingMixture:
     @property
     def _to_come(self) -> float:
         """The logarithm of the weight of the restarts to come."""
-        return math.log((1 - START_WEIGHT) / (self._restarts + 1))
+        return math.log(1 - weight_until(self._restarts))
 
     @property
     def log_e(self) -> float:
@@ -172,7 +189,7 @@ def mixture_radius(variance: float, alpha: float, tuned: float = 30.0) -> float:
 BELOW_BETS = (0.5, 0.95)  # as shares of the largest bet allowed
 
 
-def log_e_below(successes: int, count: int, bound: float) -> float:
+def log_e_below(successes: float, count: float, bound: float) -> float:
     """The e-process against "each success has at least this probability", by betting on failures.
 
     Where there was none, it needs about 1.3 times the answers of the best test of fixed size (the "rule of three").

@@ -240,6 +240,8 @@ def _columns(
 # ---- the scenarios
 
 SLOW_20 = Incidents(every_seconds=300.0, last_seconds=20.0, slower=6.0)
+SLOW_40 = Incidents(every_seconds=600.0, last_seconds=40.0, slower=6.0)
+SLOW_30 = Incidents(every_seconds=450.0, last_seconds=30.0, slower=6.0)
 SLOW_60 = Incidents(every_seconds=600.0, last_seconds=60.0, slower=6.0)
 FAIL_20 = Incidents(every_seconds=300.0, last_seconds=20.0, errors=0.3)
 OUTAGE = Incidents(every_seconds=900.0, last_seconds=60.0, slower=4.0, errors=0.5)
@@ -296,15 +298,22 @@ SCENARIOS: tuple[Scenario, ...] = (
     ),
     *(
         Scenario(
-            f"own bursts of slowness of 60 s, {where}, buckets of {bucket} s",
+            f"own bursts of slowness of {incidents.last_seconds:.0f} s, {where}, buckets of {bucket} s",
             truth="beyond",
             percent=percent,
-            champion=Side(incidents=SLOW_60),
-            challenger=Side(incidents=SLOW_60),
+            champion=Side(incidents=incidents),
+            challenger=Side(incidents=incidents),
             bucket_seconds=bucket,
         )
         for percent, where in ((None, "shadow"), (10, "canary 10 %"))
-        for bucket in (10, 30, 60)
+        for incidents, bucket in (
+            (SLOW_30, 10),
+            (SLOW_40, 10),
+            (SLOW_40, 30),
+            (SLOW_60, 10),
+            (SLOW_60, 30),
+            (SLOW_60, 60),
+        )
     ),
     *(
         Scenario(
@@ -458,6 +467,18 @@ SCENARIOS: tuple[Scenario, ...] = (
         percent=50,
         challenger=Side(slower=1.1),
         seconds=LONG,
+    ),
+    *(
+        Scenario(
+            f"{what} at the margin amid own bursts, {where}",
+            truth="at the margin",
+            percent=percent,
+            champion=Side(incidents=incidents),
+            challenger=replace(worse, incidents=incidents),
+            seconds=LONG,
+        )
+        for what, worse, incidents in (("latency", Side(slower=1.1), SLOW_20), ("errors", Side(errors=0.006), FAIL_20))
+        for percent, where in ((None, "shadow"), (50, "canary 50 %"))
     ),
     Scenario("offline 0.90, live 0.75, shadow", truth="unproven", offline=0.90),
     Scenario("offline 0.90, live 0.75, canary 50 %", truth="unproven", percent=50, offline=0.90),

@@ -182,7 +182,11 @@ class Judge(Block):
     block_requests: Count = Field(
         default=6, description="Requests per block of the precision test in shadow; at least 2."
     )
-    restart: Duration = written("20m", parse_duration, "How often the tests restart, to find late regressions.")
+    restart: Duration = written(
+        "20m",
+        parse_duration,
+        "How often the tests restart, to find late regressions (before the first time after 1/8, 1/4 and 1/2 of it).",
+    )
     tau_window: Duration = written(
         "10m", parse_duration, "Past span that the champion's latency quantile is taken from."
     )

@@ -12,7 +12,7 @@ from comparator.policy import Guardrail, Metric, Policy
 from comparator.ratio import RatioTest
 from comparator.sequence import START_WEIGHT
 
-POLICY = Policy(restart_seconds=50.0, block_requests=8)
+POLICY = Policy(restart_seconds=500.0, block_requests=8)
 RAIL = Guardrail(Metric.PRECISION, margin=0.05, offline_tolerance=0.1)
 NOTHING = np.zeros(0, dtype=JOINED)
 

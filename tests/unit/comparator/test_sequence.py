@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from comparator.sequence import (
+    EARLY_WEIGHT,
     START_WEIGHT,
     Mixture,
     RestartingMixture,
@@ -26,18 +27,21 @@ factors = st.lists(
 
 def by_hand(steps, every):
     """sum_j w_j * product since restart j, over both bets, with all restarts to come at 1."""
-    at, began, total = 0.0, 0.0, 0.0
+    at, total = 0.0, 0.0
     moments = []
     for wait, logs in steps:
         at += wait
         moments.append((at, logs))
-    restarts = math.floor((at - began) / every) if every else 0
-    for j in range(restarts + 1):
-        weight = START_WEIGHT if j == 0 else (1 - START_WEIGHT) / (j * (j + 1))
-        since = [logs for when, logs in moments if math.floor((when - began) / every) >= j]
-        products = np.exp(np.sum(np.array(since).reshape(-1, 2), axis=0))
-        total += weight * float(np.mean(products))
-    return total + (1 - START_WEIGHT) / (restarts + 1)
+    early = [every / 8, every / 4, every / 2]
+    due = [0.0, *early, *(k * every for k in range(1, math.floor(at / every) + 1))]
+    weights = [START_WEIGHT, *(EARLY_WEIGHT for _ in early)]
+    late = 1 - sum(weights)
+    weights += [late / (k * (k + 1)) for k in range(1, len(due))]
+    for moment, weight in zip(due, weights, strict=False):
+        if moment <= at:
+            since = [logs for when, logs in moments if when >= moment]
+            total += weight * float(np.mean(np.exp(np.sum(np.array(since).reshape(-1, 2), axis=0))))
+    return total + 1 - sum(weight for moment, weight in zip(due, weights, strict=False) if moment <= at)
 
 
 @given(factors, st.sampled_from([0.5, 2.0, 1000.0]))
