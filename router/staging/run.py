@@ -70,7 +70,7 @@ async def _contract(subject: Subject, holdout: Holdout, staged: Server, champion
     many = [holdout.rows[index % len(holdout.rows)] for index in range(BATCH_ROWS)]
     whole = await staged.ask(split_of(names, many))
     together = whole.predictions if whole.has(BATCH_ROWS) else None
-    alone = [await staged.ask(split_of(names, [row])) for row in many[: min(ALONE_ROWS, len(holdout.rows))]]
+    alone = await staged.ask_all([split_of(names, [row]) for row in many[: min(ALONE_ROWS, len(holdout.rows))]])
     few = many[:SHAPE_ROWS]
     checks = [
         contract.answered("contract.one_row", one, 1),
@@ -104,7 +104,8 @@ def _told_rows(tell: Tell, who: str, count: int, done: int) -> None:
 
 
 async def _each(server: Server, requests: Iterable[tuple[str, bytes]]) -> dict[str, Answer]:
-    return {name: await server.ask(body) for name, body in requests}
+    named = dict(requests)
+    return dict(zip(named, await server.ask_all(list(named.values())), strict=True))
 
 
 async def _metrics(

@@ -138,13 +138,13 @@ def test_a_leaked_evaluation_fails_and_holds(gated):
 def test_a_slow_server_fails_its_budget(gated):
     gated.start()
     gated.serving(1)
-    gated.write_settings(REQUIRED + "    staging: {rate: 20, requests: 100, p50: 100ms, p99: 200ms}\n")
-    gated.stubs[2].delay_seconds = 1.0
+    gated.write_settings(REQUIRED + "    staging: {rate: 20, requests: 100, p50: 20ms, p99: 50ms}\n")
+    gated.stubs[2].delay_seconds = 0.3
     wait_for(lambda: "another policy" not in gate_quietly(gated), "the new policy is taken")
     done = gate(gated, 2, "--json", expect=1)
     checks = {each["name"]: each for each in json.loads(done.stdout)["checks"]}
     assert checks["latency.p99"]["verdict"] == "FAIL"
-    assert "the budget is 200.0 ms" in checks["latency.p99"]["reason"]
+    assert "the budget is 50.0 ms" in checks["latency.p99"]["reason"]
     assert {name for name, each in checks.items() if each["verdict"] != "PASS"} == {"latency.p50", "latency.p99"}
 
 
