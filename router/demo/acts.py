@@ -1,4 +1,4 @@
-"""The three acts: what the demo's user does, and what must then have happened. Nothing here makes it happen."""
+"""The four acts: what the demo's user does, and what must then have happened. Nothing here makes it happen."""
 
 from __future__ import annotations
 
@@ -13,11 +13,14 @@ from comparator.events import JUDGE, DecisionKind
 from router.demo.aliases import Aliases
 from router.demo.children import Children
 from router.demo.desk import Desk, Told
-from router.demo.servers import COMMAND, HOST, QUIET
-from router.demo.workspace import MODEL
+from router.demo.servers import COMMAND, HOST, QUIET, Addresses
+from router.demo.workspace import MODEL, Workspace
 
 POLL_SECONDS = 0.25
 WHY = "to see it"
+LEAKED = "precision.reproduced"
+"""The check of the gate that finds an evaluation that cannot be had again."""
+
 WAY = ("shadow 100 %", "canary 10 %", "canary 50 %", "promoted")
 """What version 2 has to go through, in this order."""
 
@@ -53,7 +56,8 @@ class Stage:
     desk: Desk
     aliases: Aliases
     children: Children
-    admin_port: int
+    addresses: Addresses
+    workspace: Workspace
     say: Callable[[str], None]
 
 
@@ -81,22 +85,53 @@ async def promotion(stage: Stage) -> Happened:
     return Happened("version 2 promoted on its evidence", seconds, steps)
 
 
+async def gate(stage: Stage) -> Happened:
+    """Act two: `titleshot gate late-arrival 3` on its staged server, before anybody names it.
+
+    Raises:
+        DidNotHappen: the gate found nothing.
+        ChildFailed: the command ended otherwise than with what the gate found; the message has its log.
+    """
+    claim = await stage.aliases.offline_precision(3)
+    stage.say(f"act two: version 3 claims an offline precision of {claim:.3f}")
+    staged = f"http://{HOST}:{stage.addresses.models[3]}"
+    command = ["gate", MODEL, "3", "--staging", staged, "--data", stage.workspace.holdout.name, "--label", "late"]
+    stage.say(f"act two: titleshot {' '.join(command)}")
+    printed: list[str] = []
+    clock = time.monotonic()
+    admin = f"http://{HOST}:{stage.addresses.admin}"
+    options = ["--settings", stage.workspace.settings.name, "--json", "--admin", admin]
+    await stage.children.run("titleshot gate", [*COMMAND, *command, *options], QUIET, printed.append, expected=1)
+    took = time.monotonic() - clock
+    report = json.loads("\n".join(printed))
+    failed = {check["name"]: str(check["reason"]) for check in report["checks"] if check["verdict"] == "FAIL"}
+    if LEAKED not in failed:
+        raise DidNotHappen(f"the gate says {report['verdict']}, but nothing of the evaluation of version 3")
+    passed = sum(check["verdict"] == "PASS" for check in report["checks"])
+    stage.say(f"act two: the gate says {report['verdict']}: {failed[LEAKED]}")
+    return Happened(
+        "version 3 caught before its first request",
+        took,
+        (("checks passed", f"{passed} of {len(report['checks'])}"), *failed.items()),
+    )
+
+
 async def rollback(stage: Stage) -> Happened:
-    """Act two: @challenger = version 3, on its offline score, and the evidence takes it out.
+    """Act three: @challenger = version 3, on its offline score, and the evidence takes it out.
 
     Raises:
         DidNotHappen: it was promoted, or its rollout ended otherwise.
     """
     claim = await stage.aliases.offline_precision(3)
-    stage.say(f"act two: version 3 claims an offline precision of {claim:.3f}, and the policy's gate is off")
-    stage.say("act two: @challenger = version 3, in MLflow")
+    stage.say("act three: the policy's gate is off, and somebody names version 3 all the same")
+    stage.say("act three: @challenger = version 3, in MLflow")
     began = time.time()
     await stage.aliases.name("challenger", 3)
     decided = await _until(stage, lambda: _rolled_back(stage.desk, began, version=3))
     await _named(stage, {"champion": 2, "challenger": None})
     seconds = time.time() - began
     reason = str(decided["reason"])
-    stage.say(f"act two: version 3 rolled back after {seconds:.1f} s: {reason}")
+    stage.say(f"act three: version 3 rolled back after {seconds:.1f} s: {reason}")
     return Happened(
         "version 3 rolled back on its evidence",
         seconds,
@@ -109,19 +144,19 @@ async def rollback(stage: Stage) -> Happened:
 
 
 async def by_hand(stage: Stage) -> Happened:
-    """Act three: `titleshot rollback late-arrival --reason TEXT`.
+    """Act four: `titleshot rollback late-arrival --reason TEXT`.
 
     Raises:
         DidNotHappen: the command failed.
         ChildFailed: the command ended with an error; the message has its log.
     """
     command = f"titleshot rollback {MODEL} --reason '{WHY}'"
-    stage.say(f"act three: {command}")
+    stage.say(f"act four: {command}")
     printed: list[str] = []
     began, clock = time.time(), time.monotonic()
     await stage.children.run(
         command,
-        [*COMMAND, "rollback", MODEL, "--reason", WHY, "--json", "--admin", f"http://{HOST}:{stage.admin_port}"],
+        [*COMMAND, "rollback", MODEL, "--reason", WHY, "--json", "--admin", f"http://{HOST}:{stage.addresses.admin}"],
         QUIET,
         printed.append,
     )
@@ -132,7 +167,7 @@ async def by_hand(stage: Stage) -> Happened:
     told = json.loads("\n".join(printed))
     confirmed = float(told["seconds"])
     await _until(stage, lambda: _served_by(stage.desk, 1) or None)
-    stage.say(f"act three: @champion = 1, confirmed {confirmed:.2f} s after the command")
+    stage.say(f"act four: @champion = 1, confirmed {confirmed:.2f} s after the command")
     return Happened(
         "version 2 rolled back by hand",
         took,
@@ -146,8 +181,9 @@ async def by_hand(stage: Stage) -> Happened:
 
 ACTS: tuple[tuple[str, Act], ...] = (
     ("act one: a good challenger is promoted", promotion),
-    ("act two: a bad one is rolled back", rollback),
-    ("act three: rolled back by hand", by_hand),
+    ("act two: the gate in staging finds a leaked evaluation", gate),
+    ("act three: a bad one is rolled back", rollback),
+    ("act four: rolled back by hand", by_hand),
 )
 
 

@@ -57,8 +57,9 @@ class Children:
         arguments: Sequence[str],
         environment: Mapping[str, str],
         on_line: Callable[[str], None],
+        expected: int = 0,
     ) -> None:
-        """Run a Python program to its end; `on_line` gets what it prints. Raises ChildFailed."""
+        """Run a Python program to its end; `on_line` gets what it prints. Raises ChildFailed: another exit code."""
         with self.log(name).open("wb") as log:
             process = await asyncio.create_subprocess_exec(
                 *_python(arguments),
@@ -75,7 +76,7 @@ class Children:
                 on_line(line.decode(errors="replace").rstrip())
         code = await process.wait()
         del self._running[name]
-        if code != 0:
+        if code != expected:
             raise ChildFailed(self._told(name, code))
 
     def check(self) -> None:

@@ -49,7 +49,7 @@ def demo(keep: Path | None, rate: float, *, end: bool) -> None:
     Embedded and real: an MLflow registry on SQLite, three models with a scoring server each, titleshot in front of
     them, and traffic whose labels come later. Needs the extra titleshot[demo], no network and no account.
 
-    Off a terminal, or with --exit, it ends by itself: exit code 0 only if all three acts really happened and no request
+    Off a terminal, or with --exit, it ends by itself: exit code 0 only if all four acts really happened and no request
     failed. On a terminal it goes on after them until Ctrl-C, so that you can look at its pages.
     """
     missing = [package for name, package in EXTRA.items() if importlib.util.find_spec(name) is None]

@@ -65,6 +65,10 @@ class Flights:
         """The label: shape (n,)."""
         return self.arr_delay >= LATE_MINUTES
 
+    def write(self, path: Path) -> None:
+        """As CSV: the features, and the label as `late`, 0 or 1."""
+        self.frame.assign(late=self.late.astype(int)).to_csv(path, index=False)
+
     @cached_property
     def frame(self) -> Any:  # noqa: ANN401 - a DataFrame
         """The features as a DataFrame with their names."""

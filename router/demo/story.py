@@ -1,4 +1,4 @@
-"""The whole demo: prepare, play the three acts, sum up, and leave nothing running."""
+"""The whole demo: prepare, play the four acts, sum up, and leave nothing running."""
 
 from __future__ import annotations
 
@@ -135,14 +135,14 @@ class Story:
             await asyncio.sleep(LOOK_SECONDS)
         for version in VERSIONS:
             self.outcome.promised[version] = await self._aliases.offline_precision(version)
-        stage = Stage(desk, self._aliases, self._children, addresses.admin, self._show.say)
+        stage = Stage(desk, self._aliases, self._children, addresses, self._workspace, self._show.say)
         for self._act, act in ACTS:
             try:
                 async with asyncio.timeout(ACT_SECONDS):
                     self.outcome.acts[self._act] = await act(stage)
             except TimeoutError:
                 raise DidNotHappen(f"not done after {ACT_SECONDS:.0f} s; {_missing(desk)}") from None
-        self._took("the three acts")
+        self._took("the four acts")
         await asyncio.sleep(AFTERMATH_SECONDS)
 
     async def _look(self, desk: Desk, replay: Replay) -> None:

@@ -45,6 +45,7 @@ from router.demo.source import source_version
 from router.demo.workspace import MODEL, Workspace
 
 TRAINING_FLIGHTS = 40_000
+HOLDOUT_FLIGHTS = 2_000
 SEED = 2013
 PROMISE = "precision"
 """The offline metric that the offline promise is taken from."""
@@ -88,11 +89,12 @@ def misjoined_model(training: Flights, evaluation: Flights) -> Candidate:
 
 
 def train_all(workspace: Workspace) -> Iterator[str]:
-    """Read, train, register; yields what was done, STEPS times. Writes the flights to replay beside the registry."""
+    """Read, train, register; yields what was done, STEPS times. Writes the flights to replay, and a holdout."""
     flights = read_flights()
     training, evaluation = flights.of(*TRAINING_MONTHS).sample(TRAINING_FLIGHTS, SEED), flights.of(EVALUATION_MONTH)
     replay = flights.of(REPLAY_MONTH)
     np.savez(workspace.replay, columns=FEATURES, features=replay.features, late=replay.late)
+    evaluation.sample(HOLDOUT_FLIGHTS, SEED).write(workspace.holdout)
     yield f"read {len(flights.late):,} flights; {len(replay.late):,} of July will be replayed"
     mlflow.set_tracking_uri(workspace.registry)
     experiment = mlflow.create_experiment(MODEL, artifact_location=workspace.artifacts.as_uri())

@@ -30,6 +30,11 @@ class Workspace:
         return self.directory / "replay.npz"
 
     @property
+    def holdout(self) -> Path:
+        """Labelled flights that no version was trained on, for the gate."""
+        return self.directory / "holdout.csv"
+
+    @property
     def settings(self) -> Path:
         """titleshot.yaml."""
         return self.directory / "titleshot.yaml"

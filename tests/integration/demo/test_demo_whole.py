@@ -57,7 +57,7 @@ def processes_in(directory):
     return found
 
 
-def test_all_three_acts_happen_and_nothing_is_left(demo, place):
+def test_all_four_acts_happen_and_nothing_is_left(demo, place):
     process = demo("--exit")
     printed, _ = process.communicate(timeout=BOUND_SECONDS)
     assert process.returncode == 0, printed
@@ -65,6 +65,7 @@ def test_all_three_acts_happen_and_nothing_is_left(demo, place):
         "gate: off",
         "alpha: 0.05",
         "@champion = 2, @previous = 1",
+        "the gate says FAIL: offline precision 1.000, measured",
         "version 3 rolled back after",
         "@champion = 1, confirmed",
         " 0 failed",
