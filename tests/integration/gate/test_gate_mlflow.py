@@ -112,13 +112,15 @@ def servers(registry):
         running.append(
             subprocess.Popen([*command, "mlflow.pyfunc.scoring_server.app:app"], env=environment, cwd=registry.folder)
         )
-    for port in ports.values():
-        wait_for(lambda port=port: _ready(port), "the scoring server is ready", 120)
-    yield ports
-    for process in running:
-        process.terminate()
-    for process in running:
-        process.wait(30)
+    try:
+        for port in ports.values():
+            wait_for(lambda port=port: _ready(port), "the scoring server is ready", 120)
+        yield ports
+    finally:
+        for process in running:
+            process.terminate()
+        for process in running:
+            process.wait(30)
 
 
 def _ready(port):
