@@ -16,6 +16,7 @@ from router.control.metrics import Metrics
 from router.control.probe import Prober
 from router.control.registry import (
     Aliases,
+    Denied,
     ForeignMove,
     MlflowRegistry,
     RegistryUnavailable,
@@ -110,11 +111,14 @@ class Follower:
     async def _read(self, untold: str) -> None:
         try:
             aliases = await self._registry.read(self.settings.registered_model)
-            aliases, facts = await self._facts(aliases)
+            aliases, facts, unread = await self._facts(aliases)
         except (RegistryUnavailable, UnknownModel) as error:
             self._failed(error)
             return
-        self.read_at, self.error = time.time(), untold
+        problem = untold or unread
+        if problem not in ("", self.error):
+            log.warning("%s: registry: %s", self._controller.name, problem)
+        self.read_at, self.error = time.time(), problem
         self._metrics.registry_read(self._controller.name, self.read_at, ok=True)
         self._probe(aliases)
         await self._controller.aliases(
@@ -149,9 +153,14 @@ class Follower:
             self._untagged = ""
         endings.told(ending, decision)
 
-    async def _facts(self, aliases: Aliases) -> tuple[Aliases, dict[int, VersionFacts]]:
-        """What the registry knows of the versions named; an alias of a version that is gone names none."""
+    async def _facts(self, aliases: Aliases) -> tuple[Aliases, dict[int, VersionFacts], str]:
+        """What the registry knows of the versions named; an alias of a version that is gone names none.
+
+        What we may not read is as good as not recorded: it keeps no alias from being followed, and no gate lets it
+        pass. The text says why.
+        """
         facts: dict[int, VersionFacts] = {}
+        unread = ""
         for alias in ("champion", "challenger"):
             version = getattr(aliases, alias)
             if version is not None and version not in facts:
@@ -159,7 +168,9 @@ class Follower:
                     facts[version] = await self._registry.version(self.settings.registered_model, version)
                 except UnknownVersion:
                     aliases = replace(aliases, **{alias: None})
-        return aliases, facts
+                except Denied as error:
+                    unread = f"version {version} cannot be looked at: {error}"
+        return aliases, facts, unread
 
     def _probe(self, aliases: Aliases) -> None:
         title = self._controller.title

@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import re
 import threading
 import time
 from collections import OrderedDict
@@ -27,6 +26,7 @@ from typing import Any, Final, TypeVar
 from comparator.events import AliasMove, VersionFacts
 from comparator.title import Effect
 from router.control.lineage import model_in_source, version_facts
+from router.control.mlflow_errors import of_client, reason, refusal
 
 log = logging.getLogger(__name__)
 
@@ -56,14 +56,16 @@ _ENVIRONMENT: Final = {
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "0",
     "MLFLOW_HTTP_REQUEST_BACKOFF_JITTER": "0",
 }
-_ADDRESS: Final = re.compile(r" object at 0x[0-9a-f]+")  # another one every time, so every failure would look new
-_CREDENTIALS: Final = re.compile(r"//[^/\s]*@|(?<=password=)[^\s&]+", re.IGNORECASE)
 
 T = TypeVar("T")
 
 
 class RegistryUnavailable(Exception):
     """The registry did not answer in time, or not sensibly; the message says why, without credentials."""
+
+
+class Denied(RegistryUnavailable):
+    """The registry answers, but not this user; the message says which permission is missing."""
 
 
 class UnknownModel(Exception):
@@ -162,8 +164,8 @@ class MlflowRegistry:
             ForeignMove: @champion names a third version, or none. Nothing was changed, or others undid our move.
             UnknownVersion: the version that an alias is to name does not exist.
             UnknownModel: there is no such model.
-            RegistryUnavailable: no sensible answer in time. Nothing more is written once this is raised, but for the
-                one call that may be on its way.
+            RegistryUnavailable: no sensible answer in time, or not to us. Nothing more is written once this is raised,
+                but for the one call that may be on its way.
         """
         await self._run(self._writes, lambda calls: _carry_out(calls, model, effect))
 
@@ -240,15 +242,10 @@ def _guarded(function: Callable[..., T], *args: object) -> T:
         raise
     except Exception as error:  # noqa: BLE001 - see above
         if getattr(error, "error_code", "") in ("RESOURCE_DOES_NOT_EXIST", "ENDPOINT_NOT_FOUND"):
-            raise _Missing(_reason(error)) from None
-        raise RegistryUnavailable(_reason(error)) from None
-
-
-def _reason(error: Exception) -> str:
-    """The first line of what it says, without credentials."""
-    lines = str(error).strip().splitlines() or [""]
-    text = _ADDRESS.sub("", f"{type(error).__name__}: {lines[0]}")
-    return _CREDENTIALS.sub(lambda match: "//***@" if match[0].startswith("//") else "***", text)[:300]
+            raise _Missing(reason(error)) from None
+        if (denied := refusal(error, of_client(getattr(function, "__name__", ""), *args))) is not None:
+            raise Denied(denied) from None
+        raise RegistryUnavailable(reason(error)) from None
 
 
 def _check_file(uri: str) -> None:
@@ -365,7 +362,12 @@ def _carry_out(calls: _Calls, model: str, effect: Effect) -> None:
         _set(calls, model, CHALLENGER, effect.set_challenger)
     # Read again: as little time as can be between the comparison and the deletion.
     if effect.clear_challenger is not None and _aliases(calls, model).challenger == effect.clear_challenger:
-        _delete(calls, model, CHALLENGER)
+        try:
+            _delete(calls, model, CHALLENGER)
+        except Denied:
+            if not effect.confirms:
+                raise
+            # All that counts is done, which must not wait for this: it is asked for again, and said, when confirmed.
 
 
 def _chained(effect: Effect) -> dict[str, str]:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from router.control.lineage import DATA_TAG, GIT_TAGS, METRIC_TAG, offline_metrics
+from router.control.mlflow_errors import reason, refusal
 
 GIT_TAG = GIT_TAGS[0]
 BY_TAG = "titleshot.registered_by"
@@ -26,6 +27,11 @@ PROFILE_TAG = "titleshot.profile_sha256"
 REPLACED_TAG = "titleshot.replaced."
 PROFILE_PATH = "titleshot/profile.json"
 
+_ENVIRONMENT = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # MLflow's own default tries for minutes where nothing listens
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+}
 _MODEL_URI = re.compile(r"models:/(m-[A-Za-z0-9]{1,64})")
 _MODEL_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
@@ -88,7 +94,8 @@ class Versions:
     """One registry. Every method raises RegisteringError."""
 
     def __init__(self, uri: str) -> None:
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        for name, value in _ENVIRONMENT.items():
+            os.environ.setdefault(name, value)
         from mlflow import MlflowClient  # noqa: PLC0415 - takes most of a second
 
         logging.getLogger("mlflow").setLevel(logging.ERROR)
@@ -102,7 +109,7 @@ class Versions:
             if match is None:
                 raise RegisteringError(f"expected models:/m-... of a logged model, not {uri!r}")
             return self._model(match[1])
-        run = self._asked(lambda: self._client.get_run(run_id))
+        run = self._asked(lambda: self._client.get_run(run_id), f"READ on the experiment of run {run_id}")
         if run.info.status != "FINISHED":
             raise RegisteringError(f"run {run_id} is {run.info.status}, expected FINISHED")
         outputs = run.outputs.model_outputs if run.outputs is not None else []
@@ -128,8 +135,8 @@ class Versions:
         self._check(candidate, lineage)
         tags = {**lineage.tags(), BY_TAG: by, AT_TAG: datetime.now(UTC).isoformat(timespec="seconds")}
         if lineage.profile is not None:
-            self._asked(lambda: self._keep(candidate.run_id, candidate.model_id, lineage.profile or ""))
-        self._asked(lambda: self._made(model))
+            self._keep(candidate.run_id, candidate.model_id, lineage.profile)
+        self._made(model)
         # the tags go with the version: there is none without them
         made = self._asked(
             lambda: self._client.create_model_version(
@@ -139,7 +146,8 @@ class Versions:
                 tags=tags,
                 description=description or None,
                 model_id=candidate.model_id,
-            )
+            ),
+            f"EDIT on the registered model {model}, and READ on the experiment of {candidate.uri}",
         )
         return int(made.version)
 
@@ -155,7 +163,9 @@ class Versions:
                 and who replaced it are kept in a tag of their own.
         """
         _legal(model)
-        found = self._asked(lambda: self._client.get_model_version(model, str(version)))
+        found = self._asked(
+            lambda: self._client.get_model_version(model, str(version)), f"READ on the registered model {model}"
+        )
         wanted = {name: value for name, value in lineage.tags().items() if found.tags.get(name) != value}
         other = {name: found.tags[name] for name in wanted if name in found.tags}
         if other and replace is None:
@@ -168,7 +178,7 @@ class Versions:
                 raise RegisteringError(
                     f"version {version} of {model} has neither a run nor a logged model for a profile"
                 )
-            self._asked(lambda: self._keep(found.run_id or None, model_id, lineage.profile or ""))
+            self._keep(found.run_id or None, model_id, lineage.profile)
         for name, old in other.items():
             said = f"{old} ({by}, {datetime.now(UTC).isoformat(timespec='seconds')}: {replace})"
             self._tag(model, version, REPLACED_TAG + name, said)
@@ -179,11 +189,12 @@ class Versions:
     # ---- inside
 
     def _model(self, model_id: str) -> Candidate:
-        found = self._asked(lambda: self._client.get_logged_model(model_id))
+        needed = f"READ on the experiment of the logged model {model_id}"
+        found = self._asked(lambda: self._client.get_logged_model(model_id), needed)
         if found.status != "READY":
             raise RegisteringError(f"model {model_id} is {found.status}, expected READY")
         run_id = found.source_run_id or None
-        run = self._asked(lambda: self._client.get_run(run_id)) if run_id is not None else None
+        run = self._asked(lambda: self._client.get_run(run_id), needed) if run_id is not None else None
         metrics = offline_metrics(
             {each.key: each.value for each in found.metrics or []}, run.data.metrics if run is not None else {}
         )
@@ -196,7 +207,7 @@ class Versions:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # MLflow's, of its own code
             self._asked(lambda: set_tracking_uri(self._uri))  # one for the whole process, which is the command's own
-            info = self._asked(lambda: get_model_info(uri))
+            info = self._asked(lambda: get_model_info(uri), f"READ on the experiment of {uri}")
         return info.signature is not None and info.signature.inputs is not None
 
     def _check(self, candidate: Candidate, lineage: Lineage) -> None:
@@ -215,32 +226,48 @@ class Versions:
     def _keep(self, run_id: str | None, model_id: str | None, profile: str) -> None:
         """The profile as an artifact of the run, else of the logged model."""
         if run_id is not None:
-            self._client.log_text(run_id, profile, PROFILE_PATH)
+            needed = f"EDIT on the experiment of run {run_id}"
+            self._asked(lambda: self._client.log_text(run_id, profile, PROFILE_PATH), needed)
             return
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / Path(PROFILE_PATH).name
             file.write_text(profile)
-            self._client.log_model_artifact(model_id, str(file))
+            needed = f"EDIT on the experiment of the logged model {model_id}"
+            self._asked(lambda: self._client.log_model_artifact(model_id, str(file)), needed)
 
     def _made(self, model: str) -> None:
-        if not any(each.name == model for each in self._client.search_registered_models(f"name='{model}'")):
-            self._client.create_registered_model(model)
+        from mlflow.exceptions import MlflowException  # noqa: PLC0415 - as above
+
+        def create() -> None:
+            try:
+                self._client.create_registered_model(model)
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                    raise
+                # made meanwhile, or not shown to this user: then no version of it can be made, which is said there
+
+        found = self._asked(lambda: self._client.search_registered_models(f"name='{model}'"))
+        if not any(each.name == model for each in found):
+            self._asked(create, "to be one who may create registered models")
 
     def _tag(self, model: str, version: int, name: str, value: str) -> None:
         try:
-            self._asked(lambda: self._client.set_model_version_tag(model, str(version), name, value))
+            self._asked(
+                lambda: self._client.set_model_version_tag(model, str(version), name, value),
+                f"EDIT on the registered model {model}",
+            )
         except RegisteringError as error:
             raise RegisteringError(f"{error}: some tags of version {version} may be set; do it again") from None
 
-    def _asked(self, call: Any) -> Any:  # noqa: ANN401 - MLflow is untyped
+    def _asked(self, call: Any, needed: str = "") -> Any:  # noqa: ANN401 - MLflow is untyped
+        """What a call gives; the permission that it needs is named where the registry refuses it."""
         from mlflow.exceptions import MlflowException  # noqa: PLC0415 - as above
 
         try:
             return call()
-        except MlflowException as error:
-            raise RegisteringError(f"the registry says: {str(error).splitlines()[0][:300]}") from None
-        except (OSError, ValueError) as error:  # requests' errors among them: their texts can hold passwords
-            raise RegisteringError(f"the registry cannot be asked: {type(error).__name__}") from None
+        except (MlflowException, OSError, ValueError) as error:  # requests' errors are the latter two
+            text = refusal(error, needed) or f"the registry says: {reason(error)}"
+            raise RegisteringError(text) from None
 
 
 def _legal(model: str) -> None:

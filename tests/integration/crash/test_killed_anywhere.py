@@ -27,6 +27,8 @@ ROLLOUT = """
 TOLD = {f"titleshot.{ending}_{what}" for ending in ("promoted", "rejected") for what in ("at", "by", "evidence")}
 SPREAD_SECONDS = 0.15
 """A promotion takes the registry's file about so long, from the record to the confirmation."""
+RESTART_SECONDS = 2.0
+"""From the start of the next process to where it has carried out what it found."""
 
 
 def decisions(world):
@@ -37,14 +39,14 @@ def decisions(world):
 
 
 def killed_at(world, kind, seed, chance):
-    """Kill the control process some time after a decision of this kind is recorded; two times, perhaps."""
+    """Kill the control process some time after a decision of this kind is recorded, and perhaps the next one."""
     wait_for(lambda: any(each["kind"] == kind for each in decisions(world)), f"a decision: {kind}", 90)
-    for _ in range(chance.choice([1, 1, 2])):
-        time.sleep(chance.random() * SPREAD_SECONDS)  # the schedule itself; whatever it hits is checked below
-        pid = world.children().get("control")
-        if pid is not None:
-            os.kill(pid, signal.SIGKILL)
-            print(f"seed {seed}: killed after {kind}: {left(world, kind)}")  # noqa: T201 - docs/crashes.md counts these
+    for spread in chance.choice([[SPREAD_SECONDS], [SPREAD_SECONDS], [SPREAD_SECONDS, RESTART_SECONDS]]):
+        pid = wait_for(lambda: world.children().get("control"), "a control process", 90)
+        time.sleep(chance.random() * spread)  # the schedule itself; whatever it hits is checked below
+        os.kill(pid, signal.SIGKILL)
+        print(f"seed {seed}: killed after {kind}: {left(world, kind)}")  # noqa: T201 - docs/crashes.md counts these
+        wait_for(lambda dead=pid: world.children().get("control") != dead, "it is gone", 90)
 
 
 def left(world, kind):

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
+from world import free_port
 
 from router.cli.main import main
 from router.registering.profile import read_profile
@@ -190,3 +191,11 @@ def test_a_version_of_another_tool_is_completed_and_what_stands_stays(store):
 def test_a_name_that_is_none_is_refused(store, checkout):
     asked = ("register", "a' or name='b", "--uri", store.model, "--source", checkout, "--data", store.data)
     assert "expected a model name" in titleshot(*asked, store=store, expect=1).output
+
+
+def test_a_registry_that_is_away_is_said_soon_and_without_its_password(checkout, monkeypatch):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    away = SimpleNamespace(uri=f"http://someone:hush@127.0.0.1:{free_port()}")
+    done = titleshot("register", "away", "--run", "abc", "--source", checkout, store=away, expect=1)
+    assert "the registry says" in done.output
+    assert "hush" not in done.output

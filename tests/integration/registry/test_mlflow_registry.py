@@ -1,22 +1,17 @@
 """The registry, against real MLflow: a sqlite database, and a tracking server where full MLflow is installed."""
 
 import asyncio
-import importlib.util
 import logging
-import os
 import shutil
 import socket
 import sqlite3
-import subprocess
-import sys
 import time
 import uuid
-from pathlib import Path
 
-import httpx
 import pytest
 from mlflow import MlflowClient
-from world import MODEL, free_port, wait_for
+from mlflow_server import executable, mlflow_server
+from world import MODEL, free_port
 
 from comparator.events import AliasMove, Decision, DecisionKind
 from comparator.title import Effect
@@ -57,35 +52,9 @@ class Place:
 
 @pytest.fixture(scope="session")
 def tracking_server(tmp_path_factory):
-    """The URL of `mlflow server`; TITLESHOT_TEST_MLFLOW names the executable where it is in another environment."""
-    executable = os.environ.get("TITLESHOT_TEST_MLFLOW")
-    if executable is None and importlib.util.find_spec("flask") is not None:
-        executable = str(Path(sys.executable).with_name("mlflow"))
-    if executable is None:
-        text = "needs full MLflow: pip install it into a venv of its own, TITLESHOT_TEST_MLFLOW=.../bin/mlflow"
-        if os.environ.get("CI"):
-            pytest.fail(text)
-        pytest.skip(text)
-    folder = tmp_path_factory.mktemp("tracking")
-    port = free_port()
-    environment = {
-        **{name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")},
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-        "PATH": f"{Path(executable).parent}{os.pathsep}{os.environ['PATH']}",
-    }
-    arguments = ["--workers", "1", "--host", "127.0.0.1", "--port", str(port)]
-    arguments += ["--backend-store-uri", f"sqlite:///{folder / 'mlflow.db'}"]
-    arguments += ["--artifacts-destination", str(folder / "artifacts")]
-    with (folder / "log").open("wb") as log:
-        server = subprocess.Popen([executable, "server", *arguments], env=environment, stdout=log, stderr=log)
-    url = f"http://127.0.0.1:{port}"
-    try:
-        wait_for(lambda: httpx.get(f"{url}/health", trust_env=False).status_code == 200, "mlflow server is up", 180)
+    """The URL of `mlflow server`."""
+    with mlflow_server(executable(), tmp_path_factory.mktemp("tracking")) as url:
         yield url
-    finally:
-        server.terminate()
-        server.wait(BOUND_SECONDS)
 
 
 def populate(client: MlflowClient, model: str) -> None:

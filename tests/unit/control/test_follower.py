@@ -15,7 +15,7 @@ from router.control.journal import Journal
 from router.control.ledger import LedgerUnavailable
 from router.control.ledger.chain import Head
 from router.control.metrics import Metrics
-from router.control.registry import Aliases, ForeignMove, RegistryUnavailable, UnknownVersion
+from router.control.registry import Aliases, Denied, ForeignMove, RegistryUnavailable, UnknownVersion
 from router.control.spool import Spool
 from router.link.endpoint import Tls
 
@@ -52,6 +52,7 @@ class Registry:
         self.refuses = None  # an exception: of writes
         self.away = None  # an exception: of reads
         self.deleted = set()
+        self.denied = {}  # version -> an exception
         self.told = []
         self.reads = 0
         self.tags = {}  # by version
@@ -66,6 +67,8 @@ class Registry:
     async def version(self, model, version):
         if version in self.deleted:
             raise UnknownVersion("gone")
+        if version in self.denied:
+            raise self.denied[version]
         return VersionFacts(version)
 
     async def carry_out(self, model, effect):
@@ -166,6 +169,19 @@ def test_a_version_without_facts_does_not_keep_the_champion_from_being_followed(
         rig.registry.aliases.update(champion=3, challenger=2)
         rig.registry.deleted = {2}
         await rig.until(lambda: rig.title.champion == 3)
+
+    asyncio.run(story())
+
+
+def test_a_version_that_we_may_not_look_at_is_said_and_nothing_else_waits_for_it(rig):
+    async def story():
+        rig.registry.denied = {2: Denied("READ is needed")}
+        await rig.until(lambda: rig.title.champion == 1)
+        rig.registry.aliases.update(champion=3, challenger=2)
+        await rig.until(lambda: rig.title.champion == 3)
+        assert rig.follower.error == "version 2 cannot be looked at: READ is needed"
+        rig.registry.denied = {}
+        await rig.until(lambda: not rig.follower.error)
 
     asyncio.run(story())
 
