@@ -99,17 +99,16 @@ def piece(asked: tuple[int, int, int, int]) -> tuple[int, dict[str, Tally]]:
 def run(
     chosen: list[int], counts: dict[str, int], jobs: int, seed: int, kept: Path | None
 ) -> dict[int, dict[str, Tally]]:
-    """All trials, spread over processes; scenarios in order. Those that are in the kept file are not run again."""
+    """All trials, spread over processes; scenarios in order. Trials that are in the kept file are not run again."""
     done = json.loads(kept.read_text()) if kept is not None and kept.exists() else {}
-    work = [
-        (index, first, min(first + PIECE, counts[SCENARIOS[index].truth]), seed)
-        for index in sorted(chosen, key=lambda each: SCENARIOS[each].truth == "harmless")  # they take longest
-        if SCENARIOS[index].name not in done
-        for first in range(0, counts[SCENARIOS[index].truth], PIECE)
-    ]
     found: dict[int, dict[str, Tally]] = {
         index: {name: Tally(**tally) for name, tally in done.get(SCENARIOS[index].name, {}).items()} for index in chosen
     }
+    work = [
+        (index, first, min(first + PIECE, counts[SCENARIOS[index].truth]), seed)
+        for index in sorted(chosen, key=lambda each: SCENARIOS[each].truth == "harmless")  # they take longest
+        for first in range(_trials(found[index]), counts[SCENARIOS[index].truth], PIECE)
+    ]
     began = time.monotonic()
     with Pool(jobs) as pool:
         for index, tallies in pool.imap(piece, work):
@@ -124,6 +123,11 @@ def run(
                     kept.write_text(json.dumps(done))
                 print(f"{time.monotonic() - began:6.0f} s  {line}  {broken}", flush=True)
     return found
+
+
+def _trials(tallies: dict[str, Tally]) -> int:
+    """How many there are: the first so many repetitions."""
+    return tallies["titleshot"].trials if tallies else 0
 
 
 def report(found: dict[int, dict[str, Tally]]) -> list[str]:
