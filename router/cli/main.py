@@ -17,6 +17,9 @@ COMMANDS = {
     "register": Lazy("router.cli.register:register", "Make an immutable version with its lineage."),
     "annotate": Lazy("router.cli.register:annotate", "Complete the lineage of a version that another tool made."),
     "gate": Lazy("router.cli.gate:gate", "Check a staged version as its policy asks, before its rollout may start."),
+    "promote-env": Lazy(
+        "router.cli.promote_env:promote_env", "Copy a gated version to the next environment's registered model."
+    ),
     "replay": Lazy("router.cli.replay:replay", "What a policy would have decided on recorded traffic."),
     "rollback": Lazy("router.cli.acts:rollback", "Roll back: routes at once, then the registry."),
     "promote": Lazy("router.cli.acts:promote", "Make the challenger champion now."),

@@ -123,6 +123,37 @@ def _killed(world):
     wait_for(lambda: world.status()["champion"] == 1, "version 1 serves")
 
 
+def test_a_gated_version_goes_on_to_the_next_environment(gated):
+    gated.start()
+    gated.serving(1)
+    to = f"prod.{MODEL}"
+    refused = titleshot(gated, "promote-env", MODEL, 2, "--to", to, expect=1)
+    assert "the ledger has no gate of version 2" in refused.stderr
+    gate(gated, 2)
+    for name, value in {"titleshot.state": "promoted", "titleshot.chain_head": "5:abc", "git_sha": "f" * 40}.items():
+        gated.client.set_model_version_tag(MODEL, "2", name, value)
+    done = titleshot(gated, "promote-env", MODEL, 2, "--to", to, "--by", "ann")
+    assert f"version 2 of {MODEL} is now version 1 of {to}" in done.stdout
+    copy, source = gated.client.get_model_version(to, "1"), gated.client.get_model_version(MODEL, "2")
+    assert copy.run_id == source.run_id
+    assert gated.client.get_model_version_download_uri(to, "1") == gated.client.get_model_version_download_uri(
+        MODEL, "2"
+    )
+    assert copy.tags["git_sha"] == "f" * 40
+    ours = {name for name in copy.tags if name.startswith("titleshot.")}
+    assert ours == {f"titleshot.from{what}" for what in ("", "_gate", "_by", "_at")}
+    assert copy.tags["titleshot.from"] == f"{MODEL}/2"
+    assert f"{MODEL}/1, " in copy.tags["titleshot.from_gate"]
+    assert "by pipeline: the gate in staging says PASS against version 1" in copy.tags["titleshot.from_gate"]
+    again = titleshot(gated, "promote-env", MODEL, 2, "--to", to, "--by", "ben", "--json")
+    assert {name: json.loads(again.stdout)[name] for name in ("version", "new")} == {"version": 1, "new": False}
+    assert gated.client.get_model_version(to, "1").tags == copy.tags
+    assert len(gated.client.search_model_versions(f"name='{to}'")) == 1
+    gate(gated, 3, expect=1)
+    refused = titleshot(gated, "promote-env", MODEL, 3, "--to", to, expect=1)
+    assert "version 3 has not passed: the gate in staging says FAIL" in refused.stderr
+
+
 def test_a_leaked_evaluation_fails_and_holds(gated):
     gated.start()
     gated.serving(1)
