@@ -18,7 +18,7 @@ from router.cli.figure import Figure
 from router.cli.output import json_option, plain, print_json
 from router.registering.hashing import DataError, data_hash, data_size
 from router.registering.profile import Profile, ProfileError, as_text, read_profile
-from router.registering.source import SourceError, commit_of
+from router.registering.source import SourceError, checked_sha, commit_of
 from router.registering.tables import TableError, is_table, pieces
 from router.registering.versions import Lineage, RegisteringError, Versions
 
@@ -84,8 +84,7 @@ def register(  # noqa: PLR0913 - the options of a command
     if (run_id is None) == (uri is None):
         raise click.UsageError("expected one of --run and --uri")
     try:
-        if git_sha is None:
-            git_sha = commit_of(source, allow_dirty=allow_dirty)
+        git_sha = commit_of(source, allow_dirty=allow_dirty) if git_sha is None else checked_sha(git_sha)
         versions = Versions(registry)
         candidate = versions.candidate(run_id=run_id, uri=uri)
         lineage = Lineage(git_sha, _hash(data), dict(metrics), _profile(profile or data))
@@ -128,11 +127,12 @@ def annotate(  # noqa: PLR0913 - the options of a command
 ) -> None:
     """Complete a version of MODEL that another tool made: git SHA, data hash, metrics, profile."""
     try:
-        lineage = Lineage(git_sha, _hash(data), dict(metrics), _profile(profile or data))
+        sha = None if git_sha is None else checked_sha(git_sha)
+        lineage = Lineage(sha, _hash(data), dict(metrics), _profile(profile or data))
         if not lineage.tags():
             raise click.UsageError("expected something to add: --git-sha, --data, --metric or --profile")
         written = Versions(registry).annotate(model, version, lineage, by=by or _user(), replace=replace)
-    except (RegisteringError, DataError, TableError, ProfileError) as error:
+    except (RegisteringError, SourceError, DataError, TableError, ProfileError) as error:
         raise RefusedError(plain(error)) from None
     _tell({"model": model, "version": version, "written": written}, f"{model}: version {version}", as_json=as_json)
 
