@@ -275,9 +275,10 @@ class Rollout:
         began_at, what = self.step_began_at, f"step {self.step + 1} ({step.kind.value})"
         if self.phase is Phase.SIGN_OFF:
             step, began_at, what = self.policy.steps[self.step + 1], self._asked_at, "the wait for a sign-off"
+        over = self.phase is Phase.PROMOTING  # the step is: what is waited for is the registry
         restraint, silent_since = self.policy.restraint, self.evidence.silent_since
         return self._patience.first(
-            deadline(at, began_at, step.within_seconds, step.at_deadline, what),
+            None if over else deadline(at, began_at, step.within_seconds, step.at_deadline, what),
             silence(
                 max(at, silent_since + silent_seconds),
                 silent_since,
@@ -397,12 +398,21 @@ class Rollout:
 
     # ---- what was recorded becomes so
 
+    def check(self, decision: Decision) -> None:
+        """Raise IllegalTransition if the table has no such change of phase."""
+        if decision.kind in (DecisionKind.PAUSE, DecisionKind.RESUME, DecisionKind.NOTIFY):
+            return
+        target = Phase(decision.phase)
+        if target not in TRANSITIONS.get((self.phase, decision.kind), frozenset()):
+            raise IllegalTransition(f"{decision.kind.value} from {self.phase.value} to {target.value}")
+
     def apply(self, decision: Decision) -> None:
         """Change phase as a recorded decision says.
 
         Raises:
-            IllegalTransition: the table has no such change of phase.
+            IllegalTransition: the table has no such change of phase; nothing was changed.
         """
+        self.check(decision)
         self._changed()
         if decision.kind in (DecisionKind.PAUSE, DecisionKind.RESUME):
             self.paused = decision.kind is DecisionKind.PAUSE
@@ -412,12 +422,9 @@ class Rollout:
             self._patience.tell(decision.trigger, decision.at)
             self.last = decision
             return
-        target = Phase(decision.phase)
-        if target not in TRANSITIONS.get((self.phase, decision.kind), frozenset()):
-            raise IllegalTransition(f"{decision.kind.value} from {self.phase.value} to {target.value}")
         if decision.kind is DecisionKind.CONFIRMED:
             self.confirmations.apply(decision)
-        self.phase = target
+        self.phase = Phase(decision.phase)
         self.signatures = signatures_in(decision)
         self.last = decision
         if decision.kind is not DecisionKind.CONFIRMED:  # others may have to confirm as well

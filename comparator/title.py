@@ -124,7 +124,7 @@ class Title:
 
         Raises:
             Refused: a command that cannot be carried out now, or a report of the gate that does not fit.
-            IllegalTransition: a recorded decision that does not follow from the state.
+            IllegalTransition: a recorded decision that does not follow from the state; nothing was changed.
         """
         match fact:
             case Observations():
@@ -391,7 +391,14 @@ class Title:
 
     # ---- what was recorded becomes so
 
+    def check(self, decision: Decision) -> None:
+        """Raise IllegalTransition if a decision does not follow from the state. Changes nothing."""
+        rollout, begins = self.rollout, decision.kind in (DecisionKind.HOLD, DecisionKind.START)
+        if rollout is not None and decision.rollout_id == rollout.rollout_id and not begins:
+            rollout.check(decision)
+
     def _apply(self, decision: Decision) -> None:
+        self.check(decision)
         kind = decision.kind
         policy = self.policies.get(decision.policy_digest, self.policy)
         self.rollbacks.take(decision, policy.restraint.max_rollbacks_per_day)

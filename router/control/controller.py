@@ -34,6 +34,7 @@ from comparator.events import (
 from comparator.policy import Policy
 from comparator.proof import Proven, proven
 from comparator.resuming import checkpoint
+from comparator.rollout import IllegalTransition
 from comparator.title import Effect, Title
 from router.control.journal import Journal
 from router.control.ledger import LedgerUnavailable
@@ -79,7 +80,7 @@ class ModelController:
         self.title = title
         self.wake = asyncio.Event()  # the registry loop has something to do
         self.lost_rows = 0  # observations that the ledger could not take in time
-        self.last_tick = 0.0
+        self.last_tick = 0.0  # the last that the judge looked at
         self.unrecorded: Decision | None = None  # in force, but not in the record yet: a crash now would undo it
         self._journal = journal
         self._on_change = on_change
@@ -190,8 +191,10 @@ class ModelController:
 
     async def _tick(self, at: float) -> None:
         async with self._deciding:
-            self.last_tick = max(self.last_tick, at)  # the host's clock may be set back: the judge's stands still
-            await self._carry(self.title.receive(Tick(self.last_tick)))
+            at = max(self.last_tick, at)  # the host's clock may be set back: the judge's stands still
+            decisions = self.title.receive(Tick(at))
+            self.last_tick = at
+            await self._carry(decisions)
 
     async def _aliases(self, read: AliasesRead) -> None:
         async with self._deciding:
@@ -230,6 +233,9 @@ class ModelController:
             except LedgerUnavailable as error:
                 # Not applied, so the next tick or registry read will call for it again.
                 log.warning("%s: %s waits for the ledger: %s", self.name, kept.decision.kind.value, error)
+            except IllegalTransition:
+                # Nothing was changed or recorded. A fault of ours, which must not end the judging of all models.
+                log.exception("%s: %s is not carried out", self.name, kept.decision.kind.value)
 
     def _proven(self, decision: Decision) -> Proven:
         """With the evidence that it was made from. No rollback may fail because of what only an audit needs."""
@@ -242,6 +248,7 @@ class ModelController:
     async def _apply(self, kept: Proven) -> None:
         """Bring a decision into force and into the ledger, in the order that its kind asks for."""
         decision = kept.decision
+        self.title.check(decision)  # before anything is recorded or in force
         if decision.kind in APPLY_FIRST:
             self.unrecorded = decision
             self._in_force(decision)

@@ -63,6 +63,24 @@ def test_a_sign_off_has_a_deadline_of_its_own():
     assert "the wait for a sign-off has lasted 1 min" in rollout.propose(2060.0).reason
 
 
+def test_a_step_that_is_over_has_no_deadline_while_the_registry_has_yet_to_confirm():
+    rollout = started(policy(Step(StepKind.SHADOW, 100, 5.0, within_seconds=60.0, at_deadline=Then.ABORT)))
+    rollout.apply(rollout.promote(1030.0, "by hand", "ann"))
+    assert rollout.propose(9999.0) is None
+
+
+def test_silence_ends_nothing_that_has_the_title_or_is_about_to_get_it():
+    steps = Step(StepKind.SHADOW, 100, 5.0), Step(StepKind.PROMOTE), Step(StepKind.WATCH, 100, 5.0)
+    rollout = started(policy(*steps, restraint=Restraint(no_data_seconds=60.0, no_data_then=Then.ABORT)))
+    rollout.apply(rollout.promote(1030.0, "by hand", "ann"))
+    told = rollout.propose(1090.0)
+    assert (told.kind, told.trigger) == (DecisionKind.NOTIFY, NO_DATA)
+    rollout.apply(told)
+    rollout.apply(rollout.moved(1100.0, "told"))
+    assert rollout.propose(1159.0) is None  # a step that begins begins a silence
+    assert rollout.propose(1160.0).kind is DecisionKind.NOTIFY
+
+
 def test_a_paused_rollout_has_no_deadline():
     rollout = started(policy(Step(StepKind.SHADOW, 100, 5.0, within_seconds=60.0)))
     rollout.apply(Decision(DecisionKind.PAUSE, 1001.0, 7, 2, "lunch"))

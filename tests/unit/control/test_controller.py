@@ -1,11 +1,13 @@
 """What waits for the ledger, what does not, and that a decision is in force only once it is recorded."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
 from comparator.events import AliasesRead, Command, CommandKind, Decision, DecisionKind, Observations
 from comparator.policy import Gate, Guardrail, Metric, Policy, Step, StepKind
+from comparator.restraint import Then
 from comparator.rollout import Phase
 from comparator.title import Title
 from router.control.controller import APPLY_FIRST, ModelController
@@ -240,3 +242,39 @@ def test_evidence_that_cannot_be_kept_stops_no_rollback(rig, caplog):
     asyncio.run(story())
     assert rig.log[-1] == ("roll_back", False)
     assert "the evidence of roll_back cannot be kept" in caplog.text
+
+
+@pytest.mark.parametrize("kind", [DecisionKind.ABORT, DecisionKind.ADVANCE])
+def test_a_decision_that_the_state_does_not_allow_is_neither_recorded_nor_in_force(rig, caplog, monkeypatch, kind):
+    async def story():
+        await rig.started()
+        await rig.controller.command(Command(1002.0, CommandKind.PROMOTE, "ann", "by hand"))
+        recorded, before = list(rig.ledger.facts), rig.title.rollout.phase
+        faulty = replace(rig.title.rollout.last, kind=kind, phase=Phase.ABORTED.value, at=1003.0)
+        monkeypatch.setattr(rig.title.rollout, "propose", lambda _at: faulty)
+        await rig.controller.tick(1003.0)  # goes on
+        assert (rig.title.rollout.phase, rig.ledger.facts, rig.spool.read()) == (before, recorded, [])
+        assert rig.controller.unrecorded is None
+
+    asyncio.run(story())
+    assert rig.log[-1] == ("promote", True)
+    assert f"m: {kind.value} is not carried out" in caplog.text
+    assert "IllegalTransition" in caplog.text
+
+
+def test_a_deadline_that_passes_while_the_registry_is_away_from_a_promotion_ends_nothing(tmp_path, monkeypatch):
+    step = Step(StepKind.SHADOW, 100, within_seconds=600.0, at_deadline=Then.ABORT)
+    monkeypatch.setattr(f"{__name__}.POLICY", replace(POLICY, steps=(step, Step(StepKind.PROMOTE))))
+    rig = Rig(tmp_path)
+
+    async def story():
+        await rig.started()
+        await rig.controller.command(Command(1002.0, CommandKind.PROMOTE, "ann", "by hand"))
+        for at in (1600.0, 1601.0, 5000.0):
+            await rig.controller.tick(at)
+        assert rig.title.rollout.phase is Phase.PROMOTING
+        await rig.controller.settled(rig.title.effect, 5001.0, "told")
+        assert rig.title.rollout.phase is Phase.PROMOTED
+
+    asyncio.run(story())
+    assert rig.log[-2:] == [("promote", True), ("moved", False)]
