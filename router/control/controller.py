@@ -80,8 +80,9 @@ class ModelController:
         self.title = title
         self.wake = asyncio.Event()  # the registry loop has something to do
         self.lost_rows = 0  # observations that the ledger could not take in time
-        self.last_tick = 0.0  # the last that the judge looked at
+        self.last_tick = 0.0  # when the judge last looked at the evidence
         self.unrecorded: Decision | None = None  # in force, but not in the record yet: a crash now would undo it
+        self._fault = ""  # why the judge could not look at the evidence
         self._journal = journal
         self._on_change = on_change
         self._on_decision = on_decision
@@ -192,9 +193,15 @@ class ModelController:
     async def _tick(self, at: float) -> None:
         async with self._deciding:
             at = max(self.last_tick, at)  # the host's clock may be set back: the judge's stands still
-            decisions = self.title.receive(Tick(at))
-            self.last_tick = at
-            await self._carry(decisions)
+            try:
+                decisions = self.title.receive(Tick(at))
+            except Exception as error:  # a fault of ours must not end the judging of the other models
+                if repr(error) != self._fault:  # once, not twice a second
+                    log.exception("%s: the judge could not look at the evidence; it tries again", self.name)
+                self._fault = repr(error)
+                return
+            self.last_tick, self._fault = at, ""
+            await self._carry(decisions)  # what fails once it is recorded ends the process: the next one knows all
 
     async def _aliases(self, read: AliasesRead) -> None:
         async with self._deciding:

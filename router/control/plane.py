@@ -110,21 +110,10 @@ class ControlPlane:
             await asyncio.sleep(FLUSH_SECONDS)
 
     async def tick_forever(self) -> None:
-        """The judge's clock. A fault in judging one model ends neither this process nor the judging of the others.
-
-        It is said once, not twice a second; the model's titleshot_last_tick_timestamp_seconds stands still.
-        """
-        failing: dict[str, str] = {}
+        """The judge's clock."""
         while True:
-            for model, controller in list(self.controllers.items()):
-                try:
-                    await controller.tick(time.time())
-                except Exception as error:
-                    if failing.get(model) != repr(error):
-                        log.exception("%s: the judge could not look at the evidence; it is tried again", model)
-                    failing[model] = repr(error)
-                else:
-                    failing.pop(model, None)
+            for controller in list(self.controllers.values()):
+                await controller.tick(time.time())
             await asyncio.sleep(TICK_SECONDS)
 
     async def prune_forever(self) -> None:
