@@ -88,10 +88,9 @@ def frozen_seconds(freeze: Iterable[FreezeWindow], since: float, until: float) -
     """How much of the time from `since` to `until` is in freeze windows."""
     total, counted = 0.0, since
     for begin, end in sorted(span for window in freeze for span in window.spans(since, until)):
-        begin, end = max(begin, counted), min(end, until)
-        if begin < end:
-            total += end - begin
-            counted = end
+        more = min(end, until) - max(begin, counted)
+        if more > 0:
+            total, counted = total + more, min(end, until)
     return total
 
 
@@ -160,7 +159,7 @@ class Rollbacks:
         self.frozen = ""  # why no rollout starts until a person says so
 
     def take(self, decision: Decision, most: int | None) -> None:
-        """A recorded decision; `most` rollbacks a day that no person called for, by the policy that it was made under."""
+        """A recorded decision; `most` rollbacks a day by the judge or by alerts, by the policy that it was made under."""
         if decision.kind is DecisionKind.UNFREEZE:
             self._automatic.clear()
             self.frozen = ""
