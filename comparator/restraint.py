@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import math
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -150,6 +151,17 @@ class Restraint:
         return end
 
 
+def have_passed(seconds: float, freeze: Iterable[FreezeWindow], since: float, at: float) -> bool:
+    """Whether so many seconds outside of freeze windows have passed from `since` to `at`."""
+    due, counted = since + seconds, since
+    for begin, end in heapq.merge(*(window.spans(since, at) for window in freeze)):
+        if begin >= due:
+            break
+        due += max(0.0, end - max(begin, counted))
+        counted = max(counted, end)
+    return at >= due
+
+
 class Rollbacks:
     """What a model's rollbacks so far say about starting another rollout."""
 
@@ -159,7 +171,7 @@ class Rollbacks:
         self.frozen = ""  # why no rollout starts until a person says so
 
     def take(self, decision: Decision, most: int | None) -> None:
-        """A recorded decision; `most` rollbacks a day by the judge or by alerts, by the policy that it was made under."""
+        """A recorded decision; `most` rollbacks a day by judge and alerts, by the policy that it was made under."""
         if decision.kind is DecisionKind.UNFREEZE:
             self._automatic.clear()
             self.frozen = ""

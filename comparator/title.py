@@ -135,10 +135,7 @@ class Title:
             case Labels():
                 self._labelled(self.pairing.label(fact.columns))
             case Tick():
-                self.pairing.expire(fact.at)
-                if (due := self.pairing.come_due(fact.at)) is not None:
-                    self._labelled(due)
-                return self._possible(self.rollout.propose(fact.at)) if self.rollout is not None else []
+                return self._on_tick(fact)
             case BreakerTripped():
                 return self._possible(self.rollout.on_breaker(fact)) if self.rollout is not None else []
             case CheckResult() | Confirmation() | Notified():
@@ -152,6 +149,16 @@ class Title:
             case Decision():
                 self._apply(fact)
         return []
+
+    def _on_tick(self, fact: Tick) -> list[Decision]:
+        self.pairing.expire(fact.at)
+        if (due := self.pairing.come_due(fact.at)) is not None:
+            self._labelled(due)
+        if self.rollout is None:
+            return []
+        if fact.deaf:
+            self.rollout.deaf(fact.at)
+        return self._possible(self.rollout.propose(fact.at))
 
     def _from_others(self, fact: CheckResult | Confirmation | Notified) -> Decision | None:
         if isinstance(fact, Notified):
