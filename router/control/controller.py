@@ -56,6 +56,9 @@ APPLY_FIRST = frozenset(
 )
 """Decisions that the ledger cannot hold up."""
 
+DEAF_SECONDS = 5.0
+"""What nobody took for longer than this, the challenger's answers among it, is no silence of the challenger's."""
+
 
 class ModelController:
     """One model under control.
@@ -82,6 +85,8 @@ class ModelController:
         self.lost_rows = 0  # observations that the ledger could not take in time
         self.last_tick = 0.0  # when the judge last looked at the evidence
         self.unrecorded: Decision | None = None  # in force, but not in the record yet: a crash now would undo it
+        self._unheard = False  # observations wait for the ledger
+        self._hearing_since: float | None = None  # the tick before the ledger was asked to take some; None: it was not
         self._fault = ""  # why the judge could not look at the evidence
         self._journal = journal
         self._on_change = on_change
@@ -93,7 +98,7 @@ class ModelController:
 
     async def observations(self, columns: Columns) -> None:
         """Record a batch and take it as evidence. Raises LedgerUnavailable: it was neither."""
-        await self._whole(self._record(Observations(columns)))
+        await self._whole(self._heard_from(Observations(columns)))
 
     async def labels(self, columns: Columns) -> None:
         """Record labels and join them. Raises LedgerUnavailable: none was recorded, none may be acknowledged."""
@@ -171,6 +176,24 @@ class ModelController:
         task.add_done_callback(self._under_way.discard)
         return await asyncio.shield(task)
 
+    async def _heard_from(self, fact: Observations) -> None:
+        self._hearing_since = self.last_tick
+        try:
+            await self._record(fact)
+        except LedgerUnavailable:
+            self._unheard = True
+            raise
+        else:
+            self._unheard = False
+        finally:
+            self._hearing_since = None
+
+    def _deaf(self, at: float) -> bool:
+        """Whether answers may not have been taken: they wait for the ledger, or nobody was here."""
+        hearing = self._hearing_since
+        late = at - self.last_tick > DEAF_SECONDS or (hearing is not None and at - hearing > DEAF_SECONDS)
+        return self._unheard or late
+
     async def _record(self, fact: Observations | Labels) -> None:
         async with self._traffic, self._order:
             await self._journal.record(self.name, [fact])
@@ -194,7 +217,7 @@ class ModelController:
         async with self._deciding:
             at = max(self.last_tick, at)  # the host's clock may be set back: the judge's stands still
             try:
-                decisions = self.title.receive(Tick(at))
+                decisions = self.title.receive(Tick(at, deaf=self._deaf(at)))
             except Exception as error:  # a fault of ours must not end the judging of the other models
                 if repr(error) != self._fault:  # once, not twice a second
                     log.exception("%s: the judge could not look at the evidence; it tries again", self.name)
