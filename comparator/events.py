@@ -128,9 +128,13 @@ class CheckResult:
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """Time has passed; the judge has no clock of its own."""
+    """Time has passed; the judge has no clock of its own.
+
+    `deaf`: what was answered before may not have been heard. Nobody listened, or it waits for the ledger.
+    """
 
     at: float
+    deaf: bool = False
 
 
 @dataclass(frozen=True, slots=True)

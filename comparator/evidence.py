@@ -82,7 +82,7 @@ class Evidence:
         rails = policy.guardrails
         self._sticky = sticky
         self._seen_at = 0.0  # when the latest answer came, or the step began
-        self.silent_since = 0.0  # when the trial version's latest answer came, or the step began
+        self.silent_since = 0.0  # when the trial version's latest answer came, the step or listening began
         self.longest_silence = 0.0  # in seconds, between its answers since the last look
         self._warm_up = WarmUp(policy.restraint.warm_up_seconds, policy.restraint.warm_up_answers)
         self._breaker = Breaker()
@@ -179,6 +179,11 @@ class Evidence:
         asked = answers.asked
         self._seen_at = max(self._seen_at, *answers.at[-1:].tolist(), 0.0)
         self._split.take(asked, ours)
+
+    def silence(self, since: float) -> None:
+        """A silence of the trial version counts from here on, at the earliest."""
+        if self._policy.restraint.no_data_seconds is not None:
+            self.silent_since = max(self.silent_since, since)
 
     def _listen(self, at: Floats) -> None:
         """The trial version answered at these moments."""

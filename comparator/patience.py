@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from comparator.restraint import Then
+from comparator.restraint import FreezeWindow, Then, frozen_seconds, have_passed
 
 DEADLINE = "deadline"
 NO_DATA = "no_data"
@@ -20,6 +20,33 @@ class Overdue:
     since: float  # seconds since the epoch: what is done is done once for it
     reason: str
     then: Then
+
+
+class Stopwatch:
+    """How long a step, or the sign-off after it, has lasted; pauses and freeze windows are left out."""
+
+    def __init__(self) -> None:
+        self.began_at = 0.0
+        self._lasted = 0.0  # seconds, up to the last pause
+        self._since: float | None = None  # it has run since then; None: it stands still
+        self._freeze: tuple[FreezeWindow, ...] = ()
+
+    def begin(self, at: float, freeze: tuple[FreezeWindow, ...], *, paused: bool) -> None:
+        """Something else begins, perhaps within a pause."""
+        self.began_at, self._lasted, self._freeze = at, 0.0, freeze
+        self._since = None if paused else at
+
+    def toggle(self, at: float, *, paused: bool) -> None:
+        """A pause begins or ends."""
+        if self._since is not None:
+            self._lasted += max(0.0, at - self._since - frozen_seconds(self._freeze, self._since, at))
+        self._since = None if paused else at
+
+    def reached(self, at: float, seconds: float) -> bool:
+        """Whether it has lasted so long."""
+        if self._since is None:
+            return self._lasted >= seconds
+        return have_passed(seconds - self._lasted, self._freeze, self._since, at)
 
 
 class Patience:
@@ -39,12 +66,12 @@ class Patience:
         )
 
 
-def deadline(at: float, began_at: float, within_seconds: float | None, then: Then, what: str) -> Overdue | None:
+def deadline(at: float, lasts: Stopwatch, within_seconds: float | None, then: Then, what: str) -> Overdue | None:
     """A step, or the sign-off after it, that has lasted its most; None: not yet, or it has none."""
-    if within_seconds is None or at - began_at < within_seconds:
+    if within_seconds is None or not lasts.reached(at, within_seconds):
         return None
     return Overdue(
-        DEADLINE, began_at, f"{what} has lasted {_long(within_seconds)}, the most that the policy gives it", then
+        DEADLINE, lasts.began_at, f"{what} has lasted {_long(within_seconds)}, the most that the policy gives it", then
     )
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import heapq
 import math
 from collections import deque
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from enum import Enum
 from functools import lru_cache
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -13,6 +15,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from comparator.events import JUDGE, Decision, DecisionKind
 
 DAY_SECONDS = 86_400.0
+ALERT = "alert"
+"""The trigger of a rollback that a monitoring system called for."""
+
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 
@@ -59,21 +64,35 @@ class FreezeWindow:
 
     def until(self, at: float) -> float | None:
         """When the span that `at` (seconds since the epoch) is in ends; None: it is in none."""
+        return max((end for begin, end in self.spans(at, at) if begin <= at < end), default=None)
+
+    def spans(self, since: float, until: float) -> Iterator[tuple[float, float]]:
+        """Begin and end of each span that can touch the time from `since` to `until`, in their order."""
         zone = _zone(self.timezone)
-        today = datetime.fromtimestamp(at, zone).replace(hour=0, minute=0, second=0, microsecond=0)
-        whole_days = 1 if self.end_seconds <= self.begin_seconds else 0
-        for day in (today - timedelta(days=1), today):
+        day, last = (datetime.fromtimestamp(at, zone).date() for at in (since, until))
+        whole_days = timedelta(days=1 if self.end_seconds <= self.begin_seconds else 0)
+        day -= timedelta(days=1)  # one that began then may not be over
+        while day <= last:
             if day.weekday() in self.days:
-                begin = _moment(day, self.begin_seconds)
-                end = _moment(day + timedelta(days=whole_days), self.end_seconds)
-                if begin <= at < end:
-                    return end
-        return None
+                begins = _moments(day, self.begin_seconds, zone)
+                yield min(begins), max(_moments(day + whole_days, self.end_seconds, zone))
+            day += timedelta(days=1)
 
 
-def _moment(midnight: datetime, seconds: float) -> float:
-    """That time of the day by the wall clock, whatever the clocks did in the night."""
-    return midnight.replace(hour=int(seconds // 3600), minute=int(seconds % 3600 // 60)).timestamp()
+def _moments(day: date, seconds: float, zone: tzinfo | None) -> tuple[float, float]:
+    """That time of the day by the wall clock: two moments where the clocks are set back, or over it."""
+    clock = datetime(day.year, day.month, day.day, int(seconds // 3600), int(seconds % 3600 // 60), tzinfo=zone)
+    return clock.timestamp(), clock.replace(fold=1).timestamp()
+
+
+def frozen_seconds(freeze: Iterable[FreezeWindow], since: float, until: float) -> float:
+    """How much of the time from `since` to `until` is in freeze windows."""
+    total, counted = 0.0, since
+    for begin, end in sorted(span for window in freeze for span in window.spans(since, until)):
+        more = min(end, until) - max(begin, counted)
+        if more > 0:
+            total, counted = total + more, min(end, until)
+    return total
 
 
 @lru_cache(maxsize=64)
@@ -95,8 +114,8 @@ class Restraint:
         warm_up_answers: of the trial version: errors and latency before both are over are no evidence. The breaker
             looks at them all the same.
         cool_down_seconds: after a rollback no rollout starts for so long.
-        max_rollbacks_per_day: once the judge has rolled back so often within 24 hours, no rollout starts until a person
-            says so; None: no limit.
+        max_rollbacks_per_day: once the judge, or an alert, has rolled back so often within 24 hours, no rollout starts
+            until a person says so; None: no limit.
         freeze: weekly spans in which nothing goes forward.
         no_data_seconds: without an answer of the trial version for so long,
         no_data_then: this is done; None: nothing is.
@@ -132,6 +151,17 @@ class Restraint:
         return end
 
 
+def have_passed(seconds: float, freeze: Iterable[FreezeWindow], since: float, at: float) -> bool:
+    """Whether so many seconds outside of freeze windows have passed from `since` to `at`."""
+    due, counted = since + seconds, since
+    for begin, end in heapq.merge(*(window.spans(since, at) for window in freeze)):
+        if begin >= due:
+            break
+        due += max(0.0, end - max(begin, counted))
+        counted = max(counted, end)
+    return at >= due
+
+
 class Rollbacks:
     """What a model's rollbacks so far say about starting another rollout."""
 
@@ -141,14 +171,14 @@ class Rollbacks:
         self.frozen = ""  # why no rollout starts until a person says so
 
     def take(self, decision: Decision, most: int | None) -> None:
-        """A recorded decision; `most` rollbacks of the judge a day, by the policy that it was made under."""
+        """A recorded decision; `most` rollbacks a day by judge and alerts, by the policy that it was made under."""
         if decision.kind is DecisionKind.UNFREEZE:
             self._automatic.clear()
             self.frozen = ""
         if decision.kind is not DecisionKind.ROLL_BACK:
             return
         self._last = decision
-        if decision.actor != JUDGE:
+        if decision.actor != JUDGE and decision.trigger != ALERT:
             return
         self._automatic.append(decision.at)
         while self._automatic[0] <= decision.at - DAY_SECONDS:

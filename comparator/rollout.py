@@ -17,7 +17,7 @@ from comparator.confirming import Ask, Confirmations
 from comparator.events import JUDGE, AliasMove, Decision, DecisionKind, Mode
 from comparator.evidence import Evidence
 from comparator.guardrail import Verdict
-from comparator.patience import Overdue, Patience, deadline, silence
+from comparator.patience import Overdue, Patience, Stopwatch, deadline, silence
 from comparator.policy import Policy, Step, StepKind
 from comparator.report import Report
 from comparator.restraint import Then
@@ -148,7 +148,7 @@ class Rollout:
         self.looked = -1  # the last forward look of this step, counted from its beginning
         self._report: Report | None = None
         self._looked_at = 0.0  # when the evidence was looked at last
-        self._asked_at = 0.0  # when a sign-off was asked for
+        self.lasts = Stopwatch()  # the step, or the wait for a sign-off
         self._patience = Patience()
         self._vain = _UNSEEN  # what a look at the evidence as it stands has found nothing for
 
@@ -209,6 +209,11 @@ class Rollout:
         if (result.rollout_id, result.step) == (self.rollout_id, self.step) and check and self.phase in COMPARED:
             self._changed()
             self.checks.take(check, result)
+
+    def deaf(self, until: float) -> None:
+        """Answers of before may not have been heard: what silence there was does not count."""
+        if self.phase in COMPARED:
+            self.evidence.silence(until)
 
     def go_on(self, evidence: Evidence, looked: int) -> None:
         """Go on with the evidence of a checkpoint, and the number of the last forward look."""
@@ -272,12 +277,13 @@ class Rollout:
         """What has not come in time; `silent_seconds`: the longest silence, if it is over by now."""
         if self.paused or (step := self.current_step) is None:
             return None
-        began_at, what = self.step_began_at, f"step {self.step + 1} ({step.kind.value})"
+        what = f"step {self.step + 1} ({step.kind.value})"
         if self.phase is Phase.SIGN_OFF:
-            step, began_at, what = self.policy.steps[self.step + 1], self._asked_at, "the wait for a sign-off"
+            step, what = self.policy.steps[self.step + 1], "the wait for a sign-off"
+        over = self.phase is Phase.PROMOTING  # the step is: what is waited for is the registry
         restraint, silent_since = self.policy.restraint, self.evidence.silent_since
         return self._patience.first(
-            deadline(at, began_at, step.within_seconds, step.at_deadline, what),
+            None if over else deadline(at, self.lasts, step.within_seconds, step.at_deadline, what),
             silence(
                 max(at, silent_since + silent_seconds),
                 silent_since,
@@ -397,40 +403,50 @@ class Rollout:
 
     # ---- what was recorded becomes so
 
+    def check(self, decision: Decision) -> None:
+        """Raise IllegalTransition if the table has no such change of phase."""
+        if decision.kind in (DecisionKind.PAUSE, DecisionKind.RESUME, DecisionKind.NOTIFY):
+            return
+        target = Phase(decision.phase)
+        if target not in TRANSITIONS.get((self.phase, decision.kind), frozenset()):
+            raise IllegalTransition(f"{decision.kind.value} from {self.phase.value} to {target.value}")
+
     def apply(self, decision: Decision) -> None:
         """Change phase as a recorded decision says.
 
         Raises:
-            IllegalTransition: the table has no such change of phase.
+            IllegalTransition: the table has no such change of phase; nothing was changed.
         """
+        self.check(decision)
         self._changed()
         if decision.kind in (DecisionKind.PAUSE, DecisionKind.RESUME):
             self.paused = decision.kind is DecisionKind.PAUSE
+            self.lasts.toggle(decision.at, paused=self.paused)
+            self.deaf(decision.at)  # what a person knew of is no reason to end it
             self.last = decision
             return
         if decision.kind is DecisionKind.NOTIFY:
             self._patience.tell(decision.trigger, decision.at)
             self.last = decision
             return
-        target = Phase(decision.phase)
-        if target not in TRANSITIONS.get((self.phase, decision.kind), frozenset()):
-            raise IllegalTransition(f"{decision.kind.value} from {self.phase.value} to {target.value}")
         if decision.kind is DecisionKind.CONFIRMED:
             self.confirmations.apply(decision)
-        self.phase = target
+        self.phase = Phase(decision.phase)
         self.signatures = signatures_in(decision)
         self.last = decision
         if decision.kind is not DecisionKind.CONFIRMED:  # others may have to confirm as well
             self.hold_reason = decision.reason if decision.kind is DecisionKind.HOLD else ""
         self.move = decision.move
-        if self.phase is Phase.SIGN_OFF:
-            self._asked_at = decision.at
+        if decision.kind is DecisionKind.AWAIT_SIGN_OFF:
+            self.lasts.begin(decision.at, self.policy.restraint.freeze, paused=self.paused)
         if decision.step >= 0 and decision.step != self.step:
             self.step = decision.step
             self.step_began_at = decision.at
             self.cap = 100
             self.looked = -1
             step = self.policy.steps[self.step]
+            freeze = () if step.kind is StepKind.WATCH else self.policy.restraint.freeze  # see `_thaws_at`
+            self.lasts.begin(decision.at, freeze, paused=self.paused)
             self.evidence.enter(_STEP_MODE[step.kind], decision.at, step.percent)
             self.checks.enter()
 

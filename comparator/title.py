@@ -124,7 +124,7 @@ class Title:
 
         Raises:
             Refused: a command that cannot be carried out now, or a report of the gate that does not fit.
-            IllegalTransition: a recorded decision that does not follow from the state.
+            IllegalTransition: a recorded decision that does not follow from the state; nothing was changed.
         """
         match fact:
             case Observations():
@@ -135,10 +135,7 @@ class Title:
             case Labels():
                 self._labelled(self.pairing.label(fact.columns))
             case Tick():
-                self.pairing.expire(fact.at)
-                if (due := self.pairing.come_due(fact.at)) is not None:
-                    self._labelled(due)
-                return self._possible(self.rollout.propose(fact.at)) if self.rollout is not None else []
+                return self._on_tick(fact)
             case BreakerTripped():
                 return self._possible(self.rollout.on_breaker(fact)) if self.rollout is not None else []
             case CheckResult() | Confirmation() | Notified():
@@ -152,6 +149,16 @@ class Title:
             case Decision():
                 self._apply(fact)
         return []
+
+    def _on_tick(self, fact: Tick) -> list[Decision]:
+        self.pairing.expire(fact.at)
+        if (due := self.pairing.come_due(fact.at)) is not None:
+            self._labelled(due)
+        if self.rollout is None:
+            return []
+        if fact.deaf:
+            self.rollout.deaf(fact.at)
+        return self._possible(self.rollout.propose(fact.at))
 
     def _from_others(self, fact: CheckResult | Confirmation | Notified) -> Decision | None:
         if isinstance(fact, Notified):
@@ -391,7 +398,14 @@ class Title:
 
     # ---- what was recorded becomes so
 
+    def check(self, decision: Decision) -> None:
+        """Raise IllegalTransition if a decision does not follow from the state. Changes nothing."""
+        rollout, begins = self.rollout, decision.kind in (DecisionKind.HOLD, DecisionKind.START)
+        if rollout is not None and decision.rollout_id == rollout.rollout_id and not begins:
+            rollout.check(decision)
+
     def _apply(self, decision: Decision) -> None:
+        self.check(decision)
         kind = decision.kind
         policy = self.policies.get(decision.policy_digest, self.policy)
         self.rollbacks.take(decision, policy.restraint.max_rollbacks_per_day)

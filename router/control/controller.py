@@ -34,6 +34,7 @@ from comparator.events import (
 from comparator.policy import Policy
 from comparator.proof import Proven, proven
 from comparator.resuming import checkpoint
+from comparator.rollout import IllegalTransition
 from comparator.title import Effect, Title
 from router.control.journal import Journal
 from router.control.ledger import LedgerUnavailable
@@ -54,6 +55,9 @@ APPLY_FIRST = frozenset(
     }
 )
 """Decisions that the ledger cannot hold up."""
+
+DEAF_SECONDS = 5.0
+"""What nobody took for longer than this, the challenger's answers among it, is no silence of the challenger's."""
 
 
 class ModelController:
@@ -79,8 +83,11 @@ class ModelController:
         self.title = title
         self.wake = asyncio.Event()  # the registry loop has something to do
         self.lost_rows = 0  # observations that the ledger could not take in time
-        self.last_tick = 0.0
+        self.last_tick = 0.0  # when the judge last looked at the evidence
         self.unrecorded: Decision | None = None  # in force, but not in the record yet: a crash now would undo it
+        self._unheard = False  # observations wait for the ledger
+        self._hearing_since: float | None = None  # the tick before the ledger was asked to take some; None: it was not
+        self._fault = ""  # why the judge could not look at the evidence
         self._journal = journal
         self._on_change = on_change
         self._on_decision = on_decision
@@ -91,7 +98,7 @@ class ModelController:
 
     async def observations(self, columns: Columns) -> None:
         """Record a batch and take it as evidence. Raises LedgerUnavailable: it was neither."""
-        await self._whole(self._record(Observations(columns)))
+        await self._whole(self._heard_from(Observations(columns)))
 
     async def labels(self, columns: Columns) -> None:
         """Record labels and join them. Raises LedgerUnavailable: none was recorded, none may be acknowledged."""
@@ -169,6 +176,24 @@ class ModelController:
         task.add_done_callback(self._under_way.discard)
         return await asyncio.shield(task)
 
+    async def _heard_from(self, fact: Observations) -> None:
+        self._hearing_since = self.last_tick
+        try:
+            await self._record(fact)
+        except LedgerUnavailable:
+            self._unheard = True
+            raise
+        else:
+            self._unheard = False
+        finally:
+            self._hearing_since = None
+
+    def _deaf(self, at: float) -> bool:
+        """Whether answers may not have been taken: they wait for the ledger, or nobody was here."""
+        hearing = self._hearing_since
+        late = at - self.last_tick > DEAF_SECONDS or (hearing is not None and at - hearing > DEAF_SECONDS)
+        return self._unheard or late
+
     async def _record(self, fact: Observations | Labels) -> None:
         async with self._traffic, self._order:
             await self._journal.record(self.name, [fact])
@@ -190,8 +215,16 @@ class ModelController:
 
     async def _tick(self, at: float) -> None:
         async with self._deciding:
-            self.last_tick = max(self.last_tick, at)  # the host's clock may be set back: the judge's stands still
-            await self._carry(self.title.receive(Tick(self.last_tick)))
+            at = max(self.last_tick, at)  # the host's clock may be set back: the judge's stands still
+            try:
+                decisions = self.title.receive(Tick(at, deaf=self._deaf(at)))
+            except Exception as error:  # a fault of ours must not end the judging of the other models
+                if repr(error) != self._fault:  # once, not twice a second
+                    log.exception("%s: the judge could not look at the evidence; it tries again", self.name)
+                self._fault = repr(error)
+                return
+            self.last_tick, self._fault = at, ""
+            await self._carry(decisions)  # what fails once it is recorded ends the process: the next one knows all
 
     async def _aliases(self, read: AliasesRead) -> None:
         async with self._deciding:
@@ -230,6 +263,9 @@ class ModelController:
             except LedgerUnavailable as error:
                 # Not applied, so the next tick or registry read will call for it again.
                 log.warning("%s: %s waits for the ledger: %s", self.name, kept.decision.kind.value, error)
+            except IllegalTransition:
+                # Nothing was changed or recorded. A fault of ours, which must not end the judging of all models.
+                log.exception("%s: %s is not carried out", self.name, kept.decision.kind.value)
 
     def _proven(self, decision: Decision) -> Proven:
         """With the evidence that it was made from. No rollback may fail because of what only an audit needs."""
@@ -242,6 +278,7 @@ class ModelController:
     async def _apply(self, kept: Proven) -> None:
         """Bring a decision into force and into the ledger, in the order that its kind asks for."""
         decision = kept.decision
+        self.title.check(decision)  # before anything is recorded or in force
         if decision.kind in APPLY_FIRST:
             self.unrecorded = decision
             self._in_force(decision)

@@ -156,7 +156,7 @@ class Desk:
             about = self.title.rollout is not None and self.title.rollout.rollout_id == decision.rollout_id
             self.recorded.append(decision)
             self.title.receive(decision)
-            if about and decision.kind not in (DecisionKind.PAUSE, DecisionKind.RESUME):
+            if about and decision.kind not in (DecisionKind.PAUSE, DecisionKind.RESUME, DecisionKind.NOTIFY):
                 assert before is not None
                 assert self.phase in TRANSITIONS[before, decision.kind]
         return decided
@@ -193,6 +193,7 @@ def state(title: Title) -> Mapping[str, object]:
             rollout.step,
             rollout.step_began_at,
             rollout.paused,
+            vars(rollout.lasts),
             rollout.percent,
             rollout.move,
             rollout.hold_reason,

@@ -6,11 +6,11 @@ from duel import Duel, Model, traffic
 from hypothesis import given
 from hypothesis import strategies as st
 
-from comparator.events import Decision, DecisionKind, VersionFacts
+from comparator.events import Decision, DecisionKind, Mode, Role, VersionFacts
 from comparator.guardrail import Verdict
 from comparator.pairing import Pairing
 from comparator.patience import DEADLINE, NO_DATA
-from comparator.policy import Gate, Guardrail, Metric, Policy, PolicyError, Step, StepKind
+from comparator.policy import Gate, Guardrail, Metric, Policy, PolicyError, SignOff, Step, StepKind
 from comparator.replaying import replay
 from comparator.restraint import FreezeWindow, Restraint, Then
 from comparator.rollout import Phase, Rollout
@@ -61,6 +61,156 @@ def test_a_sign_off_has_a_deadline_of_its_own():
     rollout.apply(Decision(DecisionKind.AWAIT_SIGN_OFF, 2000.0, 7, 2, "passed", phase=Phase.SIGN_OFF.value))
     assert rollout.propose(2059.0) is None
     assert "the wait for a sign-off has lasted 1 min" in rollout.propose(2060.0).reason
+
+
+def signing(then=Then.ABORT):
+    return policy(
+        Step(StepKind.SHADOW, 100, 5.0),
+        Step(StepKind.PROMOTE, sign_off=SignOff(people=3), within_seconds=3600.0, at_deadline=then),
+    )
+
+
+def test_signatures_give_a_sign_off_no_more_time():
+    rollout = started(signing())
+    rollout.apply(Decision(DecisionKind.AWAIT_SIGN_OFF, 2000.0, 7, 2, "passed", phase=Phase.SIGN_OFF.value))
+    rollout.apply(rollout.signed(3000.0, "fine", "ann"))
+    rollout.apply(rollout.unsigned(4000.0, "turned"))
+    rollout.apply(rollout.signed(5590.0, "fine", "ann"))
+    assert rollout.propose(5599.0) is None
+    assert rollout.propose(5600.0).kind is DecisionKind.ABORT
+
+
+@pytest.mark.parametrize("then", Then)
+def test_a_pause_takes_no_time_of_a_step(then):
+    rollout = started(policy(Step(StepKind.SHADOW, 100, 5.0, within_seconds=60.0, at_deadline=then)))
+    for kind, at in ((DecisionKind.PAUSE, 1010.0), (DecisionKind.RESUME, 5010.0), (DecisionKind.PAUSE, 5020.0)):
+        rollout.apply(rollout.toggle(kind, at, "lunch", "ann"))
+        assert rollout.propose(at) is None
+    rollout.apply(rollout.toggle(DecisionKind.RESUME, 9020.0, "lunch", "ann"))
+    assert rollout.propose(9059.0) is None
+    assert rollout.propose(9060.0).kind.value == then.value
+
+
+def test_a_pause_takes_no_time_of_a_sign_off_that_begins_or_ends_within_it():
+    rollout = started(signing())
+    rollout.apply(rollout.toggle(DecisionKind.PAUSE, 1010.0, "lunch", "ann"))
+    rollout.apply(Decision(DecisionKind.AWAIT_SIGN_OFF, 2000.0, 7, 2, "passed", phase=Phase.SIGN_OFF.value))
+    rollout.apply(rollout.toggle(DecisionKind.RESUME, 9000.0, "lunch", "ann"))
+    assert rollout.propose(12_599.0) is None
+    assert rollout.propose(12_600.0).kind is DecisionKind.ABORT
+
+
+def test_a_freeze_window_takes_no_time_of_a_step_and_nothing_is_ended_in_it():
+    """It begins 00:16:40, the window is from 00:20 to 01:00."""
+    step = Step(StepKind.SHADOW, 100, 5.0, within_seconds=600.0, at_deadline=Then.ABORT)
+    rollout = started(policy(step, restraint=frozen(20)))
+    assert [rollout.propose(at) for at in (1600.0, 3599.0, 3999.0)] == [None] * 3
+    assert rollout.propose(4000.0).kind is DecisionKind.ABORT  # 200 s before the window, 400 s after it
+
+
+def test_frozen_time_within_a_pause_is_left_out_once():
+    step = Step(StepKind.SHADOW, 100, 5.0, within_seconds=600.0, at_deadline=Then.ABORT)
+    rollout = started(policy(step, restraint=frozen(20)))
+    rollout.apply(rollout.toggle(DecisionKind.PAUSE, 1300.0, "lunch", "ann"))
+    rollout.apply(rollout.toggle(DecisionKind.RESUME, 3700.0, "lunch", "ann"))
+    assert rollout.propose(4099.0) is None  # 200 s before the window, none in it, 400 s after the pause
+    assert rollout.propose(4100.0).kind is DecisionKind.ABORT
+
+
+def test_a_watch_goes_on_in_a_freeze_window_and_so_does_its_deadline():
+    steps = Step(StepKind.SHADOW, 100, 5.0), Step(StepKind.PROMOTE), Step(StepKind.WATCH, 100, 5.0, within_seconds=60.0)
+    rollout = started(policy(*steps, restraint=frozen(20)))
+    rollout.apply(rollout.promote(1200.0, "by hand", "ann"))
+    rollout.apply(rollout.moved(1210.0, "told"))
+    assert rollout.propose(1270.0).trigger == DEADLINE
+
+
+def test_time_in_which_nothing_could_be_heard_is_no_silence():
+    rollout = started(silent(Then.ABORT))
+    rollout.deaf(1055.0)
+    assert rollout.propose(1114.0) is None
+    assert rollout.propose(1115.0).kind is DecisionKind.ABORT
+
+
+def test_a_silence_begins_anew_after_a_pause():
+    rollout = started(silent(Then.ABORT))
+    rollout.apply(rollout.toggle(DecisionKind.PAUSE, 1010.0, "lunch", "ann"))
+    rollout.apply(rollout.toggle(DecisionKind.RESUME, 5010.0, "lunch", "ann"))
+    assert rollout.propose(5069.0) is None
+    assert rollout.propose(5070.0).kind is DecisionKind.ABORT
+
+
+def test_a_silence_begins_anew_with_a_step():
+    """Also of a version that has answered nothing in the step before."""
+    steps = Step(StepKind.SHADOW, 100, 5.0), Step(StepKind.CANARY, 10, 5.0), Step(StepKind.PROMOTE)
+    rollout = started(policy(*steps, restraint=Restraint(no_data_seconds=60.0, no_data_then=Then.ABORT)))
+    last = fed(rollout, 5.0)
+    rollout.apply(Decision(DecisionKind.ADVANCE, last + 50.0, 7, 2, "on", phase=Phase.CANARY.value, step=1))
+    assert rollout.propose(last + 109.0) is None
+    assert rollout.propose(last + 110.0).kind is DecisionKind.ABORT
+
+
+# ---- freeze windows: what passes waits
+
+
+@pytest.mark.parametrize("sign_off", [None, SignOff()])
+def test_what_passes_in_a_freeze_window_waits_for_its_end(sign_off):
+    passes = policy(Step(StepKind.SHADOW, 100, 10.0), Step(StepKind.PROMOTE, sign_off=sign_off), restraint=frozen(17))
+    rollout = started(passes)
+    last = fed(rollout, 200.0)
+    assert last > 17 * 60.0
+    assert rollout.report(last).verdict is Verdict.PASS
+    assert [rollout.propose(at) for at in (last, 2000.0, 3599.5)] == [None] * 3
+    expected = DecisionKind.PROMOTE if sign_off is None else DecisionKind.AWAIT_SIGN_OFF
+    assert rollout.propose(3601.0).kind is expected
+
+
+def test_nothing_advances_in_a_freeze_window():
+    steps = Step(StepKind.SHADOW, 100, 10.0), Step(StepKind.CANARY, 10, 10.0), Step(StepKind.PROMOTE)
+    rollout = started(policy(*steps, restraint=frozen(17)))
+    last = fed(rollout, 200.0)
+    assert rollout.report(last).verdict is Verdict.PASS
+    assert rollout.propose(last) is None
+    assert rollout.propose(3601.0).kind is DecisionKind.ADVANCE
+
+
+def test_harm_rolls_back_in_a_freeze_window():
+    rollout = started(policy(restraint=frozen(17)))
+    last = fed(rollout, 200.0, duel=Duel(Model(0.1, 0.7), Model(0.1, 0.7, errors=0.5)))
+    assert rollout.propose(last).kind is DecisionKind.ROLL_BACK
+
+
+def test_a_watch_ends_in_a_freeze_window():
+    """What has the title goes no further by it: the watch ends where it has seen enough."""
+    steps = Step(StepKind.SHADOW, 100, 5.0), Step(StepKind.PROMOTE), Step(StepKind.WATCH, 100, 5.0)
+    rollout = started(policy(*steps, restraint=frozen(16)))
+    rollout.apply(rollout.promote(1000.0, "by hand", "ann"))
+    rollout.apply(rollout.moved(1000.0, "told"))
+    observations, labels = traffic(EQUAL, np.random.default_rng(1), 200.0)
+    observations["rollout_id"], observations["mode"] = 7, Mode.WATCH
+    observations["role"] = np.where(observations["version"] == 2, Role.CHAMPION, Role.PREVIOUS)
+    rollout.take(Pairing(3600.0).take(observations, labels))
+    last = float(observations["at"].max())
+    assert rollout.report(last).verdict is Verdict.PASS
+    assert rollout.propose(last).kind is DecisionKind.FINISH
+
+
+def test_a_step_that_is_over_has_no_deadline_while_the_registry_has_yet_to_confirm():
+    rollout = started(policy(Step(StepKind.SHADOW, 100, 5.0, within_seconds=60.0, at_deadline=Then.ABORT)))
+    rollout.apply(rollout.promote(1030.0, "by hand", "ann"))
+    assert rollout.propose(9999.0) is None
+
+
+def test_silence_ends_nothing_that_has_the_title_or_is_about_to_get_it():
+    steps = Step(StepKind.SHADOW, 100, 5.0), Step(StepKind.PROMOTE), Step(StepKind.WATCH, 100, 5.0)
+    rollout = started(policy(*steps, restraint=Restraint(no_data_seconds=60.0, no_data_then=Then.ABORT)))
+    rollout.apply(rollout.promote(1030.0, "by hand", "ann"))
+    told = rollout.propose(1090.0)
+    assert (told.kind, told.trigger) == (DecisionKind.NOTIFY, NO_DATA)
+    rollout.apply(told)
+    rollout.apply(rollout.moved(1100.0, "told"))
+    assert rollout.propose(1159.0) is None  # a step that begins begins a silence
+    assert rollout.propose(1160.0).kind is DecisionKind.NOTIFY
 
 
 def test_a_paused_rollout_has_no_deadline():

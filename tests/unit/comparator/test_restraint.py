@@ -1,4 +1,5 @@
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, time, timedelta
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -6,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from comparator.events import JUDGE, Decision, DecisionKind
-from comparator.restraint import DAY_SECONDS, FreezeWindow, Restraint, RestraintError, Rollbacks
+from comparator.restraint import DAY_SECONDS, FreezeWindow, Restraint, RestraintError, Rollbacks, frozen_seconds
 
 MONDAY = datetime(2026, 3, 23, tzinfo=UTC).timestamp()
 HOUR = 3600.0
@@ -37,6 +38,43 @@ def test_the_wall_clock_counts_also_when_it_is_changed():
         end,
         None,
     ]
+
+
+@pytest.mark.parametrize("begin", [1.0, 2.0, 2.5, 3.0, 22.0])
+@pytest.mark.parametrize("end", [1.5, 2.5, 3.0, 8.0])
+@pytest.mark.parametrize("changes", [datetime(2026, 3, 29, tzinfo=UTC), datetime(2026, 10, 25, tzinfo=UTC)])
+def test_a_window_is_one_piece_and_open_at_no_time_that_the_wall_clock_has_in_it(changes, begin, end):
+    """Berlin's clocks go from 2:00 to 3:00 and from 3:00 back to 2:00."""
+    berlin, first = ZoneInfo("Europe/Berlin"), changes.date() - timedelta(days=1 if begin > end else 0)
+    window = FreezeWindow((first.weekday(),), begin * HOUR, end * HOUR, "Europe/Berlin")
+    midnight = datetime.combine(first, time())
+    begins, ends = midnight + timedelta(hours=begin), midnight + timedelta(hours=end + (24 if begin >= end else 0))
+    moments = [changes.timestamp() + 300.0 * step for step in range(-2 * 288, 2 * 288)]
+    frozen = [window.until(each) is not None for each in moments]
+    within = [begins <= datetime.fromtimestamp(each, berlin).replace(tzinfo=None) < ends for each in moments]
+    assert not [each for each, closed, inside in zip(moments, frozen, within, strict=True) if inside and not closed]
+    assert sum(one != two for one, two in pairwise(frozen)) == 2 * any(frozen)
+    assert sum(frozen) - sum(within) <= 24  # two hours longer, if it is in an hour that is not there
+
+
+@given(
+    windows=st.lists(
+        st.builds(
+            FreezeWindow,
+            st.sets(st.integers(0, 6), min_size=1).map(tuple),
+            st.integers(0, 23).map(lambda hour: hour * HOUR),
+            st.integers(0, 23).map(lambda hour: hour * HOUR),
+            st.sampled_from(["UTC", "Europe/Berlin"]),
+        ),
+        max_size=3,
+    ),
+    since=st.integers(0, 14 * 24),
+    hours=st.integers(0, 10 * 24),
+)
+def test_frozen_time_is_what_the_windows_say_hour_by_hour(windows, since, hours):
+    begin, restraint = at(0, since), Restraint(freeze=tuple(windows))
+    expected = sum(restraint.frozen_until(begin + hour * HOUR) is not None for hour in range(hours))
+    assert frozen_seconds(windows, begin, begin + hours * HOUR) == expected * HOUR
 
 
 @given(
@@ -87,8 +125,8 @@ def test_what_makes_no_sense_cannot_be_made(make, where):
     assert error.value.where == where
 
 
-def rolled_back(when, version=2, actor=JUDGE):
-    return Decision(DecisionKind.ROLL_BACK, when, 7, version, "why", actor)
+def rolled_back(when, version=2, actor=JUDGE, trigger=""):
+    return Decision(DecisionKind.ROLL_BACK, when, 7, version, "why", actor, trigger=trigger)
 
 
 def test_after_a_rollback_it_cools_down():
@@ -118,3 +156,20 @@ def test_too_many_in_a_day_freeze_until_a_person_says_so():
     assert rollbacks.frozen == ""
     rollbacks.take(rolled_back(34 * HOUR), 3)
     assert rollbacks.frozen == ""
+
+
+@pytest.mark.parametrize(("seconds", "counts"), [(DAY_SECONDS - 0.5, True), (DAY_SECONDS, False)])
+def test_a_rollback_counts_for_24_hours_and_no_longer(seconds, counts):
+    rollbacks = Rollbacks()
+    rollbacks.take(rolled_back(1000.0), 2)
+    rollbacks.take(rolled_back(1000.0 + seconds), 2)
+    assert bool(rollbacks.frozen) is counts
+
+
+def test_rollbacks_by_alerts_count_those_by_people_do_not():
+    rollbacks = Rollbacks()
+    rollbacks.take(rolled_back(1000.0, actor="ada", trigger="operator"), 2)
+    rollbacks.take(rolled_back(1001.0, actor="pager", trigger="alert"), 2)
+    assert rollbacks.frozen == ""
+    rollbacks.take(rolled_back(1002.0, actor="pager", trigger="alert"), 2)
+    assert "2 rollbacks within 24 hours" in rollbacks.frozen

@@ -3,11 +3,12 @@
 from desk import CANARY, PROMOTE, SHADOW, SIGNED, WATCH, Desk, policy, state
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from comparator.acts import NotOnTrial, Refused
-from comparator.events import CommandKind, DecisionKind, Mode
+from comparator.events import CommandKind, DecisionKind, Mode, Tick
 from comparator.policy import SignOff, Step, StepKind
+from comparator.restraint import FreezeWindow, Restraint, Then
 from comparator.rollout import Phase
 
 POLICIES = (
@@ -15,6 +16,23 @@ POLICIES = (
     policy(SHADOW, SIGNED),
     policy(Step(StepKind.CANARY, 20), Step(StepKind.CANARY, 50), PROMOTE, WATCH),
     policy(Step(StepKind.CANARY, 5)),
+    policy(
+        Step(StepKind.SHADOW, within_seconds=300.0, at_deadline=Then.ABORT),
+        PROMOTE,
+        Step(StepKind.WATCH, within_seconds=200.0),
+        restraint=Restraint(
+            cool_down_seconds=50.0,
+            max_rollbacks_per_day=3,
+            freeze=(FreezeWindow(tuple(range(7)), 1200.0, 1800.0), FreezeWindow((3,), 3000.0, 3300.0)),
+            no_data_seconds=250.0,
+            no_data_then=Then.ABORT,
+        ),
+    ),
+    policy(
+        Step(StepKind.CANARY, 20, within_seconds=500.0),
+        Step(StepKind.PROMOTE, sign_off=True, within_seconds=400.0, at_deadline=Then.ABORT),
+        restraint=Restraint(warm_up_answers=3, no_data_seconds=100.0),
+    ),
     policy(SHADOW, Step(StepKind.PROMOTE, sign_off=SignOff(people=2))),
 )
 versions = st.sampled_from([None, 1, 2, 3])
@@ -25,6 +43,10 @@ class TitleMachine(RuleBasedStateMachine):
     def __init__(self):
         super().__init__()
         self.desk = Desk(POLICIES[0])
+
+    @initialize(index=st.integers(0, len(POLICIES) - 1))
+    def a_policy_is_there(self, index):
+        self.desk.title.adopt(POLICIES[index])
 
     @rule(champion=versions, challenger=versions, ready=st.frozensets(some_version))
     def somebody_moves_aliases(self, champion, challenger, ready):
@@ -43,6 +65,11 @@ class TitleMachine(RuleBasedStateMachine):
     @rule(seconds=st.floats(0.1, 1000))
     def time_passes(self, seconds):
         self.desk.tick(seconds)
+
+    @rule(seconds=st.floats(5.0, 1000))
+    def time_passes_and_nothing_could_be_heard(self, seconds):
+        self.desk.at += seconds
+        self.desk.take(Tick(self.desk.at, deaf=True))
 
     @rule(failing=versions, count=st.sampled_from([1, 20, 60]))
     def answers_come_and_the_judge_looks(self, failing, count):

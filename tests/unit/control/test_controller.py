@@ -1,11 +1,14 @@
 """What waits for the ledger, what does not, and that a decision is in force only once it is recorded."""
 
 import asyncio
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
-from comparator.events import AliasesRead, Command, CommandKind, Decision, DecisionKind, Observations
+from comparator.events import OBSERVATION, AliasesRead, Command, CommandKind, Decision, DecisionKind, Observations
 from comparator.policy import Gate, Guardrail, Metric, Policy, Step, StepKind
+from comparator.restraint import Restraint, Then
 from comparator.rollout import Phase
 from comparator.title import Title
 from router.control.controller import APPLY_FIRST, ModelController
@@ -137,10 +140,6 @@ def test_a_promotion_by_hand_needs_its_record_first(rig):
 
 
 def test_traffic_that_is_not_recorded_is_no_evidence(rig):
-    import numpy as np
-
-    from comparator.events import OBSERVATION
-
     async def story():
         await rig.started()
         rig.ledger.away = True
@@ -186,9 +185,6 @@ def test_a_spool_cut_short_by_a_crash_keeps_what_came_before(tmp_path):
 
 def test_a_decision_from_evidence_is_recorded_with_the_evidence_that_it_saw(rig):
     """Also where traffic is recorded between the proposal and its record."""
-    import numpy as np
-
-    from comparator.events import OBSERVATION
     from comparator.proof import recompute
 
     async def story():
@@ -240,3 +236,106 @@ def test_evidence_that_cannot_be_kept_stops_no_rollback(rig, caplog):
     asyncio.run(story())
     assert rig.log[-1] == ("roll_back", False)
     assert "the evidence of roll_back cannot be kept" in caplog.text
+
+
+@pytest.mark.parametrize("kind", [DecisionKind.ABORT, DecisionKind.ADVANCE])
+def test_a_decision_that_the_state_does_not_allow_is_neither_recorded_nor_in_force(rig, caplog, monkeypatch, kind):
+    async def story():
+        await rig.started()
+        await rig.controller.command(Command(1002.0, CommandKind.PROMOTE, "ann", "by hand"))
+        recorded, before = list(rig.ledger.facts), rig.title.rollout.phase
+        faulty = replace(rig.title.rollout.last, kind=kind, phase=Phase.ABORTED.value, at=1003.0)
+        monkeypatch.setattr(rig.title.rollout, "propose", lambda _at: faulty)
+        await rig.controller.tick(1003.0)  # goes on
+        assert (rig.title.rollout.phase, rig.ledger.facts, rig.spool.read()) == (before, recorded, [])
+        assert rig.controller.unrecorded is None
+
+    asyncio.run(story())
+    assert rig.log[-1] == ("promote", True)
+    assert f"m: {kind.value} is not carried out" in caplog.text
+    assert "IllegalTransition" in caplog.text
+
+
+RESTLESS = replace(POLICY, restraint=Restraint(no_data_seconds=600.0, no_data_then=Then.ABORT))
+
+
+def answered(rig, at, request):
+    """Both versions have answered one request."""
+    rows = np.zeros(2, OBSERVATION)
+    rows["at"], rows["request_lo"], rows["version"], rows["role"] = at, request, [1, 2], [0, 1]
+    rows["rollout_id"], rows["mode"], rows["attempted_both"] = rig.title.rollout.rollout_id, 1, True
+    rows["latency"], rows["prediction"] = 0.1, 1.0
+    return rows
+
+
+@pytest.mark.parametrize("way", ["away", "hangs"])
+def test_answers_that_wait_for_the_ledger_are_no_silence(tmp_path, monkeypatch, way):
+    monkeypatch.setattr(f"{__name__}.POLICY", RESTLESS)
+    rig = Rig(tmp_path)
+
+    async def story():
+        await rig.started()
+        await rig.controller.tick(1001.5)
+        waiting = answered(rig, 1002.0, 1)
+        if way == "away":
+            rig.ledger.away = True
+        else:
+            rig.ledger.gate = asyncio.Event()
+            recorded = asyncio.create_task(rig.controller.observations(waiting))
+        for at in range(1002, 3000):  # as if the flush and the judge took turns
+            if way == "away":
+                with pytest.raises(LedgerUnavailable):
+                    await rig.controller.observations(waiting)
+            await rig.controller.tick(float(at))
+        assert rig.title.rollout.phase is Phase.SHADOW
+        rig.ledger.away = False
+        if way == "away":
+            await rig.controller.observations(waiting)
+        else:
+            rig.ledger.gate.set()
+            await recorded
+        for at in range(3000, 3598):
+            await rig.controller.tick(float(at))
+        assert rig.title.rollout.phase is Phase.SHADOW
+        for at in range(3598, 3601):  # now it is silent
+            await rig.controller.tick(float(at))
+        assert rig.title.rollout.phase is Phase.ABORTED
+
+    asyncio.run(story())
+    assert rig.log[-1][0] == "abort"
+
+
+def test_time_in_which_nobody_listened_is_no_silence(tmp_path, monkeypatch):
+    """At the first tick of a control process, and after it stood still."""
+    monkeypatch.setattr(f"{__name__}.POLICY", RESTLESS)
+    rig = Rig(tmp_path)
+
+    async def story():
+        await rig.started()
+        await rig.controller.observations(answered(rig, 1002.0, 1))
+        for begin in (5000.0, 9000.0):
+            for second in range(600):
+                await rig.controller.tick(begin + second)
+            assert rig.title.rollout.phase is Phase.SHADOW
+        await rig.controller.tick(9600.0)
+        assert rig.title.rollout.phase is Phase.ABORTED
+
+    asyncio.run(story())
+
+
+def test_a_deadline_that_passes_while_the_registry_is_away_from_a_promotion_ends_nothing(tmp_path, monkeypatch):
+    step = Step(StepKind.SHADOW, 100, within_seconds=600.0, at_deadline=Then.ABORT)
+    monkeypatch.setattr(f"{__name__}.POLICY", replace(POLICY, steps=(step, Step(StepKind.PROMOTE))))
+    rig = Rig(tmp_path)
+
+    async def story():
+        await rig.started()
+        await rig.controller.command(Command(1002.0, CommandKind.PROMOTE, "ann", "by hand"))
+        for at in (1600.0, 1601.0, 5000.0):
+            await rig.controller.tick(at)
+        assert rig.title.rollout.phase is Phase.PROMOTING
+        await rig.controller.settled(rig.title.effect, 5001.0, "told")
+        assert rig.title.rollout.phase is Phase.PROMOTED
+
+    asyncio.run(story())
+    assert rig.log[-2:] == [("promote", True), ("moved", False)]

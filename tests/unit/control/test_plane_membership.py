@@ -9,6 +9,7 @@ import pytest
 
 from comparator.events import OBSERVATION, AliasesRead
 from comparator.title import Title
+from router.control import plane
 from router.control.controller import ModelController
 from router.control.ingest import Ingest
 from router.control.journal import Journal
@@ -174,3 +175,33 @@ def test_new_settings_while_the_ledger_is_away_end_nothing(tmp_path, more):
         await rig.plane.close()
 
     asyncio.run(story())
+
+
+def test_a_fault_in_judging_one_model_is_told_once_and_ends_nothing(tmp_path, caplog, monkeypatch):
+    rig = Rig(tmp_path, "a", "b")
+    monkeypatch.setattr(plane, "TICK_SECONDS", 0.001)
+
+    async def story():
+        await rig.plane.add("a")
+        await rig.plane.add("b")
+        a, b = rig.plane.controllers["a"], rig.plane.controllers["b"]
+        monkeypatch.setattr(a.title.pairing, "expire", lambda _at: 1 / 0)
+        looks, twice = [], asyncio.Event()
+
+        def look(at):
+            looks.append(at)
+            if len(looks) == 2:
+                twice.set()
+
+        monkeypatch.setattr(b.title.pairing, "expire", look)
+        judging = asyncio.create_task(rig.plane.tick_forever())
+        waits = asyncio.create_task(twice.wait())
+        await asyncio.wait((judging, waits), return_when=asyncio.FIRST_COMPLETED)
+        assert not judging.done()
+        assert (a.last_tick, b.last_tick > 0) == (0.0, True)  # titleshot_last_tick_timestamp_seconds tells it
+        judging.cancel()
+        await rig.plane.close()
+
+    asyncio.run(story())
+    assert [record.getMessage()[:2] for record in caplog.records if record.exc_info] == ["a:"]
+    assert "ZeroDivisionError" in caplog.text

@@ -1,5 +1,7 @@
 from dataclasses import asdict
+from datetime import datetime, timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -32,6 +34,17 @@ def problems(path):
         load_settings(path)
     directory = f"{path.parent}/"
     return [str(problem).replace(directory, "") for problem in caught.value.problems]
+
+
+def test_the_documented_freeze_is_from_friday_afternoon_to_monday_morning_without_a_gap(tmp_path):
+    text = (Path(__file__).parents[3] / "docs" / "configuration.md").read_text()
+    (block,) = [each for each in text.split("```") if each.startswith("yaml\nrestraint:")]
+    freeze = load_policy(written(tmp_path, block.removeprefix("yaml\n"), "policy.yaml")).restraint.freeze
+    berlin = ZoneInfo("Europe/Berlin")
+    friday = datetime(2026, 11, 27, tzinfo=berlin)
+    hours = [friday + timedelta(hours=hour) for hour in range(7 * 24)]
+    frozen = [hour for hour in hours if any(window.until(hour.timestamp()) is not None for window in freeze)]
+    assert frozen == [friday + timedelta(hours=hour) for hour in range(16, 3 * 24 + 8)]
 
 
 def test_the_example_file_is_valid():
