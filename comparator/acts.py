@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from comparator.title import Title
 
 
+LATELY_SECONDS = 60.0
+"""So long after a rollback a second one has to say what it is about: it may be the same, sent again."""
+
+
 class Refused(Exception):
     """A command that cannot be carried out now; the message says why."""
 
@@ -32,6 +36,8 @@ def asked_for(title: Title, command: Command) -> Decision:
     if not command.reason.strip():
         raise Refused(f"cannot {verb}: expected a reason, which is kept with the decision")
     running = rollout if rollout is not None and rollout.active else None
+    if command.kind is CommandKind.ROLL_BACK:
+        _as_seen(title, running, command)
     match command.kind:
         case CommandKind.ROLL_BACK if running is None or command.to is not None:
             return _move_title_back(title, command)
@@ -58,12 +64,24 @@ def asked_for(title: Title, command: Command) -> Decision:
     raise Refused(f"cannot {verb}: {state}{' (paused)' if running and running.paused else ''}")
 
 
+def _as_seen(title: Title, running: Rollout | None, command: Command) -> None:
+    """Refuse to roll back what the person did not see: sent twice, it would go one version further back."""
+    on_trial = running.version if running is not None else 0
+    for what, seen, now in (("champion", command.champion, title.champion), ("trial", command.on_trial, on_trial)):
+        if seen is not None and seen != (now or 0):
+            named = f"version {now}" if now else "no version"
+            where = "the champion" if what == "champion" else "on trial"
+            raise Refused(f"cannot roll back: {named} is {where} by now, not {f'version {seen}' if seen else 'none'}")
+
+
 def _of_rollout(title: Title, running: Rollout, command: Command) -> Decision | None:
     """What a command means for the rollout under way; None: nothing, in this phase."""
     at, actor, reason = command.at, command.actor, command.reason
     match command.kind:
         case CommandKind.ROLL_BACK if running.phase is not Phase.ROLLING_BACK:
             return running.roll_back(at, reason, actor, trigger="operator")
+        case CommandKind.SIGN_OFF if running.phase is Phase.SIGN_OFF and running.paused:
+            raise Refused("cannot sign off: the rollout is paused; resume it first")
         case CommandKind.SIGN_OFF if running.phase is Phase.SIGN_OFF:
             return _signed_off(title, running, command)
         case CommandKind.REJECT if running.phase is Phase.SIGN_OFF:
@@ -119,8 +137,8 @@ def _registrants(title: Title, rollout: Rollout) -> tuple[str, ...]:
 def _alerted(rollout: Rollout | None, command: Command) -> Decision:
     if rollout is None or rollout.phase not in COMPARED:
         raise NotOnTrial("nothing is on trial")
-    if command.since * 1e6 < rollout.rollout_id:
-        raise NotOnTrial(f"it began before version {rollout.version} was named, and says nothing of it")
+    if command.since < rollout.started_at:
+        raise NotOnTrial(f"it began before version {rollout.version} was on trial, and says nothing of it")
     return rollout.roll_back(command.at, command.reason, command.actor, trigger="alert")
 
 
@@ -143,11 +161,18 @@ def _move_title_back(title: Title, command: Command) -> Decision:
     if rollout is not None and rollout.version == target:
         raise Refused(f"cannot roll back: version {target} is on trial; promote it, or roll it back first")
     previous = title.aliases.previous if title.aliases is not None else None
-    policy = rollout.policy if rollout is not None else title.policy
-    if policy.by_rule and target not in title.held | {previous}:
+    policies = [title.policy, *([rollout.policy] if rollout is not None else [])]
+    if any(policy.sign_off is not None for policy in policies) and target not in title.held | {previous}:
         raise Refused(
-            f"cannot roll back: nothing says that version {target} ever had the title, and the policy says who signs "
-            "off; setting @champion in the registry is the way past it"
+            f"cannot roll back: nothing says that version {target} ever had the title, and the policy asks for a "
+            "sign-off; setting @champion in the registry is the way past it"
+        )
+    since = command.at - title.rollbacks.latest_at
+    seen = command.champion is not None or command.on_trial is not None
+    if command.to is None and not seen and 0 <= since < LATELY_SECONDS:
+        raise Refused(
+            f"cannot roll back: there was a rollback {since:.0f} s ago, and version {champion} serves; name a version "
+            "to go further back"
         )
     move = AliasMove(expected=champion, to=target)
     if rollout is not None and rollout.phase is not Phase.ROLLING_BACK:

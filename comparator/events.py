@@ -187,6 +187,8 @@ class Command:
         to: the version that a rollback goes to, where the person named one.
         evidence: of a sign-off: the digest of the evidence that was on the screen.
         since: of an alert: when it began to fire.
+        champion: of a rollback: who the person saw serve; None: not said.
+        on_trial: of a rollback: the version that the person saw on trial, 0 for none; None: not said.
     """
 
     at: float
@@ -196,6 +198,8 @@ class Command:
     to: int | None = None
     evidence: str = ""
     since: float = math.inf
+    champion: int | None = None
+    on_trial: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -170,6 +170,11 @@ class Rollbacks:
         self._automatic: deque[float] = deque()  # of the last 24 hours, since a person let rollouts start again
         self.frozen = ""  # why no rollout starts until a person says so
 
+    @property
+    def latest_at(self) -> float:
+        """When the latest was, whoever or whatever it rolled back; -infinity: there was none."""
+        return self._last.at if self._last is not None else -math.inf
+
     def take(self, decision: Decision, most: int | None) -> None:
         """A recorded decision; `most` rollbacks a day by judge and alerts, by the policy that it was made under."""
         if decision.kind is DecisionKind.UNFREEZE:

@@ -136,6 +136,7 @@ class Rollout:
         self.step = -1
         self.step_began_at = 0.0
         self.last: Decision | None = None
+        self.started_at = math.inf  # when its first step began
         self.cap = 100  # a share lowered by hand while the rollout runs
         self.move: AliasMove | None = None
         self.signatures: tuple[Signature, ...] = ()  # while it waits for more of them
@@ -439,6 +440,8 @@ class Rollout:
         self.move = decision.move
         if decision.kind is DecisionKind.AWAIT_SIGN_OFF:
             self.lasts.begin(decision.at, self.policy.restraint.freeze, paused=self.paused)
+        if decision.kind is DecisionKind.START:
+            self.started_at = decision.at
         if decision.step >= 0 and decision.step != self.step:
             self.step = decision.step
             self.step_began_at = decision.at

@@ -119,9 +119,9 @@ def not_allowed(rules: SignOff, actor: str, registrants: Sequence[str], signed: 
             "unknown who registered the version, and the policy lets whoever did not sign; "
             "the registry's tag titleshot.registered_by says it"
         )
-    if rules.not_registrant and actor in registrants:
+    if rules.not_registrant and actor.casefold() in {each.casefold() for each in registrants}:
         return f"{actor} registered the version, and the policy asks somebody else to sign"
-    if any(actor == each.name for each in signed):
+    if any(actor.casefold() == each.name.casefold() for each in signed):
         return f"{actor} has signed already, and the policy asks {rules.people} different people to"
     return None
 

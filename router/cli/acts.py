@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -56,11 +57,12 @@ def rollback(
     """
     if not reason.strip() and not dry_run:
         raise click.UsageError("expected --reason TEXT that says why")
-    target, ready, told = rollback_target(admin.model(model), to)
+    state = admin.model(model)
+    target, ready, told = rollback_target(state, to)
     if not as_json:
         click.echo(f"{model}: {told}")
     if not dry_run:
-        moving_act(admin, model, "rollback", wait_seconds, as_json=as_json, reason=reason, to=to)
+        moving_act(admin, model, "rollback", wait_seconds, as_json=as_json, reason=reason, to=to, **_seen(state))
     elif as_json:
         print_json({"to": target, "ready": ready, "dry_run": True})
 
@@ -134,6 +136,14 @@ def start(admin: Admin, model: str, to: int, reason: str, *, retry: bool, as_jso
             "--retry says that a version which had its shot gets another one"
         )
     _act(admin, model, "start", as_json=as_json, reason=reason, to=to)
+
+
+def _seen(state: Mapping[str, Any]) -> dict[str, int]:
+    """What the person was told of: a rollback is refused where that is no more so. Sent twice, it goes back once."""
+    champion, rollout = state.get("champion"), state.get("rollout") or {}
+    on_trial = rollout.get("version") if rollout.get("active") else 0
+    known = {"champion": champion, "on_trial": on_trial}
+    return {name: seen for name, seen in known.items() if isinstance(seen, int)}
 
 
 def _act(admin: Admin, model: str, act: str, *, as_json: bool, **given: str | int | None) -> None:

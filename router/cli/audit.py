@@ -28,24 +28,30 @@ def audit() -> None:
 def verify(recorded: Recorded, model: str | None, *, registry: bool, as_json: bool) -> None:
     """Find every decision about MODEL (without it: about all models) that was changed, removed, added or moved.
 
-    The ledger is read as it is, also while titleshot serves. Exit code 1: something is not as it was written.
+    The ledger is read as it is, also while titleshot serves. Exit code 1: something is not as it was written, or with
+    --registry could not be compared.
     """
     archive, known = recorded.archive, recorded.archive.models()
     if model is not None and model not in known:
         raise RefusedError(f"the ledger has no decision about {model}; there are: {', '.join(known) or 'none'}")
     if registry and recorded.settings is None:
         raise click.UsageError("--registry: expected --settings instead of --ledger; they name the registry")
+    if registry and recorded.settings is not None and model is None:
+        known = sorted({*known, *recorded.settings.models})  # a record that is gone has left its tags in the registry
     audits = [
         audited(archive, name, _tags(recorded, name) if registry else None)
         for name in ([model] if model is not None else known)
     ]
-    whole = not any(each.findings for each in audits)
+    unknown = [each.model for each in audits if registry and each.tagged is None]
+    whole = not any(each.findings for each in audits) and not unknown
     if as_json:
-        print_json({"whole": whole, "models": [_as_data(each) for each in audits]})
+        print_json({"whole": whole, "models": [_as_data(each) for each in audits], "not_compared": unknown})
     else:
         for each in audits:
             for line in _in_words(each):
                 click.echo(line)
+        for name in unknown:
+            click.echo(f"{plain(name)}: NOT compared with the registry: the settings have no such model any more")
         if not audits:
             click.echo("the ledger has no decision yet")
     if not whole:

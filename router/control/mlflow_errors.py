@@ -10,7 +10,8 @@ from http import HTTPStatus
 from typing import Final
 
 _ADDRESS: Final = re.compile(r" object at 0x[0-9a-f]+")  # another one every time, so every failure would look new
-_CREDENTIALS: Final = re.compile(r"//[^/\s]*@|(?<=password=)[^\s&]+", re.IGNORECASE)
+_USERINFO: Final = re.compile(r"//\S*@")  # to the last @: a password may have a slash, or an @
+_SECRET: Final = re.compile(r"((?:password|passwd|token|secret|key)=)(?:'[^']*'|\"[^\"]*\"|[^\s&]+)", re.IGNORECASE)
 
 UNKNOWN_USER: Final = (
     "the registry does not accept the credentials: expected MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD "
@@ -38,7 +39,7 @@ def reason(error: Exception) -> str:
     """The first line of what it says, without credentials: its text can hold those of the registry's URL."""
     lines = str(error).strip().splitlines() or [""]
     text = _ADDRESS.sub("", f"{type(error).__name__}: {lines[0]}")
-    return _CREDENTIALS.sub(lambda match: "//***@" if match[0].startswith("//") else "***", text)[:300]
+    return _SECRET.sub(r"\1***", _USERINFO.sub("//***@", text))[:300]
 
 
 def of_client(method: str, *args: object) -> str:

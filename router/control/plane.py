@@ -258,7 +258,8 @@ class ControlPlane:
         for name, controller in self.controllers.items():
             title = controller.title
             if title.champion is None:
-                unread = self.followers[name].error or "the registry has not been read yet"
+                # not what the registry said: this answer is open to everybody
+                unread = "the registry cannot be read" if self.followers[name].error else "it has not been read yet"
                 reasons.append(f"{name}: {'the registry names no champion' if title.aliases else unread}")
             elif self.settings.models[name].endpoint_of(title.champion) is None:
                 reasons.append(f"{name}: no endpoint for version {title.champion}")

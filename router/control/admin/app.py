@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import wraps
 from typing import Any
 
@@ -60,6 +60,8 @@ class _CommandBody(msgspec.Struct, forbid_unknown_fields=True):
     reason: str = ""
     to: int | None = None
     evidence: str = ""
+    champion: int | None = None
+    on_trial: int | None = None
 
 
 def admin_app(operations: Operations, access: Access, labels_bytes: int = LABELS_BYTES) -> Starlette:
@@ -143,9 +145,14 @@ class _Api:
                 )
             if asked.to is not None and not 1 <= asked.to < 2**31:
                 raise ApiError(422, "bad_command", "to: expected the number of a version, 1 or more")
-            decision = await self._operations.command(
-                model, Command(time.time(), kind, actor.name, reason, asked.to, asked.evidence)
-            )
+            if asked.to is not None and kind not in (CommandKind.ROLL_BACK, CommandKind.START):
+                raise ApiError(422, "bad_command", "to: only rollback and start name a version")
+            seen = (asked.champion, asked.on_trial)
+            if seen != (None, None) and kind is not CommandKind.ROLL_BACK:
+                raise ApiError(422, "bad_command", "champion, on_trial: only a rollback says what was seen")
+            command = Command(time.time(), kind, actor.name, reason, asked.to, asked.evidence)
+            command = replace(command, champion=asked.champion, on_trial=asked.on_trial)
+            decision = await self._operations.command(model, command)
             return as_json(decision)
 
         return command

@@ -87,8 +87,8 @@ def read_entries(path: Path) -> tuple[Entry, ...]:
     entries: list[Entry] = []
     for node in root.value:
         entry = _entry(path, node)
-        if any(entry.actor.name == other.actor.name for other in entries):
-            raise TokensError(path, _line(node), f"the name {entry.actor.name} stands here twice")
+        if any(entry.actor.name.casefold() == other.actor.name.casefold() for other in entries):
+            raise TokensError(path, _line(node), f"the name {entry.actor.name} stands here twice, capitals aside")
         entries.append(entry)
     return tuple(entries)
 

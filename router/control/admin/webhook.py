@@ -14,7 +14,8 @@ from router.control.admin.actors import Actor
 from router.control.admin.alerts import Alert, NotAlerts, left_out, matching, read_alerts
 from router.control.admin.answers import ApiError, as_json
 from router.control.admin.body import read_body
-from router.control.admin.operations import Operations
+from router.control.admin.operations import Operations, UnknownModel
+from router.control.ledger import LedgerUnavailable
 
 NOTIFICATION_BYTES = 1024 * 1024
 
@@ -54,4 +55,6 @@ class AlertmanagerWebhook:
             return {"did": "nothing", "why": str(reason)}
         except Refused as reason:
             return {"did": "refused", "why": str(reason)}
+        except (LedgerUnavailable, UnknownModel) as reason:  # of one model: the others are rolled back all the same
+            return {"did": "refused", "why": f"the model is not under control now: {reason}"}
         return {"did": decision.kind.value, "version": decision.version}

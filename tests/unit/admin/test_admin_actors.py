@@ -104,6 +104,7 @@ GOOD = new_token("alice", [ActorRole.VIEWER]).line
         ([GOOD, "- {name: bob, name: bob, roles: [viewer], token: x}"], ":2: expected the keys"),
         ([GOOD, "- {[a]: bob}"], ":2: expected the keys"),
         ([GOOD, GOOD], ":2: the name alice stands here twice"),
+        ([GOOD, GOOD.replace("alice", "Alice")], ":2: the name Alice stands here twice"),
         (["# a comment", GOOD.replace("viewer", "king")], ":2: expected a role of viewer, labeller"),
         ([GOOD.replace("[viewer]", "[]")], ":1: expected at least one role"),
         ([GOOD.replace("[viewer]", "[[viewer]]")], ":1: expected a role"),

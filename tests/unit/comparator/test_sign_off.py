@@ -467,6 +467,6 @@ def test_an_alert_never_moves_a_title_that_was_won():
 
 def test_an_alert_that_began_before_the_challenger_was_named_says_nothing_of_it():
     desk = on_trial()
-    with pytest.raises(NotOnTrial, match="began before version 2 was named"):
+    with pytest.raises(NotOnTrial, match="began before version 2 was on trial"):
         desk.take(Command(desk.at, C.ALERT, "alertmanager", "alert", since=900.0))
     assert desk.phase is Phase.SHADOW

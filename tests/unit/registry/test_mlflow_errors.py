@@ -47,3 +47,16 @@ def test_credentials_are_not_repeated():
     told = reason(ValueError("no http://ann:hush@host/x, password=hush&more\nsecond line"))
     assert told == "ValueError: no http://***@host/x, password=***&more"
     assert reason(ValueError()) == "ValueError: "
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "no http://ann:12/SECRET@h/x",
+        "no http://ann:1@SECRET@h/x",
+        "no postgresql://h/x?password='SE SECRET'",
+        "no http://h/x?token=SECRET&more",
+    ],
+)
+def test_credentials_of_any_form_are_not_repeated(text):
+    assert "SECRET" not in reason(ValueError(text))
