@@ -23,7 +23,7 @@ def checked_sha(text: str) -> str:
     """The SHA of a commit as somebody wrote it. Raises SourceError: it is none."""
     if _SHA.fullmatch(text.removesuffix(_DIRTY)) is None:
         raise SourceError(
-            f"expected a git SHA of 40 or 64 digits 0-9, a-f, with {_DIRTY} where files were changed, not {text[:100]!r}"
+            f"expected a git SHA of 40 or 64 digits 0-9, a-f, and {_DIRTY} where files were changed, not {text[:99]!r}"
         )
     return text
 
