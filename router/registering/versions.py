@@ -25,7 +25,6 @@ BY_TAG = "titleshot.registered_by"
 AT_TAG = "titleshot.registered_at"
 PROFILE_TAG = "titleshot.profile_sha256"
 REPLACED_TAG = "titleshot.replaced."
-PROFILE_PATH = "titleshot/profile.json"
 
 _ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -224,13 +223,17 @@ class Versions:
             raise RegisteringError(f"{candidate.uri} cannot be registered, it lacks " + "; ".join(missing))
 
     def _keep(self, run_id: str | None, model_id: str | None, profile: str) -> None:
-        """The profile as an artifact of the run, else of the logged model."""
+        """The profile as an artifact of the run, else of the logged model: a file of its own for each content.
+
+        A run can have several versions, and what one of them was registered with may not change.
+        """
+        path = f"titleshot/profile-{hashlib.sha256(profile.encode()).hexdigest()}.json"
         if run_id is not None:
             needed = f"EDIT on the experiment of run {run_id}"
-            self._asked(lambda: self._client.log_text(run_id, profile, PROFILE_PATH), needed)
+            self._asked(lambda: self._client.log_text(run_id, profile, path), needed)
             return
         with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder) / Path(PROFILE_PATH).name
+            file = Path(folder) / Path(path).name
             file.write_text(profile)
             needed = f"EDIT on the experiment of the logged model {model_id}"
             self._asked(lambda: self._client.log_model_artifact(model_id, str(file)), needed)

@@ -113,10 +113,20 @@ def test_a_version_is_made_with_all_of_its_lineage_and_only_once(store, checkout
     assert made.tags["data_hash"] == first["data_hash"]
     assert made.tags["data_hash"].startswith("sha256:")
     assert made.tags["titleshot.registered_by"] == "ada"
-    text = store.client.download_artifacts(store.run, "titleshot/profile.json")
-    assert read_profile(Path(text).read_text())["columns"]["b"]["top"] == [["x", 2 / 3], ["y", 1 / 3]]
+    assert profile_of(store, made)["columns"]["b"]["top"] == [["x", 2 / 3], ["y", 1 / 3]]
     assert register() == {**first, "new": False}
     assert len(versions(store, "full")) == 1
+    Path(store.data).write_text("a,b\n1,z\n2,z\n")
+    register()  # of the same run, with other data: the first version's profile stays as it was
+    assert [profile_of(store, each)["columns"]["b"]["top"] for each in versions(store, "full")[::-1]] == [
+        [["x", 2 / 3], ["y", 1 / 3]],
+        [["z", 1.0]],
+    ]
+
+
+def profile_of(store, version):
+    path = f"titleshot/profile-{version.tags['titleshot.profile_sha256']}.json"
+    return read_profile(Path(store.client.download_artifacts(store.run, path)).read_text())
 
 
 def test_all_that_is_missing_is_said_and_nothing_is_made(store, checkout):

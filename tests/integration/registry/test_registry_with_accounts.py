@@ -347,7 +347,8 @@ def test_a_version_is_registered_with_edit_on_model_and_experiment(place, as_use
     assert made.tags["titleshot.registered_by"] == "ada"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        text = client.download_artifacts(logged.run, "titleshot/profile.json")
+        path = f"titleshot/profile-{made.tags['titleshot.profile_sha256']}.json"
+        text = client.download_artifacts(logged.run, path)
     assert read_profile(Path(text).read_text())["columns"]["b"]["top"] == [["x", 2 / 3], ["y", 1 / 3]]
 
 
