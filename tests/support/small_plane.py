@@ -8,6 +8,7 @@ from comparator.gated import reported
 from comparator.policy import Policy
 from comparator.title import Refused
 from router.control.admin.operations import UnknownModel
+from router.control.ledger import LedgerUnavailable
 from router.control.produced import told_reigns
 
 
@@ -18,6 +19,7 @@ class SmallPlane:
         self.positives = {"late": 1} if positives is None else positives
         self.labels = {model: [] for model in self.positives}
         self.decisions = {model: [] for model in self.positives}
+        self.unread = set()  # models that are not under control yet
         self.away = None  # an exception: the ledger is away
         self.reasons = []
         self.alerts = {}  # model -> matchers
@@ -45,6 +47,8 @@ class SmallPlane:
         self._known(model)
         if self.away is not None:
             raise self.away
+        if model in self.unread:
+            raise LedgerUnavailable("the model's records have not been read yet")
         if command.kind is CommandKind.ALERT and not self.on_trial:
             raise NotOnTrial("nothing is on trial")
         if not self.ready:

@@ -100,6 +100,16 @@ def test_a_record_is_explained_and_any_change_to_it_is_found(world, edited):
         "DELETE FROM facts WHERE seq > (SELECT seq FROM chain WHERE number = 2)", "DELETE FROM chain WHERE number > 2"
     )
     assert "whole" in titleshot("audit", "verify", *cut)
+    _what_is_cut_or_gone_is_missed(edited, cut)
+    assert "whole" in titleshot("audit", "verify", "--registry", *settings)
+
+
+def _what_is_cut_or_gone_is_missed(edited, cut):
     found = json.loads(titleshot("audit", "verify", "--registry", "--json", *cut, code=1))
     assert {finding["kind"] for finding in found["models"][0]["findings"]} == {"cut"}
-    assert "whole" in titleshot("audit", "verify", "--registry", *settings)
+    gone = edited("DELETE FROM chain", "DELETE FROM facts")
+    found = json.loads(titleshot("audit", "verify", "--registry", "--json", *gone, code=1))
+    assert {finding["kind"] for finding in found["models"][0]["findings"]} == {"cut"}
+    renamed = edited("UPDATE chain SET hash = hash")
+    renamed[1].write_text(renamed[1].read_text().replace(f"  {MODEL}:", "  another-name:", 1))
+    assert f"{MODEL}: NOT compared with the registry" in titleshot("audit", "verify", "--registry", *renamed, code=1)

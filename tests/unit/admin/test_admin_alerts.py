@@ -123,6 +123,17 @@ def test_what_cannot_be_done_now_is_to_be_tried_again(post, plane):
     assert post(notification(alert(**PAGE))).json()["models"]["late"]["did"] == "roll_back"
 
 
+def test_a_model_that_is_not_under_control_keeps_no_other_from_being_rolled_back(post, plane):
+    plane.alerts = {"late": (PAGE,), "other": (PAGE,)}
+    plane.unread = {"late"}
+    answer = post(notification(alert(**PAGE)))
+    assert answer.status_code == 503
+    assert {model: done["did"] for model, done in answer.json()["models"].items()} == {
+        "late": "refused",
+        "other": "roll_back",
+    }
+
+
 @pytest.mark.parametrize(
     "body",
     [
