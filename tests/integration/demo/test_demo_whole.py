@@ -65,7 +65,7 @@ def test_all_four_acts_happen_and_nothing_is_left(demo, place):
         "gate: off",
         "alpha: 0.05",
         "@champion = 2, @previous = 1",
-        "the gate says FAIL: offline precision 1.000, measured",
+        "the gate says FAIL: precision",
         "version 3 rolled back after",
         "@champion = 1, confirmed",
         " 0 failed",
