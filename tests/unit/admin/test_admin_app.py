@@ -19,7 +19,7 @@ ELSEWHERE = ("10.1.2.3", 50_000)
 def ask(app, method, path, *, peer=LOOPBACK, host="localhost:9901", headers=None, **more):
     async def run():
         transport = httpx.ASGITransport(app, client=peer, raise_app_exceptions=False)
-        pairs = list(headers.items()) if isinstance(headers, dict) else (headers or [])
+        pairs = list(headers.items()) if isinstance(headers, dict) else list(headers or ())
         if host is not None:
             pairs.append(("host", host))
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost:9901") as client:
@@ -185,6 +185,7 @@ RIGHTS = {
     ("POST", "/models/late/promote"): {ActorRole.APPROVER, ActorRole.ADMIN},
     ("POST", "/models/late/sign-off"): {ActorRole.APPROVER, ActorRole.ADMIN},
     ("POST", "/models/late/reject"): {ActorRole.APPROVER, ActorRole.ADMIN},
+    ("POST", "/models/late/unfreeze"): {ActorRole.APPROVER, ActorRole.ADMIN},
 }
 
 
@@ -276,6 +277,8 @@ def test_the_address_of_the_connection_is_a_known_host(plane):
         {"origin": "http://localhost:8000"},
         {"origin": "null"},
         {"origin": "http://localhost:9901.evil.example"},
+        [("origin", "http://localhost:9901"), ("origin", "http://evil.example")],
+        [("origin", "http://localhost:9901"), ("origin", "http://localhost:9901")],
         {"sec-fetch-site": "cross-site"},
         {"sec-fetch-site": "same-site"},
     ],
