@@ -31,6 +31,10 @@ def status(admin: Admin, model: str | None, *, as_json: bool) -> None:
         print_json(everything)
     else:
         console().print(_overview(everything.get("models", {}), everything.get("at")))
+        if error := (everything.get("tokens") or {}).get("error"):
+            console().print(
+                Text(f"tokens file not taken, the last good one stays in force: {plain(error)}"), soft_wrap=True
+            )
 
 
 def _table(*headings: str) -> Table:
@@ -83,6 +87,8 @@ def _print_model(name: str, state: Mapping[str, Any]) -> None:
         facts["repeated"] = (
             f"{state['observations_repeated']} observations of ids answered before; they are no evidence"
         )
+    if state.get("frozen"):
+        facts["frozen"] = str(state["frozen"]).removeprefix("frozen: ")
     if rollout and rollout.get("hold_reason"):
         facts["held"] = rollout["hold_reason"]
     if rollout and rollout.get("policy_pending"):

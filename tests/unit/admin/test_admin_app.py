@@ -302,6 +302,23 @@ def test_status_and_model(app):
     assert ask(app, "GET", "/models/late").json()["traffic"] == {"mode": "canary", "share": 10, "mirror": 0}
 
 
+def test_a_tokens_file_that_is_not_taken_is_told(guarded, keys, tmp_path):
+    viewer = bearer(keys[ActorRole.VIEWER])
+    assert ask(guarded, "GET", "/status", headers=viewer).json()["tokens"] == {"error": ""}
+    with (tmp_path / "tokens.yaml").open("a") as file:
+        file.write("\n- {name: x}\n")
+    error = ask(guarded, "GET", "/status", headers=viewer).json()["tokens"]["error"]
+    assert error.endswith("expected roles and token, too")
+    assert "tokens file not taken: " in ask(guarded, "GET", "/", headers=viewer).text
+
+
+def test_the_page_says_that_no_rollout_starts_although_none_is_there(app, plane):
+    plane.extra = {"rollout": None, "frozen": "frozen: 3 rollbacks within 24 hours, the last of version 5"}
+    assert "no rollout starts: frozen: 3 rollbacks within 24 hours" in ask(app, "GET", "/").text
+    plane.extra = {"rollout": None, "frozen": ""}
+    assert "no rollout starts" not in ask(app, "GET", "/").text
+
+
 def test_an_unknown_model_is_told_nothing(app):
     reads = ("/models/x", "/models/x/history", "/models/x/production")
     for method, path in (*(("GET", path) for path in reads), ("POST", "/models/x/pause")):
