@@ -142,6 +142,17 @@ def _alerted(rollout: Rollout | None, command: Command) -> Decision:
     return rollout.roll_back(command.at, command.reason, command.actor, trigger="alert")
 
 
+def _taken_out(title: Title) -> tuple[str, float]:
+    """What was taken out last, and when: a rollback just after may be meant for it."""
+    rollback = "there was a rollback", title.rollbacks.latest_at
+    rollout = title.rollout
+    if rollout is None or rollout.last is None or rollout.last.kind is DecisionKind.FOREIGN_MOVE:
+        return rollback
+    if rollout.phase not in (Phase.ROLLED_BACK, Phase.ABORTED, Phase.SUPERSEDED):
+        return rollback
+    return max(rollback, (f"version {rollout.version} was taken out", rollout.last.at), key=lambda each: each[1])
+
+
 def _move_title_back(title: Title, command: Command) -> Decision:
     champion = title.champion
     if champion is None and title.aliases is not None:
@@ -167,11 +178,11 @@ def _move_title_back(title: Title, command: Command) -> Decision:
             f"cannot roll back: nothing says that version {target} ever had the title, and the policy asks for a "
             "sign-off; setting @champion in the registry is the way past it"
         )
-    since = command.at - title.rollbacks.latest_at
+    what, at = _taken_out(title)
     seen = command.champion is not None or command.on_trial is not None
-    if command.to is None and not seen and 0 <= since < LATELY_SECONDS:
+    if command.to is None and not seen and 0 <= command.at - at < LATELY_SECONDS:
         raise Refused(
-            f"cannot roll back: there was a rollback {since:.0f} s ago, and version {champion} serves; name a version "
+            f"cannot roll back: {what} {command.at - at:.0f} s ago, and version {champion} serves; name a version "
             "to go further back"
         )
     move = AliasMove(expected=champion, to=target)

@@ -31,6 +31,10 @@ def status(admin: Admin, model: str | None, *, as_json: bool) -> None:
         print_json(everything)
     else:
         console().print(_overview(everything.get("models", {}), everything.get("at")))
+        if error := (everything.get("tokens") or {}).get("error"):
+            console().print(
+                Text(f"tokens file not taken, the last good one stays in force: {plain(error)}"), soft_wrap=True
+            )
 
 
 def _table(*headings: str) -> Table:
@@ -83,14 +87,7 @@ def _print_model(name: str, state: Mapping[str, Any]) -> None:
         facts["repeated"] = (
             f"{state['observations_repeated']} observations of ids answered before; they are no evidence"
         )
-    if rollout and rollout.get("hold_reason"):
-        facts["held"] = rollout["hold_reason"]
-    if rollout and rollout.get("policy_pending"):
-        facts["policy"] = "a changed policy waits for the next rollout"
-    if rollout and rollout.get("last_decision"):
-        last = rollout["last_decision"]
-        facts["last decision"] = f"{moment(last.get('at'))} {last.get('kind')}: {last.get('reason')}"
-    for label, value in facts.items():
+    for label, value in {**facts, **_of_rollouts(state, rollout or {})}.items():
         out.print(Text(f"{label + ':':<15}{plain(value)}"), soft_wrap=True)
     roles = state.get("roles") or {}
     if roles:
@@ -103,6 +100,20 @@ def _print_model(name: str, state: Mapping[str, Any]) -> None:
         out.print()
         for line in evidence_lines(evidence):
             out.print(Text(line), soft_wrap=True)
+
+
+def _of_rollouts(state: Mapping[str, Any], rollout: Mapping[str, Any]) -> dict[str, str]:
+    """What keeps rollouts from starting or going on, and the last decision about one."""
+    facts: dict[str, str] = {}
+    if state.get("frozen"):
+        facts["frozen"] = str(state["frozen"]).removeprefix("frozen: ")
+    if rollout.get("hold_reason"):
+        facts["held"] = rollout["hold_reason"]
+    if rollout.get("policy_pending"):
+        facts["policy"] = "a changed policy waits for the next rollout"
+    if last := rollout.get("last_decision"):
+        facts["last decision"] = f"{moment(last.get('at'))} {last.get('kind')}: {last.get('reason')}"
+    return facts
 
 
 def rollback_target(state: Mapping[str, Any], to: int | None) -> tuple[int | None, bool | None, str]:

@@ -10,7 +10,7 @@ from http import HTTPStatus
 from typing import Final
 
 _ADDRESS: Final = re.compile(r" object at 0x[0-9a-f]+")  # another one every time, so every failure would look new
-_USERINFO: Final = re.compile(r"//\S*@")  # to the last @: a password may have a slash, or an @
+_USERINFO: Final = re.compile(r"(?<!\S)(\w+://)?\S*@")  # to the last @: a password can be told as a path
 _SECRET: Final = re.compile(r"((?:password|passwd|token|secret|key)=)(?:'[^']*'|\"[^\"]*\"|[^\s&]+)", re.IGNORECASE)
 
 UNKNOWN_USER: Final = (
@@ -39,7 +39,7 @@ def reason(error: Exception) -> str:
     """The first line of what it says, without credentials: its text can hold those of the registry's URL."""
     lines = str(error).strip().splitlines() or [""]
     text = _ADDRESS.sub("", f"{type(error).__name__}: {lines[0]}")
-    return _SECRET.sub(r"\1***", _USERINFO.sub("//***@", text))[:300]
+    return _SECRET.sub(r"\1***", _USERINFO.sub(r"\1***@", text))[:300]
 
 
 def of_client(method: str, *args: object) -> str:

@@ -35,6 +35,12 @@ TICK_SECONDS = 0.5
 PRUNE_SECONDS = 3600.0
 CHECKPOINT_SECONDS = 60.0
 
+_AT_START = (
+    *("listen", "listen_tls", "admin", "admin_hosts", "tokens"),
+    *("ledger", "registry", "poll", "workers", "state"),
+)
+"""Settings that a reload does not take over."""
+
 
 class ControlPlane:
     """Runs every model's loops and answers the admin port (its `Operations`).
@@ -179,7 +185,7 @@ class ControlPlane:
 
     async def adopt(self, settings: Settings) -> None:
         """New good settings: what can change while running does; the rest is named."""
-        for name in ("listen", "listen_tls", "admin", "ledger", "registry", "workers", "state"):
+        for name in _AT_START:
             if getattr(settings, name) != getattr(self.settings, name):
                 log.warning("settings: %s changed; it takes effect at the next start", name)
         async with self._membership:

@@ -41,6 +41,11 @@ class Access:
         self._tokens = tokens
         self._local_operator = local_operator or tokens is None
 
+    @property
+    def problem(self) -> str:
+        """Why the tokens file as it is now is not in force; "": it is, or there is none."""
+        return self._tokens.problem if self._tokens is not None else ""
+
     def check_host(self, request: Request) -> None:
         """Raise ApiError 400 or 421 unless the Host header is there once and names us."""
         hosts = request.headers.getlist("host")

@@ -1,18 +1,17 @@
-"""Alertmanager's notifications (webhook payload, version 4): read strictly, and matched by exact labels. Pure."""
+"""Alertmanager's notifications (webhook payload, version 4): alerts read strictly, matched by exact labels. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Literal
 
 import msgspec
 
-MOST_ALERTS = 1000
-MOST_LABELS = 64
 LONGEST_TOLD = 400
+MOST_TOLD = 1000
 
-_Text = Annotated[str, msgspec.Meta(max_length=4096)]
 Matcher = Mapping[str, str]
 """Label -> value; an alert matches where it has all of them."""
 
@@ -25,7 +24,7 @@ class Alert(msgspec.Struct, frozen=True):
     """One alert of a notification; its other fields say nothing to us."""
 
     status: Literal["firing", "resolved"]
-    labels: Annotated[dict[_Text, _Text], msgspec.Meta(max_length=MOST_LABELS)]
+    labels: dict[str, str]
     starts_at: Annotated[datetime, msgspec.Meta(tz=True)] = msgspec.field(name="startsAt")
 
     @property
@@ -42,18 +41,44 @@ class Alert(msgspec.Struct, frozen=True):
         return self.starts_at.timestamp()
 
 
+_ALERT = msgspec.json.Decoder(Alert)
+
+
 class _Notification(msgspec.Struct):
     version: Literal["4"]
     status: Literal["firing", "resolved"]
-    alerts: Annotated[list[Alert], msgspec.Meta(max_length=MOST_ALERTS)]
+    alerts: list[msgspec.Raw]
 
 
-def read_alerts(body: bytes) -> list[Alert]:
-    """The alerts of a notification. Raises NotAlerts."""
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What a notification holds: the alerts, and of the entries that are none how many, and what is wrong with one."""
+
+    alerts: Sequence[Alert]
+    odd: int = 0
+    problem: str = ""
+
+
+def read_alerts(body: bytes) -> Read:
+    """The alerts of a notification: those of a group that are none keep no other from being read.
+
+    Raises:
+        NotAlerts: it is no notification, or there is no alert among its entries.
+    """
     try:
-        return msgspec.json.decode(body, type=_Notification).alerts
+        entries = msgspec.json.decode(body, type=_Notification).alerts
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise NotAlerts(f"expected a notification of Alertmanager's, version 4: {error}") from None
+    alerts: list[Alert] = []
+    problem = ""
+    for index, entry in enumerate(entries):
+        try:
+            alerts.append(_ALERT.decode(entry))
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            problem = problem or f"alerts[{index}]: {error}"
+    if entries and not alerts:
+        raise NotAlerts(f"expected a notification of Alertmanager's, version 4: {problem}")
+    return Read(alerts, len(entries) - len(alerts), problem)
 
 
 def matching(alerts: Sequence[Alert], matchers: Sequence[Matcher]) -> Alert | None:
@@ -62,16 +87,23 @@ def matching(alerts: Sequence[Alert], matchers: Sequence[Matcher]) -> Alert | No
     return max(firing, key=lambda alert: alert.since, default=None)
 
 
-def left_out(alerts: Sequence[Alert], matchers: Sequence[Matcher]) -> list[dict[str, str]]:
-    """The alerts that no matcher of any model is for, or that fire no more, and why nothing is done about each."""
-    return [
+def left_out(read: Read, matchers: Sequence[Matcher]) -> list[dict[str, str]]:
+    """The alerts that no matcher of any model is for, or that fire no more, and why nothing is done about each.
+
+    At most MOST_TOLD of them; the last entry says how many there are beyond.
+    """
+    ignored = [
         {
             "alert": alert.told,
             "why": "it fires no more" if alert.status == "resolved" else "no model's rollback_on has these labels",
         }
-        for alert in alerts
+        for alert in read.alerts
         if alert.status == "resolved" or not any(_matches(alert, each) for each in matchers)
     ]
+    if read.odd:
+        ignored.insert(0, {"alert": f"{read.odd} of the entries", "why": f"expected alerts: {read.problem}"})
+    beyond = len(ignored) - MOST_TOLD
+    return [*ignored[:MOST_TOLD], {"alert": f"{beyond} more", "why": "ignored, too"}] if beyond > 0 else ignored
 
 
 def _matches(alert: Alert, matcher: Matcher) -> bool:

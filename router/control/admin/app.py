@@ -72,7 +72,7 @@ def admin_app(operations: Operations, access: Access, labels_bytes: int = LABELS
         access: who may do what.
         labels_bytes: the longest body of POST /labels.
     """
-    api = _Api(operations, labels_bytes)
+    api = _Api(operations, access, labels_bytes)
 
     def route(path: str, method: str, right: Right | None, handler: Handler) -> Route:
         return Route(path, _guarded(handler, access, right), methods=[method])
@@ -103,8 +103,9 @@ def admin_app(operations: Operations, access: Access, labels_bytes: int = LABELS
 class _Api:
     """The handlers."""
 
-    def __init__(self, operations: Operations, labels_bytes: int) -> None:
+    def __init__(self, operations: Operations, access: Access, labels_bytes: int) -> None:
         self._operations = operations
+        self._access = access
         self._labels_bytes = labels_bytes
 
     async def labels(self, request: Request, _actor: Actor) -> Response:
@@ -158,7 +159,7 @@ class _Api:
         return command
 
     async def status(self, _request: Request, _actor: Actor) -> Response:
-        return as_json(self._operations.status())
+        return as_json({**self._operations.status(), "tokens": {"error": self._access.problem}})
 
     async def model(self, request: Request, _actor: Actor) -> Response:
         name = self._model(request)
@@ -200,7 +201,8 @@ class _Api:
             except LedgerUnavailable as error:
                 missing = f"the ledger cannot be read: {error}"
         ready, reasons = self._operations.health()
-        problems = [*([] if ready else reasons), *([missing] if missing else [])]
+        tokens = f"tokens file not taken: {self._access.problem}" if self._access.problem else ""
+        problems = [*([] if ready else reasons), *(each for each in (missing, tokens) if each)]
         return Response(
             status_page(self._operations.status(), decisions, problems),
             headers={**SAFE_HEADERS, "content-security-policy": PAGE_POLICY},

@@ -87,6 +87,8 @@ def _model(section: ET.Element, model: Mapping[str, Any]) -> None:
     }
     if model.get("awaited") is not None:
         facts["waiting for the endpoint of"] = _version(model["awaited"])
+    if model.get("frozen"):
+        _add(section, "p", f"no rollout starts: {model['frozen']}").set("class", "problem")
     if error := _mapping(model.get("registry")).get("error"):
         _add(section, "p", f"registry: {error}").set("class", "problem")
     _pairs(section, facts)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import time
 from typing import Any
 
@@ -15,7 +17,9 @@ from router.control.admin.alerts import Alert, NotAlerts, left_out, matching, re
 from router.control.admin.answers import ApiError, as_json
 from router.control.admin.body import read_body
 from router.control.admin.operations import Operations, UnknownModel
-from router.control.ledger import LedgerUnavailable
+from router.control.ledger import Fenced, LedgerUnavailable
+
+log = logging.getLogger(__name__)
 
 NOTIFICATION_BYTES = 1024 * 1024
 
@@ -33,15 +37,17 @@ class AlertmanagerWebhook:
         """Answer one notification."""
         body = await read_body(request, NOTIFICATION_BYTES)
         try:
-            alerts = read_alerts(body)
+            read = await asyncio.to_thread(read_alerts, body)  # the loop has rollouts to look after
         except NotAlerts as error:
             raise ApiError(400, "not_alerts", str(error)) from None
+        if read.odd:
+            log.warning("alerts: left out %d entries of a notification: %s", read.odd, read.problem)
         matchers = {model: self._operations.rollback_on(model) for model in self._operations.models()}
         done: dict[str, dict[str, Any]] = {}
         for model, of in matchers.items():
-            if (alert := matching(alerts, of)) is not None:
+            if (alert := matching(read.alerts, of)) is not None:
                 done[model] = {"alert": alert.told, **await self._roll_back(model, alert, actor)}
-        ignored = left_out(alerts, [each for of in matchers.values() for each in of])
+        ignored = left_out(read, [each for of in matchers.values() for each in of])
         refused = any(each["did"] == "refused" for each in done.values())
         headers = {"retry-after": "5"} if refused else {}
         return as_json({"models": done, "ignored": ignored}, 503 if refused else 200, headers)
@@ -55,6 +61,6 @@ class AlertmanagerWebhook:
             return {"did": "nothing", "why": str(reason)}
         except Refused as reason:
             return {"did": "refused", "why": str(reason)}
-        except (LedgerUnavailable, UnknownModel) as reason:  # of one model: the others are rolled back all the same
+        except (LedgerUnavailable, Fenced, UnknownModel) as reason:  # the other models are still to come
             return {"did": "refused", "why": f"the model is not under control now: {reason}"}
         return {"did": decision.kind.value, "version": decision.version}

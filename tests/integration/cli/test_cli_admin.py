@@ -31,6 +31,7 @@ class Plane:
         self.commands = []
         self.evidence = []
         self.refuse = ""
+        self.frozen = ""
         self.confirm_after = 0  # so many looks at the status until a move is confirmed; -1: never
         self.pending = None
         self.decisions = []
@@ -103,6 +104,7 @@ class Plane:
             "rollback": {"to": 7, "ready": True, "moves_title": False},
             "ready": [6, 7, 8],
             "observations_repeated": 12,
+            "frozen": self.frozen,
             "traffic": {"mode": "canary", "share": 10, "mirror": 0},
             "roles": {
                 "champion": {
@@ -375,6 +377,27 @@ def test_the_status_of_one_model(run):
     assert "INCONCLUSIVE: not enough labels" in done.stdout
     assert "p99_latency:" in done.stdout
     assert "12 observations of ids answered before; they are no evidence" in done.stdout
+
+
+def test_the_status_says_that_no_rollout_starts(plane, run):
+    assert "frozen:" not in run("status", "late-arrival").stdout
+    plane.frozen = "frozen: 3 rollbacks within 24 hours, the last of version 5"
+    assert "\nfrozen:        3 rollbacks within 24 hours, the last" in run("status", "late-arrival").stdout
+
+
+def test_the_status_says_that_a_tokens_file_is_not_taken(plane, tmp_path):
+    made = new_token("ops", [ActorRole.OPERATOR])
+    (tmp_path / "tokens.yaml").write_text(f"{made.line}\n")
+    running = Running(plane, Access("127.0.0.1", (), Tokens(tmp_path / "tokens.yaml")))
+    try:
+        admin = ("status", "--admin", f"http://127.0.0.1:{running.port}")
+        assert "tokens file" not in CliRunner(env={"TITLESHOT_TOKEN": made.token}).invoke(main, admin).stdout
+        (tmp_path / "tokens.yaml").write_text(f"{made.line}\n{made.line}\n")
+        shown = CliRunner(env={"TITLESHOT_TOKEN": made.token}).invoke(main, admin).stdout
+        assert "tokens file not taken, the last good one stays in force: " in shown
+        assert "the name ops stands here twice" in shown
+    finally:
+        running.close()
 
 
 def test_the_status_as_json(run):

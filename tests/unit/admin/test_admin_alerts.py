@@ -10,7 +10,8 @@ from small_plane import SmallPlane
 from test_admin_app import ELSEWHERE, ask, bearer, code
 
 from router.control.admin import Access, ActorRole, Tokens, admin_app, new_token
-from router.control.admin.alerts import LONGEST_TOLD, Alert, NotAlerts, matching, read_alerts
+from router.control.admin.alerts import LONGEST_TOLD, MOST_TOLD, Alert, NotAlerts, matching, read_alerts
+from router.control.ledger import Fenced
 
 URL = "/webhooks/alertmanager"
 PAGE = {"alertname": "Errors", "severity": "page"}
@@ -150,13 +151,52 @@ def test_a_model_that_is_not_under_control_keeps_no_other_from_being_rolled_back
         json.dumps(notification(alert(starts_at="2026-01-02T03:04:05", **PAGE))).encode(),
         json.dumps(notification({**alert(), "labels": {"alertname": 7}})).encode(),
         json.dumps(notification({**alert(), "labels": [["alertname", "Errors"]]})).encode(),
-        json.dumps(notification(alert(**{f"l{n}": "x" for n in range(65)}))).encode(),
-        json.dumps(notification(*[alert(**PAGE)] * 1001)).encode(),
     ],
 )
 def test_what_is_no_notification_changes_nothing(post, plane, body):
     assert code(post(body)) == (400, "not_alerts")
     assert plane.decisions["late"] == []
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        [alert("pending", alertname="Other")],
+        [alert(starts_at="yesterday", alertname="Other")],
+        [{**alert(), "labels": {"alertname": 7}}, {"status": "firing"}],
+        [7, None, "x"],
+    ],
+)
+def test_what_is_no_alert_keeps_no_other_from_rolling_back(post, plane, others):
+    answer = post(notification(*others, alert(**PAGE)))
+    assert answer.status_code == 200
+    assert answer.json()["models"]["late"]["did"] == "roll_back"
+    (ignored,) = answer.json()["ignored"]
+    assert ignored["alert"] == f"{len(others)} of the entries"
+    assert ignored["why"].startswith("expected alerts: alerts[0]: ")
+
+
+@pytest.mark.parametrize(
+    "others",
+    [
+        [alert(alertname="Other", n=str(n)) for n in range(1500)],
+        [alert(**{f"l{n}": "x" for n in range(65)})],
+        [alert(alertname="Other", path="x" * 5000)],
+    ],
+)
+def test_large_groups_and_alerts_are_read_all_the_same(post, plane, others):
+    answer = post(notification(*others, alert(**PAGE)))
+    assert answer.json()["models"]["late"]["did"] == "roll_back"
+    ignored = answer.json()["ignored"]
+    assert len(ignored) == min(len(others), MOST_TOLD + 1)
+    assert (ignored[-1]["alert"] == "500 more") == (len(others) > MOST_TOLD)
+    assert all(len(each["alert"]) <= LONGEST_TOLD for each in ignored)
+
+
+def test_another_leader_is_an_answer_to_be_tried_again(post, plane):
+    plane.away = Fenced("another leader has taken over")
+    answer = post(notification(alert(**PAGE)))
+    assert (answer.status_code, answer.json()["models"]["late"]["did"]) == (503, "refused")
 
 
 def test_a_notification_has_a_bound(post):
@@ -180,7 +220,7 @@ def test_the_latest_alert_counts():
         alert(starts_at="2026-01-02T03:04:05Z", **PAGE),
         alert(starts_at="2026-01-02T04:04:05+00:00", **PAGE),
     )
-    alerts = read_alerts(json.dumps(notification(later, earlier)).encode())
+    alerts = read_alerts(json.dumps(notification(later, earlier)).encode()).alerts
     found = matching(alerts, [PAGE])
     assert found is not None
     assert found.since == datetime(2026, 1, 2, 4, 4, 5, tzinfo=UTC).timestamp()

@@ -19,7 +19,7 @@ ELSEWHERE = ("10.1.2.3", 50_000)
 def ask(app, method, path, *, peer=LOOPBACK, host="localhost:9901", headers=None, **more):
     async def run():
         transport = httpx.ASGITransport(app, client=peer, raise_app_exceptions=False)
-        pairs = list(headers.items()) if isinstance(headers, dict) else (headers or [])
+        pairs = list(headers.items()) if isinstance(headers, dict) else list(headers or ())
         if host is not None:
             pairs.append(("host", host))
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost:9901") as client:
@@ -185,6 +185,7 @@ RIGHTS = {
     ("POST", "/models/late/promote"): {ActorRole.APPROVER, ActorRole.ADMIN},
     ("POST", "/models/late/sign-off"): {ActorRole.APPROVER, ActorRole.ADMIN},
     ("POST", "/models/late/reject"): {ActorRole.APPROVER, ActorRole.ADMIN},
+    ("POST", "/models/late/unfreeze"): {ActorRole.APPROVER, ActorRole.ADMIN},
 }
 
 
@@ -276,6 +277,8 @@ def test_the_address_of_the_connection_is_a_known_host(plane):
         {"origin": "http://localhost:8000"},
         {"origin": "null"},
         {"origin": "http://localhost:9901.evil.example"},
+        [("origin", "http://localhost:9901"), ("origin", "http://evil.example")],
+        [("origin", "http://localhost:9901"), ("origin", "http://localhost:9901")],
         {"sec-fetch-site": "cross-site"},
         {"sec-fetch-site": "same-site"},
     ],
@@ -297,6 +300,23 @@ def test_our_own_page_and_programs_may(app, headers):
 def test_status_and_model(app):
     assert ask(app, "GET", "/status").json()["models"]["late"]["champion"] == 1
     assert ask(app, "GET", "/models/late").json()["traffic"] == {"mode": "canary", "share": 10, "mirror": 0}
+
+
+def test_a_tokens_file_that_is_not_taken_is_told(guarded, keys, tmp_path):
+    viewer = bearer(keys[ActorRole.VIEWER])
+    assert ask(guarded, "GET", "/status", headers=viewer).json()["tokens"] == {"error": ""}
+    with (tmp_path / "tokens.yaml").open("a") as file:
+        file.write("\n- {name: x}\n")
+    error = ask(guarded, "GET", "/status", headers=viewer).json()["tokens"]["error"]
+    assert error.endswith("expected roles and token, too")
+    assert "tokens file not taken: " in ask(guarded, "GET", "/", headers=viewer).text
+
+
+def test_the_page_says_that_no_rollout_starts_although_none_is_there(app, plane):
+    plane.extra = {"rollout": None, "frozen": "frozen: 3 rollbacks within 24 hours, the last of version 5"}
+    assert "no rollout starts: frozen: 3 rollbacks within 24 hours" in ask(app, "GET", "/").text
+    plane.extra = {"rollout": None, "frozen": ""}
+    assert "no rollout starts" not in ask(app, "GET", "/").text
 
 
 def test_an_unknown_model_is_told_nothing(app):

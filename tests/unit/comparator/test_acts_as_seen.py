@@ -6,8 +6,8 @@ import pytest
 from desk import CANARY, PROMOTE, SHADOW, SIGNED, Desk, kinds, on_trial, policy
 
 from comparator.acts import NotOnTrial, Refused
-from comparator.events import Command, CommandKind, DecisionKind
-from comparator.policy import SignOff
+from comparator.events import AliasMove, Command, CommandKind, DecisionKind
+from comparator.policy import SignOff, Step, StepKind
 from comparator.restraint import Restraint
 from comparator.rollout import Phase
 from comparator.sign_off import not_allowed
@@ -36,13 +36,70 @@ def judge_rolled_back():
 
 def test_a_rollback_just_after_the_judges_own_moves_nothing_further_back():
     desk = judge_rolled_back()
-    with pytest.raises(Refused, match="there was a rollback 3 s ago, and version 1 serves; name a version"):
+    with pytest.raises(Refused, match="version 2 was taken out 2 s ago, and version 1 serves; name a version"):
         roll_back(desk)
     with pytest.raises(Refused, match="no version is on trial by now, not version 2"):
         roll_back(desk, champion=1, on_trial=2)  # as the person saw it
     assert desk.title.champion == 1
     assert kinds(roll_back(desk, champion=1, on_trial=0)) == [K.ROLL_BACK]  # who saw that it was over, and means it
     assert desk.title.champion == 3
+
+
+@pytest.mark.parametrize("act", [C.REJECT, C.ABORT])
+def test_a_rollback_just_after_somebody_else_took_the_challenger_out_moves_nothing_further_back(act):
+    desk = Desk(policy(SHADOW, SIGNED))
+    desk.read(champion=1, previous=3)
+    desk.read(challenger=2)
+    desk.answers()
+    assert kinds(desk.tick()) == [K.AWAIT_SIGN_OFF]
+    desk.command(act, actor="ben")
+    desk.confirm()
+    desk.read()
+    with pytest.raises(Refused, match=r"version 2 was taken out \d s ago, and version 1 serves; name a version"):
+        roll_back(desk)
+    assert kinds(roll_back(desk, after=60.0)) == [K.ROLL_BACK]
+
+
+def test_a_rollback_counts_from_when_the_registry_confirmed_it():
+    desk = Desk(policy(SHADOW, PROMOTE))
+    desk.read(champion=1, previous=3)
+    desk.read(challenger=2)
+    roll_back(desk)
+    desk.at += 300.0  # the registry is away
+    desk.confirm()
+    desk.read()
+    with pytest.raises(Refused, match="version 2 was taken out"):
+        roll_back(desk)
+    assert desk.title.champion == 1
+
+
+def test_a_champion_that_was_promoted_just_now_is_rolled_back_at_once():
+    desk = on_trial(policy(SHADOW, PROMOTE), Phase.PROMOTED)
+    assert roll_back(desk)[0].move == AliasMove(2, 1)
+
+
+@pytest.mark.parametrize(("pinned", "present"), [(PROMOTE, SIGNED), (SIGNED, PROMOTE)])
+def test_in_mid_rollout_the_stricter_of_both_policies_says_where_a_rollback_may_go(pinned, present):
+    desk = on_trial(policy(SHADOW, CANARY, pinned))
+    desk.title.adopt(policy(SHADOW, CANARY, present))
+    with pytest.raises(Refused, match="nothing says that version 3 ever had the title"):
+        desk.command(C.ROLL_BACK, to=3)
+    assert desk.title.champion == 1
+
+
+def test_who_signs_after_signatures_went_void_is_the_first():
+    desk = Desk(policy(SHADOW, Step(StepKind.PROMOTE, sign_off=SignOff(people=2))))
+    desk.read(challenger=2)
+    desk.answers()
+    desk.tick()
+    assert kinds(desk.command(C.SIGN_OFF, actor="ann")) == [K.SIGNED]
+    rollout = desk.title.rollout
+    (signature,) = rollout.signatures
+    step, verdict, rails = signature.says
+    rollout.signatures = (replace(signature, says=(step, verdict, rails[1:])),)  # as if more were asked by now
+    (signed,) = desk.command(C.SIGN_OFF, actor="ben")  # before a tick has told that ann's is void
+    assert signed.kind is K.SIGNED
+    assert [each["name"] for each in signed.evidence["sign_off"]["signatures"]] == ["ben"]
 
 
 def test_a_rollback_sent_twice_goes_back_once():

@@ -54,6 +54,7 @@ def test_credentials_are_not_repeated():
     [
         "no http://ann:12/SECRET@h/x",
         "no http://ann:1@SECRET@h/x",
+        "HTTPConnectionPool(host='ann', port=12): Max retries exceeded with url: /SECRET@h/x (Caused by X",
         "no postgresql://h/x?password='SE SECRET'",
         "no http://h/x?token=SECRET&more",
     ],
