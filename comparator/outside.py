@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from comparator.policy_error import PolicyError
+
 NAME = re.compile(r"[a-z][a-z0-9_]{0,62}", re.ASCII)
 """Of checks and webhooks."""
 
@@ -23,15 +25,6 @@ MOST_WEBHOOKS = 5  # of each kind
 LONGEST_QUERY = 4000
 RESERVED = frozenset({"none", "breaker", "operator", "alert", "deadline", "no_data", "webhook"})
 """What else a decision's trigger can be."""
-
-
-class OutsideError(ValueError):
-    """What makes no sense; `where` is the field's path."""
-
-    def __init__(self, where: str, expected: str) -> None:
-        super().__init__(f"{where}: {expected}")
-        self.where = where
-        self.expected = expected
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,24 +56,24 @@ class Check:
 
     def __post_init__(self) -> None:
         if NAME.fullmatch(self.name) is None or self.name in RESERVED:
-            raise OutsideError("name", f"expected a name such as queue_time (a-z, 0-9 and _), not {self.name}")
+            raise PolicyError("name", f"expected a name such as queue_time (a-z, 0-9 and _), not {self.name}")
         if not self.query.strip() or len(self.query) > LONGEST_QUERY:
-            raise OutsideError("query", f"expected PromQL of at most {LONGEST_QUERY} characters")
+            raise PolicyError("query", f"expected PromQL of at most {LONGEST_QUERY} characters")
         thresholds = (self.worse_by, self.at_most, self.at_least)
         if sum(each is not None for each in thresholds) != 1:
-            raise OutsideError("query", "expected exactly one of worse_by, at_most and at_least beside it")
+            raise PolicyError("query", "expected exactly one of worse_by, at_most and at_least beside it")
         if not all(each is None or math.isfinite(each) for each in thresholds):
-            raise OutsideError("query", "expected a finite threshold")
+            raise PolicyError("query", "expected a finite threshold")
         if self.worse_by is not None and not 0 < self.worse_by <= 100:
-            raise OutsideError("worse_by", "expected more than 0% and at most 10000%")
+            raise PolicyError("worse_by", "expected more than 0% and at most 10000%")
         if self.worse_by is not None and not {"role", "version"} & set(_PLACEHOLDER.findall(self.query)):
-            raise OutsideError("query", "expected {role} or {version} in it: both versions would have the same figure")
+            raise PolicyError("query", "expected {role} or {version} in it: both versions would have the same figure")
         if self.higher_is_better and self.worse_by is None:
-            raise OutsideError("better", "expected worse_by: a threshold says itself which side is better")
+            raise PolicyError("better", "expected worse_by: a threshold says itself which side is better")
         if not 1 <= self.every_seconds <= 86_400:
-            raise OutsideError("every", f"expected 1s to 1d, not {self.every_seconds:g} seconds")
+            raise PolicyError("every", f"expected 1s to 1d, not {self.every_seconds:g} seconds")
         if not 1 <= self.results <= 100:
-            raise OutsideError("for", f"expected 1 to 100 results, not {self.results}")
+            raise PolicyError("for", f"expected 1 to 100 results, not {self.results}")
 
     @property
     def compares(self) -> bool:
@@ -122,14 +115,14 @@ class Outside:
     def __post_init__(self) -> None:
         names = [check.name for check in self.checks]
         if len(set(names)) != len(names) or len(names) > MOST_CHECKS:
-            raise OutsideError("checks", f"expected at most {MOST_CHECKS} checks, each name once")
+            raise PolicyError("checks", f"expected at most {MOST_CHECKS} checks, each name once")
         object.__setattr__(self, "checks", tuple(sorted(self.checks, key=lambda check: check.name)))  # one digest
         for where in ("confirm_start", "confirm_promote", "on_rollback"):
             named = getattr(self, where)
             if len(set(named)) != len(named) or len(named) > MOST_WEBHOOKS:
-                raise OutsideError(where, f"expected at most {MOST_WEBHOOKS} webhooks, each once")
+                raise PolicyError(where, f"expected at most {MOST_WEBHOOKS} webhooks, each once")
             if not all(NAME.fullmatch(name) for name in named):
-                raise OutsideError(where, "expected names of webhooks, such as change_desk")
+                raise PolicyError(where, "expected names of webhooks, such as change_desk")
             object.__setattr__(self, where, tuple(sorted(named)))
 
     @property
@@ -139,7 +132,7 @@ class Outside:
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> Outside:
-        """What canonical JSON says of it. Raises OutsideError, TypeError."""
+        """What canonical JSON says of it. Raises PolicyError, TypeError."""
         checks = tuple(Check(**check) for check in data.get("checks", ()))
         return cls(checks, **{name: tuple(names) for name, names in data.items() if name != "checks"})
 

@@ -13,18 +13,10 @@ from enum import Enum
 from typing import Any
 
 from comparator.canonical import canonical_text, read_canonical
-from comparator.outside import Outside, OutsideError
-from comparator.restraint import FreezeWindow, Restraint, RestraintError, Then
-from comparator.staging import Staging, StagingError
-
-
-class PolicyError(ValueError):
-    """A policy that makes no sense; `where` is the field's path within the policy."""
-
-    def __init__(self, where: str, expected: str) -> None:
-        super().__init__(f"{where}: {expected}")
-        self.where = where
-        self.expected = expected
+from comparator.outside import Outside
+from comparator.policy_error import PolicyError, within
+from comparator.restraint import Restraint, Then
+from comparator.staging import Staging
 
 
 class StepKind(str, Enum):
@@ -240,6 +232,14 @@ _NUMBERS: tuple[tuple[tuple[str, ...], Callable[[float], bool], str], ...] = (
 """Fields of a policy, which numbers are legal, and that in words."""
 
 
+_PARTS: Mapping[str, type[Restraint | Staging | Outside]] = {
+    "restraint": Restraint,
+    "staging": Staging,
+    "outside": Outside,
+}
+"""Fields of a policy that are written and read by a class of their own."""
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
     """All that a rollout is judged by. Defaults are meant for production.
@@ -380,12 +380,10 @@ class Policy:
         data = read_canonical(text)
         steps = tuple(_step(step) for step in data.pop("steps"))
         guardrails = tuple(Guardrail(**{**rail, "metric": Metric(rail["metric"])}) for rail in data.pop("guardrails"))
-        given = {
-            "gate": Gate(data.pop("gate")),
-            "restraint": _restraint(data.pop("restraint", {})),
-            "staging": _staging(data.pop("staging", {})),
-            "outside": _outside(data.pop("outside", {})),
-        }
+        given: dict[str, Any] = {"gate": Gate(data.pop("gate"))}
+        for name, part in _PARTS.items():
+            with within(name):
+                given[name] = part.from_data(data.pop(name, {}))
         return cls(steps=steps, guardrails=guardrails, **{**data, **given})
 
     def canonical(self) -> str:
@@ -407,26 +405,3 @@ def _step(data: Mapping[str, Any]) -> Step:
             "at_deadline": Then(data.get("at_deadline", Then.NOTIFY.value)),
         }
     )
-
-
-def _restraint(data: Mapping[str, Any]) -> Restraint:
-    try:
-        windows = tuple(FreezeWindow(**{**each, "days": tuple(each["days"])}) for each in data.get("freeze", ()))
-        then = Then(data.get("no_data_then", Then.NOTIFY.value))
-        return Restraint(**{**data, "freeze": windows, "no_data_then": then})
-    except RestraintError as error:
-        raise PolicyError(f"restraint.{error.where}", error.expected) from None
-
-
-def _outside(data: Mapping[str, Any]) -> Outside:
-    try:
-        return Outside.from_data(data)
-    except OutsideError as error:
-        raise PolicyError(f"outside.{error.where}", error.expected) from None
-
-
-def _staging(data: Mapping[str, Any]) -> Staging:
-    try:
-        return Staging(**{**data, "minimum": tuple((name, figure) for name, figure in data.get("minimum", ()))})
-    except StagingError as error:
-        raise PolicyError(f"staging.{error.where}", error.expected) from None

@@ -5,29 +5,22 @@ from __future__ import annotations
 import heapq
 import math
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, tzinfo
 from enum import Enum
 from functools import lru_cache
+from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from comparator.events import JUDGE, Decision, DecisionKind
+from comparator.policy_error import PolicyError
 
 DAY_SECONDS = 86_400.0
 ALERT = "alert"
 """The trigger of a rollback that a monitoring system called for."""
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-
-
-class RestraintError(ValueError):
-    """A restraint that makes no sense; `where` is the field's path within it."""
-
-    def __init__(self, where: str, expected: str) -> None:
-        super().__init__(f"{where}: {expected}")
-        self.where = where
-        self.expected = expected
 
 
 class Then(str, Enum):
@@ -55,12 +48,12 @@ class FreezeWindow:
 
     def __post_init__(self) -> None:
         if not self.days or not set(self.days) <= set(range(7)) or len(set(self.days)) != len(self.days):
-            raise RestraintError("days", f"expected each day once, of {', '.join(DAYS)}")
+            raise PolicyError("days", f"expected each day once, of {', '.join(DAYS)}")
         for name in ("begin_seconds", "end_seconds"):
             if not 0 <= getattr(self, name) < DAY_SECONDS:
-                raise RestraintError(name, "expected a time of the day from 00:00 to 23:59")
+                raise PolicyError(name, "expected a time of the day from 00:00 to 23:59")
         if _zone(self.timezone) is None:
-            raise RestraintError("timezone", f"expected a time zone such as UTC or Europe/Berlin, not {self.timezone}")
+            raise PolicyError("timezone", f"expected a time zone such as UTC or Europe/Berlin, not {self.timezone}")
 
     def until(self, at: float) -> float | None:
         """When the span that `at` (seconds since the epoch) is in ends; None: it is in none."""
@@ -132,13 +125,20 @@ class Restraint:
     def __post_init__(self) -> None:
         for name in ("warm_up_seconds", "cool_down_seconds"):
             if not 0 <= getattr(self, name) < math.inf:
-                raise RestraintError(name, f"expected a duration of 0 or more, not {getattr(self, name)}")
+                raise PolicyError(name, f"expected a duration of 0 or more, not {getattr(self, name)}")
         if self.warm_up_answers < 0:
-            raise RestraintError("warm_up_answers", f"expected 0 or more, not {self.warm_up_answers}")
+            raise PolicyError("warm_up_answers", f"expected 0 or more, not {self.warm_up_answers}")
         if self.max_rollbacks_per_day is not None and self.max_rollbacks_per_day < 1:
-            raise RestraintError("max_rollbacks_per_day", f"expected at least 1, not {self.max_rollbacks_per_day}")
+            raise PolicyError("max_rollbacks_per_day", f"expected at least 1, not {self.max_rollbacks_per_day}")
         if self.no_data_seconds is not None and not 0 < self.no_data_seconds < math.inf:
-            raise RestraintError("no_data_seconds", f"expected a duration of more than 0, not {self.no_data_seconds}")
+            raise PolicyError("no_data_seconds", f"expected a duration of more than 0, not {self.no_data_seconds}")
+
+    @classmethod
+    def from_data(cls, data: Mapping[str, Any]) -> Restraint:
+        """What canonical JSON says of it. Raises PolicyError, TypeError, ValueError."""
+        windows = tuple(FreezeWindow(**{**each, "days": tuple(each["days"])}) for each in data.get("freeze", ()))
+        then = Then(data.get("no_data_then", Then.NOTIFY.value))
+        return cls(**{**data, "freeze": windows, "no_data_then": then})
 
     def frozen_until(self, at: float) -> float | None:
         """When the freeze windows that `at` is in are over; None: it is in none."""

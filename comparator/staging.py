@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
+
+from comparator.policy_error import PolicyError
 
 LEAST_COUNTING = 30
 """Holdout rows that a metric has to count before anything is said of it, on either side."""
 
 MOST_RATE = 1000.0
 """Requests/s that one sender can keep up, and time."""
-
-
-class StagingError(ValueError):
-    """A requirement that makes no sense; `where` is its field."""
-
-    def __init__(self, where: str, expected: str) -> None:
-        super().__init__(f"{where}: {expected}")
-        self.where = where
-        self.expected = expected
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,20 +42,25 @@ class Staging:
     def __post_init__(self) -> None:
         names = [name for name, _ in self.minimum]
         if len(set(names)) != len(names):
-            raise StagingError("minimum", "expected each metric once")
+            raise PolicyError("minimum", "expected each metric once")
         for name, figure in self.minimum:
             if not math.isfinite(figure):
-                raise StagingError(f"minimum.{name}", f"expected a number, not {figure}")
+                raise PolicyError(f"minimum.{name}", f"expected a number, not {figure}")
         object.__setattr__(self, "minimum", tuple(sorted(self.minimum)))  # their order means nothing, nor in the digest
         if not 0 < self.reproduce_tolerance < math.inf:
-            raise StagingError("reproduce_tolerance", f"expected more than 0, not {self.reproduce_tolerance}")
+            raise PolicyError("reproduce_tolerance", f"expected more than 0, not {self.reproduce_tolerance}")
         if self.min_rows < LEAST_COUNTING:
-            raise StagingError("min_rows", f"expected at least {LEAST_COUNTING}, not {self.min_rows}")
+            raise PolicyError("min_rows", f"expected at least {LEAST_COUNTING}, not {self.min_rows}")
         if not 0 < self.rate <= MOST_RATE:
-            raise StagingError("rate", f"expected more than 0 and at most {MOST_RATE:g} requests/s, not {self.rate}")
+            raise PolicyError("rate", f"expected more than 0 and at most {MOST_RATE:g} requests/s, not {self.rate}")
         if not 100 <= self.requests <= 100_000:
-            raise StagingError("requests", f"expected 100 to 100000, not {self.requests}")
+            raise PolicyError("requests", f"expected 100 to 100000, not {self.requests}")
         for field in ("p50_seconds", "p99_seconds"):
             most = getattr(self, field)
             if most is not None and not 0 < most < math.inf:
-                raise StagingError(field, f"expected a duration of more than 0, not {most}")
+                raise PolicyError(field, f"expected a duration of more than 0, not {most}")
+
+    @classmethod
+    def from_data(cls, data: Mapping[str, Any]) -> Staging:
+        """What canonical JSON says of it. Raises PolicyError, TypeError, ValueError."""
+        return cls(**{**data, "minimum": tuple((name, figure) for name, figure in data.get("minimum", ()))})

@@ -9,7 +9,8 @@ from dataclasses import asdict
 import click
 
 from comparator.checkpoint import Unusable
-from comparator.policy import Policy, PolicyError
+from comparator.policy import Policy
+from comparator.policy_error import PolicyError
 from comparator.proof import FROM_EVIDENCE, recompute
 from router.cli.exits import REFUSED, RefusedError
 from router.cli.explanation import Explanation, in_words

@@ -9,7 +9,8 @@ from typing import Annotated, Any, Self
 
 from pydantic import ConfigDict, Field, WithJsonSchema, model_validator
 
-from comparator.policy import Guardrail, Metric, PolicyError
+from comparator.policy import Guardrail, Metric
+from comparator.policy_error import PolicyError
 from router.settings.block import UNKNOWN_KEY, Block, Number, Points, Relative, reading, wrong_at
 from router.settings.problems import Path, did_you_mean
 from router.settings.units import shown

@@ -9,7 +9,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, WithJsonSchema, model_validator
 
-from comparator.policy import CLASS_METRICS, Metric, Policy, PolicyError, Step, StepKind
+from comparator.policy import CLASS_METRICS, Metric, Policy, Step, StepKind
+from comparator.policy_error import PolicyError
 from router.link.endpoint import Tls, place_of
 from router.protocols.select import NAMES as PROTOCOLS
 from router.settings.block import Block, Number, Percent, Switch, Text, wrong, wrong_at

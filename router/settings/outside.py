@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, WithJsonSchema, model_validator
 
-from comparator.outside import NAME, Check, Outside, OutsideError
+from comparator.outside import NAME, Check, Outside
+from comparator.policy_error import PolicyError
 from router.link.endpoint import Tls, place_of
 from router.settings.block import Block, Count, Duration, Number, Relative, Text, written, wrong, wrong_at
 from router.settings.problems import Path
@@ -164,7 +165,7 @@ class CheckSettings(Block):
     )
 
     def check(self, name: str) -> Check:
-        """The judge's. Raises OutsideError."""
+        """The judge's. Raises PolicyError."""
         return Check(
             name,
             self.query,
@@ -198,20 +199,20 @@ class OutsideSettings(Block):
         for name, check in self.checks.items():
             try:
                 check.check(name)
-            except OutsideError as error:
+            except PolicyError as error:
                 here: Path = ("checks", name) if error.where == "name" else ("checks", name, error.where)
                 problems.append((here, error.expected))
         if not problems:
             try:
                 self.outside()
-            except OutsideError as error:
+            except PolicyError as error:
                 problems.append(((error.where,), error.expected))
         if problems:
             raise wrong_at(problems)
         return self
 
     def outside(self) -> Outside:
-        """The judge's. Raises OutsideError."""
+        """The judge's. Raises PolicyError."""
         checks = tuple(check.check(name) for name, check in self.checks.items())
         return Outside(checks, self.confirm_start, self.confirm_promote, self.on_rollback)
 

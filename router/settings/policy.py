@@ -7,8 +7,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, WithJsonSchema, model_validator
 
-from comparator.policy import DEFAULT_GUARDRAILS, DEFAULT_STEPS, MOST_PEOPLE, Gate, Policy, PolicyError, SignOff, Step
+from comparator.policy import DEFAULT_GUARDRAILS, DEFAULT_STEPS, MOST_PEOPLE, Gate, Policy, SignOff, Step
 from comparator.policy import StepKind as Kind
+from comparator.policy_error import PolicyError
 from comparator.restraint import Then
 from router.settings.block import Block, Count, Duration, Number, Percent, Switch, written, wrong, wrong_at
 from router.settings.guardrails import Guardrails

@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, WithJsonSchema, model_validator
 
-from comparator.restraint import DAYS, FreezeWindow, Restraint, RestraintError, Then
+from comparator.policy_error import PolicyError
+from comparator.restraint import DAYS, FreezeWindow, Restraint, Then
 from router.settings.block import Block, Count, Duration, reading, written, wrong_at
 from router.settings.problems import Path
 from router.settings.units import parse_duration, shown
@@ -44,13 +45,13 @@ class FreezeSpan(Block):
     def _legal(self) -> Self:
         try:
             self.window()
-        except RestraintError as error:
+        except PolicyError as error:
             name = {"begin_seconds": "from", "end_seconds": "to"}.get(error.where, error.where)
             raise wrong_at([((name,), error.expected)]) from None
         return self
 
     def window(self) -> FreezeWindow:
-        """As the judge reads it. Raises RestraintError."""
+        """As the judge reads it. Raises PolicyError."""
         return FreezeWindow(tuple(DAYS.index(day) for day in self.days), self.from_, self.to, self.timezone)
 
 
@@ -99,7 +100,7 @@ class RestraintSettings(Block):
         problems: list[tuple[Path, str]] = []
         try:
             self.restraint()
-        except RestraintError as error:
+        except PolicyError as error:
             names: dict[str, Path] = {"no_data_seconds": ("no_data", "after")}
             problems.append((names.get(error.where, (error.where,)), error.expected))
         if problems:
@@ -107,7 +108,7 @@ class RestraintSettings(Block):
         return self
 
     def restraint(self) -> Restraint:
-        """As the judge reads it. Raises RestraintError."""
+        """As the judge reads it. Raises PolicyError."""
         silent: dict[str, Any] = {}
         if self.no_data is not None:
             silent = {"no_data_seconds": self.no_data.after, "no_data_then": Then(self.no_data.then)}

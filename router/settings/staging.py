@@ -7,7 +7,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from comparator.staging import MOST_RATE, Staging, StagingError
+from comparator.policy_error import PolicyError
+from comparator.staging import MOST_RATE, Staging
 from router.settings.block import Block, Count, Duration, Number, wrong_at
 from router.settings.problems import Path
 
@@ -53,13 +54,13 @@ class StagingSettings(Block):
     def _legal(self) -> Self:
         try:
             self.staging()
-        except StagingError as error:
+        except PolicyError as error:
             where: Path = tuple(error.where.removesuffix("_seconds").split("."))
             raise wrong_at([(where, error.expected)]) from None
         return self
 
     def staging(self) -> Staging:
-        """As the gate reads it. Raises StagingError."""
+        """As the gate reads it. Raises PolicyError."""
         return Staging(
             minimum=tuple(self.minimum.items()),
             reproduce_tolerance=self.reproduce_tolerance,

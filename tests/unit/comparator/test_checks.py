@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from comparator.checkpoint import Unusable
 from comparator.checks import exceeds, stale_seconds
 from comparator.events import CheckResult, CommandKind, DecisionKind
-from comparator.outside import Check, Outside, OutsideError, fill
-from comparator.policy import Policy, PolicyError
+from comparator.outside import Check, Outside, fill
+from comparator.policy import Policy
+from comparator.policy_error import PolicyError
 from comparator.proof import proven, recompute
 from comparator.replaying import replay
 from comparator.resuming import checkpoint, go_on, rejoin
@@ -320,7 +321,7 @@ def test_what_is_filled_in_means_nothing_but_itself(model):
     ],
 )
 def test_an_illegal_check_cannot_be_made(changes, where):
-    with pytest.raises(OutsideError) as error:
+    with pytest.raises(PolicyError) as error:
         replace(QUEUE, **changes)
     assert error.value.where == where
 
@@ -328,7 +329,7 @@ def test_an_illegal_check_cannot_be_made(changes, where):
 def test_a_check_is_not_called_as_a_guardrail_and_each_is_there_once():
     with pytest.raises(PolicyError, match=r"checks\.precision"):
         Policy(outside=Outside((replace(QUEUE, name="precision"),)))
-    with pytest.raises(OutsideError):
+    with pytest.raises(PolicyError):
         Outside((QUEUE, QUEUE))
 
 

@@ -12,9 +12,10 @@ from comparator.acts import Refused
 from comparator.events import DecisionKind, Gated, VersionFacts
 from comparator.gated import Outcome, expected_checks, measured, outcome_of, reported
 from comparator.guardrail import Verdict
-from comparator.policy import Gate, Guardrail, Metric, Policy, PolicyError
+from comparator.policy import Gate, Guardrail, Metric, Policy
+from comparator.policy_error import PolicyError
 from comparator.rollout import Phase
-from comparator.staging import Staging, StagingError
+from comparator.staging import Staging
 
 REQUIRED = dataclasses.replace(policy(), gate=Gate.REQUIRED)
 
@@ -217,7 +218,7 @@ def test_the_order_of_minimums_is_not_in_the_digest():
     ],
 )
 def test_requirements_that_make_no_sense(fields, where):
-    with pytest.raises(StagingError) as caught:
+    with pytest.raises(PolicyError) as caught:
         Staging(**fields)
     assert caught.value.where == where
 

@@ -10,7 +10,8 @@ from comparator.events import Decision, DecisionKind, Mode, Role, VersionFacts
 from comparator.guardrail import Verdict
 from comparator.pairing import Pairing
 from comparator.patience import DEADLINE, NO_DATA
-from comparator.policy import Gate, Guardrail, Metric, Policy, PolicyError, SignOff, Step, StepKind
+from comparator.policy import Gate, Guardrail, Metric, Policy, SignOff, Step, StepKind
+from comparator.policy_error import PolicyError
 from comparator.replaying import replay
 from comparator.restraint import FreezeWindow, Restraint, Then
 from comparator.rollout import Phase, Rollout

@@ -3,7 +3,8 @@ import math
 
 import pytest
 
-from comparator.policy import Gate, Guardrail, Metric, Policy, PolicyError
+from comparator.policy import Gate, Guardrail, Metric, Policy
+from comparator.policy_error import PolicyError
 
 EARLIER = {  # digests that the code made before there were metrics other than precision, and before split_alpha
     "9b353fa93ca44db017ae15123e6d8bd4f6169ca32587ac0a19e8111b388ef0df": Policy(

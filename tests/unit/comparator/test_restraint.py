@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from comparator.events import JUDGE, Decision, DecisionKind
-from comparator.restraint import DAY_SECONDS, FreezeWindow, Restraint, RestraintError, Rollbacks, frozen_seconds
+from comparator.policy_error import PolicyError
+from comparator.restraint import DAY_SECONDS, FreezeWindow, Restraint, Rollbacks, frozen_seconds
 
 MONDAY = datetime(2026, 3, 23, tzinfo=UTC).timestamp()
 HOUR = 3600.0
@@ -120,7 +121,7 @@ def test_windows_that_touch_are_one():
     ],
 )
 def test_what_makes_no_sense_cannot_be_made(make, where):
-    with pytest.raises(RestraintError) as error:
+    with pytest.raises(PolicyError) as error:
         make()
     assert error.value.where == where
 
