@@ -26,13 +26,14 @@ from router.control.registry import RegistryUnavailable, UnknownModel
 from router.link.endpoint import Tls, place_of
 from router.protocols.select import protocol
 from router.registering.hashing import DataError, data_hash
+from router.registering.mlflow_calls import RegisteringError
 from router.registering.tables import TableError
 from router.settings import ModelSettings, Settings, SettingsError, load_policy, load_settings
 from router.staging import report as reports
 from router.staging.ask import Server
 from router.staging.check import Check
 from router.staging.holdout import HoldoutError, read_holdout
-from router.staging.registered import ModelRegistry, RegistryError
+from router.staging.registered import ModelRegistry
 from router.staging.report import Report
 from router.staging.run import Subject, run_checks
 
@@ -149,7 +150,7 @@ def gate(  # noqa: PLR0913 - the options of a command
         if not no_submit:
             told["artifact"] = _kept(registry, asked, report, run_id)
             told["decision"] = _submitted(admin, asked, report)
-    except RegistryError as error:
+    except RegisteringError as error:
         raise UnreachableError(plain(error)) from None
     if as_json:
         print_json(told)
@@ -248,7 +249,7 @@ def _kept(registry: ModelRegistry, asked: Asked, report: Report, run_id: str | N
     )
     try:
         registry.keep(asked.registered, asked.version, run_id, files, said)
-    except RegistryError as error:
+    except RegisteringError as error:
         click.echo(f"the report could not be kept in MLflow: {plain(error)}", err=True)
         return None
     return f"runs:/{run_id}/{path}.json"

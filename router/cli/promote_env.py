@@ -13,7 +13,7 @@ from router.cli.admin import Admin, admin_command
 from router.cli.exits import RefusedError
 from router.cli.output import json_option, moment, plain, print_json
 from router.registering.environments import Passed, carry
-from router.registering.versions import RegisteringError
+from router.registering.mlflow_calls import RegisteringError
 from router.settings import SettingsError, load_settings
 
 MOST_DECISIONS = 1000

@@ -26,8 +26,8 @@ def ending_tags(ending: Ending, decision: Decision) -> dict[str, str]:
     _, state = ending
     return {
         f"titleshot.{state}_at": _moment(decision.at),
-        f"titleshot.{state}_by": _one_line(", ".join(_signers(decision)) or decision.actor),
-        f"titleshot.{state}_evidence": _one_line(_evidence(decision)),
+        f"titleshot.{state}_by": one_line(", ".join(_signers(decision)) or decision.actor),
+        f"titleshot.{state}_evidence": one_line(_evidence(decision)),
     }
 
 
@@ -54,6 +54,7 @@ def _evidence(decision: Decision) -> str:
     return f"{named}: {decision.reason}" if named else decision.reason
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
+    """What fits into a tag: printable, on one line, and cut."""
     plain = " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
     return plain if len(plain) <= LONGEST else plain[: LONGEST - 3] + "..."

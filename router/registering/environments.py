@@ -9,24 +9,20 @@ from __future__ import annotations
 
 import contextlib
 import io
-import logging
-import os
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TypeVar
 
-from router.control.mlflow_errors import reason, refusal
-from router.registering.versions import AT_TAG, BY_TAG, PROFILE_TAG, RegisteringError
+from router.control.version_tags import one_line
+from router.registering.mlflow_calls import RegisteringError, asked, client_of
+from router.registering.versions import AT_TAG, BY_TAG, PROFILE_TAG
 
 FROM_TAG = "titleshot.from"
 OURS = "titleshot."
 LINEAGE = frozenset({BY_TAG, AT_TAG, PROFILE_TAG})
 """Of our own tags those that are true of a version wherever it is."""
-
-LONGEST = 1000
 
 T = TypeVar("T")
 
@@ -80,17 +76,12 @@ def carry(uri: str, model: str, version: int, to: str, passed: Passed, *, by: st
     """
     if to == model:
         raise RegisteringError(f"expected another registered model than {model}")
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-    from mlflow import MlflowClient  # noqa: PLC0415 - takes most of a second
-
-    logging.getLogger("mlflow").setLevel(logging.ERROR)
-    client: Any = _asked(lambda: MlflowClient(uri, uri))
+    client = client_of(uri)
     source = f"models:/{model}/{version}"
-    _asked(lambda: client.get_model_version(model, str(version)), f"READ on the registered model {model}")
-    copies = [each for each in _asked(lambda: list(client.search_model_versions(f"name='{to}'"))) if _is(each, source)]
+    asked(lambda: client.get_model_version(model, str(version)), f"READ on the registered model {model}")
+    copies = [each for each in asked(lambda: list(client.search_model_versions(f"name='{to}'"))) if _is(each, source)]
     needed = f"EDIT on the registered model {to} (or to be one who may create registered models), and READ on {model}"
-    found = copies[0] if copies else _asked(lambda: _quietly(lambda: client.copy_model_version(source, to)), needed)
+    found = copies[0] if copies else asked(lambda: _quietly(lambda: client.copy_model_version(source, to)), needed)
     number, origin = str(found.version), f"{model}/{version}"
     told = {
         f"{FROM_TAG}_gate": passed.gate,
@@ -99,11 +90,11 @@ def carry(uri: str, model: str, version: int, to: str, passed: Passed, *, by: st
     }
     if found.tags.get(FROM_TAG) != origin:  # copied just now, or not to its end: later it has a record of its own
         for name in [each for each in found.tags if each.startswith(OURS) and each not in LINEAGE]:
-            _asked(partial(client.delete_model_version_tag, to, number, name), needed)
+            asked(partial(client.delete_model_version_tag, to, number, name), needed)
         told |= {f"{FROM_TAG}_by": by, f"{FROM_TAG}_at": datetime.now(UTC).isoformat(timespec="seconds")}
-    tags = {name: _one_line(text) for name, text in told.items() if text} | {FROM_TAG: origin}  # which comes last
+    tags = {name: one_line(text) for name, text in told.items() if text} | {FROM_TAG: origin}  # which comes last
     for name, text in tags.items():
-        _asked(partial(client.set_model_version_tag, to, number, name, text), needed)
+        asked(partial(client.set_model_version_tag, to, number, name, text), needed)
     return Carried(to, int(number), not copies, tags)
 
 
@@ -115,19 +106,3 @@ def _quietly(call: Callable[[], T]) -> T:
     """MLflow tells of a copy on standard error by itself."""
     with contextlib.redirect_stderr(io.StringIO()):
         return call()
-
-
-def _one_line(text: str) -> str:
-    plain = " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
-    return plain if len(plain) <= LONGEST else plain[: LONGEST - 3] + "..."
-
-
-def _asked(call: Callable[[], T], needed: str = "") -> T:
-    from mlflow.exceptions import MlflowException  # noqa: PLC0415 - as above
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # MLflow's, of its own code
-            return call()
-    except (MlflowException, OSError, ValueError) as error:
-        raise RegisteringError(refusal(error, needed) or f"the registry says: {reason(error)}") from None

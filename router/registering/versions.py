@@ -6,8 +6,6 @@ Everything is looked at before anything is written. Names of tags are those that
 from __future__ import annotations
 
 import hashlib
-import logging
-import os
 import re
 import tempfile
 import warnings
@@ -15,10 +13,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from router.control.lineage import DATA_TAG, GIT_TAGS, METRIC_TAG, offline_metrics
-from router.control.mlflow_errors import reason, refusal
+from router.registering.mlflow_calls import RegisteringError, asked, client_of
 
 GIT_TAG = GIT_TAGS[0]
 BY_TAG = "titleshot.registered_by"
@@ -26,17 +23,8 @@ AT_TAG = "titleshot.registered_at"
 PROFILE_TAG = "titleshot.profile_sha256"
 REPLACED_TAG = "titleshot.replaced."
 
-_ENVIRONMENT = {
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",  # MLflow's own default tries for minutes where nothing listens
-    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
-}
 _MODEL_URI = re.compile(r"models:/(m-[A-Za-z0-9]{1,64})")
 _MODEL_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
-
-
-class RegisteringError(Exception):
-    """Nothing was registered or changed, unless the message says so; it names everything that is wrong."""
 
 
 @dataclass(frozen=True)
@@ -93,13 +81,8 @@ class Versions:
     """One registry. Every method raises RegisteringError."""
 
     def __init__(self, uri: str) -> None:
-        for name, value in _ENVIRONMENT.items():
-            os.environ.setdefault(name, value)
-        from mlflow import MlflowClient  # noqa: PLC0415 - takes most of a second
-
-        logging.getLogger("mlflow").setLevel(logging.ERROR)
         self._uri = uri
-        self._client: Any = self._asked(lambda: MlflowClient(uri, uri))
+        self._client = client_of(uri)
 
     def candidate(self, *, run_id: str | None = None, uri: str | None = None) -> Candidate:
         """The one model of a run, or the model of a URI `models:/m-...`."""
@@ -108,7 +91,7 @@ class Versions:
             if match is None:
                 raise RegisteringError(f"expected models:/m-... of a logged model, not {uri!r}")
             return self._model(match[1])
-        run = self._asked(lambda: self._client.get_run(run_id), f"READ on the experiment of run {run_id}")
+        run = asked(lambda: self._client.get_run(run_id), f"READ on the experiment of run {run_id}")
         if run.info.status != "FINISHED":
             raise RegisteringError(f"run {run_id} is {run.info.status}, expected FINISHED")
         outputs = run.outputs.model_outputs if run.outputs is not None else []
@@ -122,7 +105,7 @@ class Versions:
         """The version that was made of the same model, source and data before; None: there is none."""
         _legal(model)
         wanted = lineage.tags()
-        for found in self._asked(lambda: list(self._client.search_model_versions(f"name='{model}'"))):
+        for found in asked(lambda: list(self._client.search_model_versions(f"name='{model}'"))):
             same = all(found.tags.get(name) == wanted.get(name) for name in (GIT_TAG, DATA_TAG))
             if found.source == candidate.uri and same:
                 return int(found.version)
@@ -137,7 +120,7 @@ class Versions:
             self._keep(candidate.run_id, candidate.model_id, lineage.profile)
         self._made(model)
         # the tags go with the version: there is none without them
-        made = self._asked(
+        made = asked(
             lambda: self._client.create_model_version(
                 model,
                 candidate.uri,
@@ -162,7 +145,7 @@ class Versions:
                 and who replaced it are kept in a tag of their own.
         """
         _legal(model)
-        found = self._asked(
+        found = asked(
             lambda: self._client.get_model_version(model, str(version)), f"READ on the registered model {model}"
         )
         wanted = {name: value for name, value in lineage.tags().items() if found.tags.get(name) != value}
@@ -189,11 +172,11 @@ class Versions:
 
     def _model(self, model_id: str) -> Candidate:
         needed = f"READ on the experiment of the logged model {model_id}"
-        found = self._asked(lambda: self._client.get_logged_model(model_id), needed)
+        found = asked(lambda: self._client.get_logged_model(model_id), needed)
         if found.status != "READY":
             raise RegisteringError(f"model {model_id} is {found.status}, expected READY")
         run_id = found.source_run_id or None
-        run = self._asked(lambda: self._client.get_run(run_id), needed) if run_id is not None else None
+        run = asked(lambda: self._client.get_run(run_id), needed) if run_id is not None else None
         metrics = offline_metrics(
             {each.key: each.value for each in found.metrics or []}, run.data.metrics if run is not None else {}
         )
@@ -205,8 +188,8 @@ class Versions:
 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # MLflow's, of its own code
-            self._asked(lambda: set_tracking_uri(self._uri))  # one for the whole process, which is the command's own
-            info = self._asked(lambda: get_model_info(uri), f"READ on the experiment of {uri}")
+            asked(lambda: set_tracking_uri(self._uri))  # one for the whole process, which is the command's own
+            info = asked(lambda: get_model_info(uri), f"READ on the experiment of {uri}")
         return info.signature is not None and info.signature.inputs is not None
 
     def _check(self, candidate: Candidate, lineage: Lineage) -> None:
@@ -230,13 +213,13 @@ class Versions:
         path = f"titleshot/profile-{hashlib.sha256(profile.encode()).hexdigest()}.json"
         if run_id is not None:
             needed = f"EDIT on the experiment of run {run_id}"
-            self._asked(lambda: self._client.log_text(run_id, profile, path), needed)
+            asked(lambda: self._client.log_text(run_id, profile, path), needed)
             return
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / Path(path).name
             file.write_text(profile)
             needed = f"EDIT on the experiment of the logged model {model_id}"
-            self._asked(lambda: self._client.log_model_artifact(model_id, str(file)), needed)
+            asked(lambda: self._client.log_model_artifact(model_id, str(file)), needed)
 
     def _made(self, model: str) -> None:
         from mlflow.exceptions import MlflowException  # noqa: PLC0415 - as above
@@ -249,28 +232,18 @@ class Versions:
                     raise
                 # made meanwhile, or not shown to this user: then no version of it can be made, which is said there
 
-        found = self._asked(lambda: self._client.search_registered_models(f"name='{model}'"))
+        found = asked(lambda: self._client.search_registered_models(f"name='{model}'"))
         if not any(each.name == model for each in found):
-            self._asked(create, "to be one who may create registered models")
+            asked(create, "to be one who may create registered models")
 
     def _tag(self, model: str, version: int, name: str, value: str) -> None:
         try:
-            self._asked(
+            asked(
                 lambda: self._client.set_model_version_tag(model, str(version), name, value),
                 f"EDIT on the registered model {model}",
             )
         except RegisteringError as error:
             raise RegisteringError(f"{error}: some tags of version {version} may be set; do it again") from None
-
-    def _asked(self, call: Any, needed: str = "") -> Any:  # noqa: ANN401 - MLflow is untyped
-        """What a call gives; the permission that it needs is named where the registry refuses it."""
-        from mlflow.exceptions import MlflowException  # noqa: PLC0415 - as above
-
-        try:
-            return call()
-        except (MlflowException, OSError, ValueError) as error:  # requests' errors are the latter two
-            text = refusal(error, needed) or f"the registry says: {reason(error)}"
-            raise RegisteringError(text) from None
 
 
 def _legal(model: str) -> None:

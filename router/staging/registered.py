@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import json
-import logging
-import os
 import tempfile
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import yaml
 
 from comparator.events import VersionFacts
 from router.control.registry import Aliases, MlflowRegistry
+from router.registering.mlflow_calls import asked, client_of
 from router.staging.contract import TYPES, Columns
 
 GATE_TAG = "titleshot.gate"
@@ -26,10 +24,6 @@ MOST_BYTES = 16 << 20
 _EXAMPLES = ("serving_input_example.json",)
 
 T = TypeVar("T")
-
-
-class RegistryError(Exception):
-    """The registry cannot be asked, or says no; the message has no credentials."""
 
 
 @dataclass(frozen=True)
@@ -55,16 +49,12 @@ class ModelRegistry:
     """One MLflow registry, for a command: it sets MLflow's addresses of the whole process."""
 
     def __init__(self, uri: str) -> None:
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+        self._uri = uri
+        self._client = client_of(uri)
         import mlflow  # noqa: PLC0415 - takes most of a second
 
-        for chatty in ("mlflow", "alembic"):
-            logging.getLogger(chatty).setLevel(logging.ERROR)
-        self._uri = uri
         mlflow.set_tracking_uri(uri)
         mlflow.set_registry_uri(uri)
-        self._client: Any = _asked(lambda: mlflow.MlflowClient(uri, uri))
 
     async def aliases_and_facts(self, model: str, version: int) -> tuple[Aliases, VersionFacts]:
         """Raises UnknownModel, UnknownVersion, RegistryUnavailable."""
@@ -75,8 +65,8 @@ class ModelRegistry:
             registry.close()
 
     def read(self, model: str, version: int, facts: VersionFacts) -> Registered:
-        """The rest of it. Raises RegistryError."""
-        found = _asked(lambda: self._client.get_model_version(model, str(version)))
+        """The rest of it. Raises RegisteringError."""
+        found = asked(lambda: self._client.get_model_version(model, str(version)))
         columns, trouble, example = None, "", None
         with tempfile.TemporaryDirectory() as folder:
             written = self._artifact(model, version, "MLmodel", Path(folder))
@@ -89,10 +79,10 @@ class ModelRegistry:
         return Registered(facts, columns, trouble, example, found.run_id or None)
 
     def keep(self, model: str, version: int, run_id: str, files: dict[str, str], said: str) -> None:
-        """Files (path -> text) as artifacts of the run, and a tag on the version. Raises RegistryError."""
+        """Files (path -> text) as artifacts of the run, and a tag on the version. Raises RegisteringError."""
         for path, text in files.items():
-            _asked(partial(self._client.log_text, run_id, text, path))
-        _asked(lambda: self._client.set_model_version_tag(model, str(version), GATE_TAG, said))
+            asked(partial(self._client.log_text, run_id, text, path))
+        asked(lambda: self._client.set_model_version_tag(model, str(version), GATE_TAG, said))
 
     def _artifact(self, model: str, version: int, name: str, folder: Path) -> bytes | None:
         from mlflow.artifacts import download_artifacts  # noqa: PLC0415 - as above
@@ -130,16 +120,3 @@ def read_mlmodel(written: bytes) -> tuple[Columns | None, str, bool]:
     if not types:
         return None, "the version's signature cannot be read", example
     return Columns(types, frozenset(required)), "", example
-
-
-def _asked(call: Callable[[], T]) -> T:
-    """What MLflow says; whatever it raises as one error, whose text has no credentials."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return call()
-    except Exception as error:  # noqa: BLE001 - MLflow lets through what requests and SQLAlchemy raise
-        from mlflow.exceptions import MlflowException  # noqa: PLC0415 - as above
-
-        said = str(error).splitlines()[0][:300] if isinstance(error, MlflowException) and str(error) else ""
-        raise RegistryError(f"the registry says: {said}" if said else f"the registry: {type(error).__name__}") from None
