@@ -22,13 +22,14 @@ from comparator.policy import Policy
 from router.cli.admin import Admin, admin_command
 from router.cli.exits import REFUSED, RefusedError, UnreachableError
 from router.cli.output import console, json_option, plain, print_json
+from router.cli.settings_file import read_model, settings_option
 from router.control.registry import RegistryUnavailable, UnknownModel
 from router.link.endpoint import Tls, place_of
 from router.protocols.select import protocol
 from router.registering.hashing import DataError, data_hash
 from router.registering.mlflow_calls import RegisteringError
 from router.registering.tables import TableError
-from router.settings import ModelSettings, Settings, SettingsError, load_policy, load_settings
+from router.settings import ModelSettings, SettingsError, load_policy
 from router.staging import report as reports
 from router.staging.ask import Server
 from router.staging.check import Check
@@ -76,16 +77,7 @@ class Asked:
 @click.option("--staging", required=True, metavar="URL", help="The staged server of that version.")
 @click.option("--data", required=True, type=_PATH, help="Labelled holdout rows, CSV or Parquet.")
 @click.option("--label", default="label", show_default=True, metavar="COLUMN", help="The label's column in it.")
-@click.option(
-    "--settings",
-    "settings_path",
-    type=_PATH,
-    envvar="TITLESHOT_SETTINGS",
-    default="titleshot.yaml",
-    show_default=True,
-    show_envvar=True,
-    help="The settings that have MODEL: registry, policy, the champion's endpoint.",
-)
+@settings_option("The settings that have MODEL: registry, policy, the champion's endpoint.")
 @click.option("--policy", "policy_path", type=_PATH, help="A policy file, instead of the settings' policy.")
 @click.option("--champion-url", metavar="URL", help="The champion's server. Default: its endpoint in the settings.")
 @click.option(
@@ -118,10 +110,7 @@ def gate(  # noqa: PLR0913 - the options of a command
     Exit code 0: PASS, and handed in. 1: FAIL or INCONCLUSIVE, or it was refused. 3: a server or the registry does not
     answer: there is no report.
     """
-    settings = _settings(settings_path)
-    if model not in settings.models:
-        raise RefusedError(f"{settings_path} has no model {model}; there are: {', '.join(sorted(settings.models))}")
-    of_model = settings.models[model]
+    settings, of_model = read_model(settings_path, model)
     asked = Asked(
         model=model,
         registered=of_model.registered_model,
@@ -174,7 +163,6 @@ def _checked(registry: ModelRegistry, asked: Asked) -> tuple[Report, str | None]
 
 
 async def _check(registry: ModelRegistry, asked: Asked) -> tuple[Report, str | None]:
-
     aliases, facts = await registry.aliases_and_facts(asked.registered, asked.version)
     if aliases.champion == asked.version:
         raise RefusedError(f"version {asked.version} of {asked.registered} is the champion: it needs no gate")
@@ -216,7 +204,6 @@ async def _check(registry: ModelRegistry, asked: Asked) -> tuple[Report, str | N
 
 
 def _server(who: str, url: str, settings: ModelSettings) -> Server:
-
     try:
         return Server(url, protocol(settings.protocol), settings.tls if place_of(url).scheme == "https" else Tls())
     except OSError as error:
@@ -264,7 +251,6 @@ def _submitted(admin: Admin, asked: Asked, report: Report) -> dict[str, Any] | N
 
 
 def _write(out: Path, report: Report) -> None:
-
     data = report.as_data()
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -307,15 +293,6 @@ def _progress() -> Iterator[Callable[[str], None]]:
         return
     with Console(stderr=True).status("gate") as shown:
         yield lambda text: shown.update(f"gate: {text}")
-
-
-def _settings(path: Path) -> Settings:
-    if not path.is_file():
-        raise click.UsageError(f"there is no {path}: --settings names the settings file")
-    try:
-        return load_settings(path)
-    except SettingsError as error:
-        raise RefusedError(f"the settings are not valid:\n{error}") from None
 
 
 def _policy(path: Path) -> Policy:

@@ -12,9 +12,10 @@ import click
 from router.cli.admin import Admin, admin_command
 from router.cli.exits import RefusedError
 from router.cli.output import json_option, moment, plain, print_json
+from router.cli.settings_file import read_model, settings_option
+from router.control.version_tags import signatures_of
 from router.registering.environments import Passed, carry
 from router.registering.mlflow_calls import RegisteringError
-from router.settings import SettingsError, load_settings
 
 MOST_DECISIONS = 1000
 
@@ -23,16 +24,7 @@ MOST_DECISIONS = 1000
 @click.argument("model")
 @click.argument("version", type=click.IntRange(min=1))
 @click.option("--to", required=True, metavar="MODEL", help="The registered model of the next environment.")
-@click.option(
-    "--settings",
-    "settings_path",
-    type=click.Path(path_type=Path, dir_okay=False),
-    envvar="TITLESHOT_SETTINGS",
-    default="titleshot.yaml",
-    show_default=True,
-    show_envvar=True,
-    help="The settings that have MODEL: its registry, and its name there.",
-)
+@settings_option("The settings that have MODEL: its registry, and its name there.")
 @click.option("--by", metavar="NAME", help="Who carries it. Default: the user's name on this machine.")
 @json_option
 @admin_command
@@ -45,16 +37,9 @@ def promote_env(
     comes from, what the gate said, and who signed; its lineage goes along. The next environment's titleshot takes none
     of that for a proof, and has its own gate. The same again gives the copy that is there.
     """
-    if not settings_path.is_file():
-        raise click.UsageError(f"there is no {settings_path}: --settings names the settings file")
-    try:
-        settings = load_settings(settings_path)
-    except SettingsError as error:
-        raise RefusedError(f"the settings are not valid:\n{error}") from None
-    if model not in settings.models:
-        raise RefusedError(f"{settings_path} has no model {model}; there are: {', '.join(sorted(settings.models))}")
+    settings, of_model = read_model(settings_path, model)
     passed = passed_by(admin.history(model, MOST_DECISIONS).get("decisions", []), model, version)
-    registered = settings.models[model].registered_model
+    registered = of_model.registered_model
     try:
         carried = carry(settings.registry, registered, version, to, passed, by=by or getpass.getuser())
     except RegisteringError as error:
@@ -90,8 +75,7 @@ def _told(decision: Mapping[str, Any]) -> str:
 def _signers(decisions: Iterable[Mapping[str, Any]]) -> list[str]:
     """Of the latest decision that has signatures."""
     for each in decisions:
-        sign_off = (each.get("evidence") or {}).get("sign_off")
-        signatures = sign_off.get("signatures") if isinstance(sign_off, Mapping) else None
+        signatures = signatures_of(each.get("evidence") or {})
         if signatures:
             return [f"{signed.get('name')} {moment(signed.get('at'))}" for signed in signatures]
     return []

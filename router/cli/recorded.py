@@ -10,12 +10,11 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 import click
 
-from router.cli.exits import RefusedError, UnreachableError
+from router.cli.exits import UnreachableError
+from router.cli.settings_file import read_settings, settings_option
 from router.control.ledger import LedgerUnavailable
 from router.control.ledger.archive import Archive
-from router.settings import Settings, SettingsError, load_settings
-
-DEFAULT_SETTINGS = "titleshot.yaml"
+from router.settings import Settings
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -32,16 +31,7 @@ class Recorded:
 def ledger_command(command: Callable[Concatenate[Recorded, P], R]) -> Callable[..., R]:
     """Give a command --settings and --ledger, and the ledger that they name as its first argument."""
 
-    @click.option(
-        "--settings",
-        "settings_path",
-        type=click.Path(path_type=Path, dir_okay=False),
-        envvar="TITLESHOT_SETTINGS",
-        default=DEFAULT_SETTINGS,
-        show_default=True,
-        show_envvar=True,
-        help="The settings of the titleshot whose ledger is read.",
-    )
+    @settings_option("The settings of the titleshot whose ledger is read.")
     @click.option(
         "--ledger",
         "url",
@@ -53,7 +43,7 @@ def ledger_command(command: Callable[Concatenate[Recorded, P], R]) -> Callable[.
     @functools.wraps(command)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
         path, url = kwargs.pop("settings_path"), kwargs.pop("url")
-        settings = _settings(path) if url is None and isinstance(path, Path) else None
+        settings = read_settings(path, ", or --ledger the ledger") if url is None and isinstance(path, Path) else None
         try:
             with Archive.open(settings.ledger if settings is not None else str(url)) as archive:
                 return command(Recorded(archive, settings), *args, **kwargs)
@@ -61,12 +51,3 @@ def ledger_command(command: Callable[Concatenate[Recorded, P], R]) -> Callable[.
             raise UnreachableError(f"the ledger cannot be read: {error}") from None
 
     return wrapped
-
-
-def _settings(path: Path) -> Settings:
-    if not path.is_file():
-        raise click.UsageError(f"there is no {path}: --settings names the settings file, or --ledger the ledger")
-    try:
-        return load_settings(path)
-    except SettingsError as error:
-        raise RefusedError(f"the settings are not valid:\n{error}") from None

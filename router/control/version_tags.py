@@ -24,9 +24,10 @@ def ending_tags(ending: Ending, decision: Decision) -> dict[str, str]:
         decision: that ended it.
     """
     _, state = ending
+    signers = ", ".join(str(each["name"]) for each in signatures_of(decision.evidence))
     return {
         f"titleshot.{state}_at": _moment(decision.at),
-        f"titleshot.{state}_by": one_line(", ".join(_signers(decision)) or decision.actor),
+        f"titleshot.{state}_by": one_line(signers or decision.actor),
         f"titleshot.{state}_evidence": one_line(_evidence(decision)),
     }
 
@@ -39,12 +40,13 @@ def _moment(at: float) -> str:
         return repr(at)
 
 
-def _signers(decision: Decision) -> list[str]:
-    signed = decision.evidence.get("sign_off")
+def signatures_of(evidence: Mapping[str, object]) -> list[Mapping[str, object]]:
+    """The signatures that a decision's evidence has, as plain data: at least `name` of each."""
+    signed = evidence.get("sign_off")
     signatures = signed.get("signatures") if isinstance(signed, Mapping) else None
     if not isinstance(signatures, list):
         return []
-    return [str(each["name"]) for each in signatures if isinstance(each, Mapping) and "name" in each]
+    return [each for each in signatures if isinstance(each, Mapping) and "name" in each]
 
 
 def _evidence(decision: Decision) -> str:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import fields, replace
+from dataclasses import fields
 from functools import wraps
 from typing import Any
 
@@ -151,9 +151,17 @@ class _Api:
             seen = (asked.champion, asked.on_trial)
             if seen != (None, None) and kind is not CommandKind.ROLL_BACK:
                 raise ApiError(422, "bad_command", "champion, on_trial: only a rollback says what was seen")
-            command = Command(time.time(), kind, actor.name, reason, asked.to, asked.evidence)
-            command = replace(command, champion=asked.champion, on_trial=asked.on_trial)
-            decision = await self._operations.command(model, command)
+            asked_for = Command(
+                time.time(),
+                kind,
+                actor.name,
+                reason,
+                asked.to,
+                asked.evidence,
+                champion=asked.champion,
+                on_trial=asked.on_trial,
+            )
+            decision = await self._operations.command(model, asked_for)
             return as_json(decision)
 
         return command
