@@ -4,17 +4,18 @@ It misbehaves on demand, as the attributes say.
 """
 
 import json
-import threading
 import time
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
+
+from quiet_server import Quiet, QuietServer
 
 
 class BadRequest(Exception):
     """A client error."""
 
 
-class ScoringServer:
+class ScoringServer(QuietServer):
     """Answers POST /invocations with `predict(row)` for each row; GET /ping tells readiness."""
 
     def __init__(self, predict: Callable[[dict], object], columns: tuple[str, ...] = ("truth", "noise")) -> None:
@@ -32,10 +33,7 @@ class ScoringServer:
         self.asked = 0
         server = self
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-            disable_nagle_algorithm = True
-
+        class Handler(Quiet, BaseHTTPRequestHandler):
             def do_GET(self):
                 self._answer(200 if server.ready else 503, b"\n")
 
@@ -65,25 +63,7 @@ class ScoringServer:
                 else:
                     self.wfile.write(body)
 
-            def log_message(self, *args):
-                pass
-
-        class Server(ThreadingHTTPServer):
-            daemon_threads = True
-            request_queue_size = 128
-
-            def handle_error(self, request, client_address):
-                pass  # a client that goes away
-
-        self._server = Server(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-        self._thread.start()
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        super().__init__(Handler)
 
     def rows_of(self, body: bytes) -> list[dict]:
         """The rows of a request; BadRequest where it is none."""

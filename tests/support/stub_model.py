@@ -1,13 +1,14 @@
 """A model server small enough to misbehave on demand: real sockets, real HTTP/1.1, MLflow's protocol."""
 
 import json
-import threading
 import time
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
+
+from quiet_server import Quiet, QuietServer
 
 
-class StubModel:
+class StubModel(QuietServer):
     """Answers POST /invocations with `predict(row)` for every row of `inputs`; GET /ping tells readiness."""
 
     def __init__(self, predict: Callable[[dict], float]) -> None:
@@ -18,10 +19,7 @@ class StubModel:
         self.seen: list[dict] = []
         stub = self
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-            disable_nagle_algorithm = True
-
+        class Handler(Quiet, BaseHTTPRequestHandler):
             def do_GET(self):
                 self._answer(200 if stub.ready else 503, b"\n")
 
@@ -41,22 +39,4 @@ class StubModel:
                 self.end_headers()
                 self.wfile.write(body)
 
-            def log_message(self, *args):
-                pass
-
-        class Server(ThreadingHTTPServer):
-            daemon_threads = True
-            request_queue_size = 128  # as model servers have it, or more: a rollback opens many connections at once
-
-            def handle_error(self, request, client_address):
-                pass  # a proxy that closes its idle connections is no error
-
-        self._server = Server(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-        self._thread.start()
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        super().__init__(Handler)
