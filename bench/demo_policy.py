@@ -95,7 +95,7 @@ def main() -> None:
     better, worse = Duel(V1, V2, rate=asked.rate, label_delay=2.5), Duel(V2, V3, rate=asked.rate, label_delay=2.5)
     seeds = range(asked.seeds)
     show("act one, version 2", [play(policy, better, 0.92, seed) for seed in seeds], Verdict.PASS, asked.rate)
-    show("act two, version 3", [play(policy, worse, 1.0, seed) for seed in seeds], Verdict.FAIL, asked.rate)
+    show("act three, version 3", [play(policy, worse, 1.0, seed) for seed in seeds], Verdict.FAIL, asked.rate)
 
 
 if __name__ == "__main__":

@@ -1,29 +1,13 @@
 """Which commit a checkout's files are those of, with a real git; and what is no commit at all."""
 
 import os
-import subprocess
 
 import pytest
+from checkouts import committed, git
 from click.testing import CliRunner
 
 from router.cli.main import main
 from router.registering.source import SourceError, commit_of
-
-GIT = ["git", "-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "protocol.file.allow=always"]
-
-
-def git(folder, *arguments):
-    done = subprocess.run([*GIT, "-C", str(folder), *arguments], check=True, capture_output=True, text=True)
-    return done.stdout.strip()
-
-
-def committed(folder):
-    folder.mkdir()
-    git(folder, "init", "-q")
-    (folder / "train.py").write_text("print()\n")
-    git(folder, "add", ".")
-    git(folder, "commit", "-qm", "first")
-    return folder
 
 
 @pytest.fixture

@@ -2,12 +2,12 @@
 
 import json
 import logging
-import subprocess
 import warnings
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from checkouts import committed, git
 from click.testing import CliRunner
 from world import free_port
 
@@ -15,22 +15,10 @@ from router.cli.main import main
 from router.registering.profile import read_profile
 from router.registering.source import SourceError, commit_of
 
-GIT = ["git", "-c", "user.name=t", "-c", "user.email=t@example.org"]
-
-
-def git(folder, *arguments):
-    subprocess.run([*GIT, "-C", str(folder), *arguments], check=True, capture_output=True)
-
 
 @pytest.fixture
 def checkout(tmp_path):
-    folder = tmp_path / "code"
-    folder.mkdir()
-    git(folder, "init", "-q")
-    (folder / "train.py").write_text("print()\n")
-    git(folder, "add", ".")
-    git(folder, "commit", "-qm", "first")
-    return folder
+    return committed(tmp_path / "code")
 
 
 @pytest.fixture(scope="module")
