@@ -26,6 +26,9 @@ class _Held:
 class HeldLabels:
     """Holds labels for a time.
 
+    A label counts as soon as something later than its due moment is known: what comes at that very moment is before it,
+    in whichever batch it comes.
+
     Args:
         grace_seconds: from a row's first label until it counts.
 
@@ -43,7 +46,7 @@ class HeldLabels:
         self.duplicates = self.conflicts = 0
 
     def take(self, labels: Columns, until: float) -> Columns:
-        """Take labels (dtype LABEL, in order of arrival); return those that count by `until`, with when they do."""
+        """Take labels (dtype LABEL, in order of arrival); return those that count before `until`, with when they do."""
         due: list[_Held] = []
         parts = [labels[name].tolist() for name in ("at", "request_hi", "request_lo", "row", "label")]
         for at, hi, lo, row, label in zip(*parts, strict=True):
@@ -71,7 +74,7 @@ class HeldLabels:
 
     def _release(self, at: float) -> list[_Held]:
         found = []
-        while self._waiting and self._waiting[0].due <= at:
+        while self._waiting and self._waiting[0].due < at:
             held = self._waiting.popleft()
             del self._by_key[held.key]
             found.append(held)

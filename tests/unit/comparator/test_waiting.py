@@ -215,7 +215,7 @@ def test_the_last_label_within_the_grace_counts_and_then_it_stands():
     pairing = Pairing(1e6, grace_seconds=10.0)
     pairing.observe(seen())
     assert pairing.label(told((1.0, 1.0), (5.0, 0.0), (6.0, 0.0))).completed.size == 0
-    joined = pairing.come_due(11.0)
+    joined = pairing.come_due(11.1)
     assert joined.completed[["at", "label"]].tolist() == [(11.0, 0.0)]
     assert (pairing.conflicts, pairing.duplicates) == (1, 1)
     assert pairing.label(told((12.0, 1.0))).completed.size == 0
