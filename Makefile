@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+JOBS ?= 2
 LOCK := uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --quiet
 
 .PHONY: demo test test-unit test-long check bench fmt lock clean
@@ -10,10 +11,10 @@ demo: $(VENV)/.demo
 	$(BIN)/titleshot demo $(ARGS)
 
 test: $(VENV)/.dev
-	$(BIN)/pytest tests $(ARGS)
+	$(BIN)/pytest tests -n $(JOBS) --dist loadfile $(ARGS)
 
 test-unit: $(VENV)/.dev
-	$(BIN)/pytest tests/unit $(ARGS)
+	$(BIN)/pytest tests/unit -n $(JOBS) $(ARGS)
 
 # What takes too long for every change: a hundred kills (half an hour).
 test-long: $(VENV)/.dev

@@ -225,7 +225,7 @@ class Pairing:
         return self.take(NO_OBSERVATIONS, columns)
 
     def come_due(self, at: float) -> Joined | None:
-        """Let the labels that were held until before `at` (seconds since the epoch) count; None: labels are not held."""
+        """Let the labels count that were held until before `at` (seconds since the epoch); None: none are held."""
         return None if self._held is None else self.take(NO_OBSERVATIONS, NO_LABELS, at)
 
     @property

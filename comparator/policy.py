@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from enum import Enum
+from functools import cached_property
 from typing import Any
 
 from comparator.canonical import canonical_text, read_canonical
@@ -240,7 +241,7 @@ _PARTS: Mapping[str, type[Restraint | Staging | Outside]] = {
 """Fields of a policy that are written and read by a class of their own."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # no slots: the digest is kept, it is asked for at every look
 class Policy:
     """All that a rollout is judged by. Defaults are meant for production.
 
@@ -390,7 +391,7 @@ class Policy:
         """Canonical JSON, see `canonical_text`."""
         return canonical_text(asdict(self))
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """SHA-256 of the canonical JSON, in hex."""
         return hashlib.sha256(self.canonical().encode()).hexdigest()

@@ -16,6 +16,9 @@ END_SECONDS = 8.0
 
 SHOWN_LINES = 12
 
+NOT_PASSED_ON = ("MLFLOW_", "TITLESHOT_ADMIN", "TITLESHOT_LEDGER", "TITLESHOT_SETTINGS", "TITLESHOT_TOKEN")
+"""Beginnings of the names of variables that say where the user's own registry and titleshot are."""
+
 
 class ChildFailed(Exception):
     """A process ended that should not have; the message has the end of its log."""
@@ -39,12 +42,18 @@ class Children:
         return self._workspace.log(name)
 
     async def start(self, name: str, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
-        """Start a Python program as a server. `arguments` are the interpreter's; `environment` is added to ours."""
+        """Start a Python program as a server.
+
+        Args:
+            name: for its log and for messages.
+            arguments: the interpreter's.
+            environment: added to ours, without what is NOT_PASSED_ON.
+        """
         with self.log(name).open("wb") as log:
             self._running[name] = await asyncio.create_subprocess_exec(
                 *_python(arguments),
                 cwd=self._workspace.directory,
-                env={**os.environ, **environment},
+                env={**_ours(), **environment},
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -64,7 +73,7 @@ class Children:
             process = await asyncio.create_subprocess_exec(
                 *_python(arguments),
                 cwd=self._workspace.directory,
-                env={**os.environ, **environment},
+                env={**_ours(), **environment},
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
@@ -108,6 +117,11 @@ class Children:
         lines = self.log(name).read_text(errors="replace").splitlines()[-SHOWN_LINES:]
         said = "\n".join(["", *(f"    {line}" for line in lines)]) if lines else " without a word"
         return f"{name} ended with code {code}:{said}"
+
+
+def _ours() -> dict[str, str]:
+    """The demo writes into its own registry, wherever the user's environment points to."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(NOT_PASSED_ON)}
 
 
 def _python(arguments: Sequence[str]) -> list[str]:

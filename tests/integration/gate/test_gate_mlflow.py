@@ -29,13 +29,9 @@ models:
 @pytest.fixture(scope="module")
 def registry(tmp_path_factory):
     """Version 1 sees the hour, version 2 the delay, too; version 3 is version 2 with a figure that is too good."""
-    import mlflow
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # MLflow's, of its own code
         yield filled(tmp_path_factory.mktemp("gate"))
-    mlflow.set_tracking_uri(None)
-    mlflow.set_registry_uri(None)
 
 
 def flights(count, seed):

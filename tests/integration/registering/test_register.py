@@ -24,12 +24,9 @@ def checkout(tmp_path):
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
     """A registry with one run that logged a model well, and one that logged a bare one without metrics."""
-    import mlflow
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # MLflow's, of its own code
         yield filled(tmp_path_factory.mktemp("store"))
-    mlflow.set_tracking_uri(None)  # one for the whole process, which the next tests have not asked for
 
 
 def filled(folder):
