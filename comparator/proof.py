@@ -38,6 +38,9 @@ FROM_EVIDENCE = frozenset(
 )
 """Decisions that go by the evidence; a person's are made beside it, and its state is kept all the same."""
 
+BEGINS_UNDER = frozenset({DecisionKind.HOLD, DecisionKind.START, DecisionKind.GATED})
+"""Decisions whose policy is recorded before them; those of a rollout that follow name the same."""
+
 BREAKER = "breaker"
 """The trigger of a rollback by a circuit breaker: the judge's part of it, or that of a proxy."""
 
@@ -103,6 +106,15 @@ def recompute(before: Sequence[Decision], decision: Decision, state: bytes, poli
     Raises:
         Unusable: the state or what was recorded before cannot be read by this version.
     """
+    try:
+        return _recompute(before, decision, state, policy)
+    except Unusable:
+        raise
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+        raise Unusable(f"what was recorded is not what a judge records: {error or type(error).__name__}") from error
+
+
+def _recompute(before: Sequence[Decision], decision: Decision, state: bytes, policy: Policy) -> Recomputed:
     rollout = _rollout(before, decision, policy)
     try:
         data = json.loads(state)

@@ -4,15 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 
 import click
 
 from router.cli.exits import REFUSED, RefusedError, UnreachableError
 from router.cli.output import json_option, plain, print_json
 from router.cli.recorded import Recorded, ledger_command
-from router.control.ledger.audit import Audit
-from router.control.ledger.audit import audit as audited
+from router.control.ledger.audit import Record, read, tagged
+from router.control.ledger.chain import Finding
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """What was found of one model.
+
+    Args:
+        record: as the ledger has it.
+        tagged: versions whose tag in the registry was looked for, with the entry that it names; None: not compared.
+        findings: what is not as it was written.
+    """
+
+    record: Record
+    tagged: Mapping[int, int] | None
+    findings: tuple[Finding, ...]
 
 
 @click.group()
@@ -31,31 +47,35 @@ def verify(recorded: Recorded, model: str | None, *, registry: bool, as_json: bo
     The ledger is read as it is, also while titleshot serves. Exit code 1: something is not as it was written, or with
     --registry could not be compared.
     """
-    archive, known = recorded.archive, recorded.archive.models()
-    if model is not None and model not in known:
-        raise RefusedError(f"the ledger has no decision about {model}; there are: {', '.join(known) or 'none'}")
+    known = recorded.archive.models()
     if registry and recorded.settings is None:
         raise click.UsageError("--registry: expected --settings instead of --ledger; they name the registry")
-    if registry and recorded.settings is not None and model is None:
+    if registry and recorded.settings is not None:
         known = sorted({*known, *recorded.settings.models})  # a record that is gone has left its tags in the registry
-    audits = [
-        audited(archive, name, _tags(recorded, name) if registry else None)
-        for name in ([model] if model is not None else known)
-    ]
-    unknown = [each.model for each in audits if registry and each.tagged is None]
+    if model is not None and model not in known:
+        raise RefusedError(f"the ledger has no decision about {model}; there are: {', '.join(known) or 'none'}")
+    audits = [_audited(recorded, name, registry=registry) for name in ([model] if model is not None else known)]
+    unknown = [each.record.model for each in audits if registry and each.tagged is None]
     whole = not any(each.findings for each in audits) and not unknown
     if as_json:
         print_json({"whole": whole, "models": [_as_data(each) for each in audits], "not_compared": unknown})
     else:
         for each in audits:
-            for line in _in_words(each):
+            for line in _in_words(each, asked=registry):
                 click.echo(line)
-        for name in unknown:
-            click.echo(f"{plain(name)}: NOT compared with the registry: the settings have no such model any more")
         if not audits:
             click.echo("the ledger has no decision yet")
     if not whole:
         sys.exit(REFUSED)
+
+
+def _audited(recorded: Recorded, model: str, *, registry: bool) -> Audit:
+    record = read(recorded.archive, model)
+    tags = _tags(recorded, model) if registry else None
+    if tags is None:
+        return Audit(record, None, record.findings)
+    named, found = tagged(record, tags)
+    return Audit(record, named, (*record.findings, *found))
 
 
 def _tags(recorded: Recorded, model: str) -> dict[int, str] | None:
@@ -75,10 +95,10 @@ def _tags(recorded: Recorded, model: str) -> dict[int, str] | None:
 
 def _as_data(each: Audit) -> dict[str, object]:
     return {
-        "model": each.model,
-        "entries": each.entries,
-        "head": str(each.head) if each.head is not None else None,
-        "states": each.states,
+        "model": each.record.model,
+        "entries": each.record.chained,
+        "head": str(each.record.head) if each.record.head is not None else None,
+        "states": each.record.states,
         "tagged": {str(version): number for version, number in each.tagged.items()}
         if each.tagged is not None
         else None,
@@ -86,13 +106,19 @@ def _as_data(each: Audit) -> dict[str, object]:
     }
 
 
-def _in_words(each: Audit) -> list[str]:
+def _in_words(each: Audit, *, asked: bool) -> list[str]:
+    record, model = each.record, plain(each.record.model)
+    absent = "NOT compared with the registry: the settings have no such model any more"
     if each.findings:
         many = f"{len(each.findings)} things are" if len(each.findings) > 1 else "one thing is"
-        lines = [f"{plain(each.model)}: NOT whole, {many} not as written:"]
-        return lines + [plain(f"  {finding.entry}: {finding.kind}: {finding.text}") for finding in each.findings]
-    head = f", up to {each.head.number}:{each.head.hash[:12]}" if each.head is not None else ""
-    lines = [f"{plain(each.model)}: whole, {each.entries} decisions{head}, {each.states} with their evidence"]
+        lines = [f"{model}: NOT whole, {many} not as written:"]
+        lines += [plain(f"  {finding.entry}: {finding.kind}: {finding.text}") for finding in each.findings]
+        return [*lines, f"  {absent}"] if asked and each.tagged is None else lines
+    head = f", up to {record.head.number}:{record.head.hash[:12]}" if record.head is not None else ""
+    whole = f"{record.chained} decisions{head}, {record.states} with their evidence"
+    if asked and each.tagged is None:
+        return [f"{model}: {absent}", f"  in itself it is whole, {whole}"]
+    lines = [f"{model}: whole, {whole}"]
     if each.tagged:
         tags = ", ".join(f"version {version} at {number}" for version, number in each.tagged.items())
         lines.append(f"  the registry agrees: {tags}")

@@ -11,13 +11,14 @@ import click
 from comparator.checkpoint import Unusable
 from comparator.policy import Policy
 from comparator.policy_error import PolicyError
-from comparator.proof import FROM_EVIDENCE, recompute
+from comparator.proof import FROM_EVIDENCE, Recomputed, recompute
 from router.cli.exits import REFUSED, RefusedError
 from router.cli.explanation import Explanation, in_words
 from router.cli.output import json_option, plain, print_json
 from router.cli.recorded import Recorded, ledger_command
-from router.control.ledger.archive import Archive, Numbered
-from router.control.ledger.chain import entry_id, verify
+from router.control.ledger.archive import Archive
+from router.control.ledger.audit import Numbered, Record, read
+from router.control.ledger.chain import entry_id
 
 _ID = re.compile(r"(?P<model>.+)/(?P<number>[1-9][0-9]{0,17})")
 _HASH = re.compile(r"[0-9a-f]{8,64}")
@@ -46,21 +47,15 @@ def explain(recorded: Recorded, decision: str, *, as_json: bool) -> None:
 
 
 def _explained(archive: Archive, wanted: str) -> Explanation:
-    model, decisions, index = _find(archive, wanted)
-    found = decisions[index]
-    decision, before = found.decision, decisions[:index]
-    name = entry_id(model, found.number)
-    text = archive.policies().get(decision.policy_digest)
-    policy, trouble, again = None, "", None
-    if text is not None:
-        try:
-            policy = Policy.from_canonical(text)
-        except (PolicyError, ValueError, TypeError, LookupError) as error:
-            trouble = f"its policy cannot be read by this version: {error}"
+    record, found = _find(archive, wanted)
+    decision = found.decision
+    before = tuple(each for each in record.decisions if each.seq < found.seq)
+    policy, trouble = _policy(record.policies.get(decision.policy_digest))
+    again: Recomputed | None = None
     if decision.state_digest and not trouble:
         state = archive.state(decision.state_digest)
         if policy is None:
-            trouble = "its policy is not in the ledger any more"
+            trouble = "its policy is not in the ledger any more, or was changed"
         elif state is None:
             trouble = "its evidence is not in the ledger any more, or was changed"
         else:
@@ -69,41 +64,53 @@ def _explained(archive: Archive, wanted: str) -> Explanation:
             except Unusable as error:
                 trouble = str(error)
     return Explanation(
-        model=model,
+        model=record.model,
         found=found,
-        before=tuple(before),
+        before=before,
         policy=policy,
         again=again,
         trouble=trouble,
         from_evidence=decision.kind in FROM_EVIDENCE and "guardrails" in decision.evidence,
-        findings=tuple(each for each in verify(model, archive.entries(model)) if each.entry == name),
+        findings=record.until(found),
     )
 
 
-def _find(archive: Archive, wanted: str) -> tuple[str, list[Numbered], int]:
-    """The decision's model, all its decisions, and which one it is."""
+def _policy(text: str | None) -> tuple[Policy | None, str]:
+    """A policy, where it was kept; why it cannot be read."""
+    if text is None:
+        return None, ""
+    try:
+        return Policy.from_canonical(text), ""
+    except (PolicyError, ValueError, TypeError, LookupError) as error:
+        return None, f"its policy cannot be read by this version: {error}"
+
+
+def _find(archive: Archive, wanted: str) -> tuple[Record, Numbered]:
+    """The record of the decision's model, and the decision in it."""
     models = archive.models()
     if (named := _ID.fullmatch(wanted)) is not None:
         model, number = named["model"], int(named["number"])
         if model not in models:
             raise RefusedError(f"the ledger has no decision about {model}; there are: {', '.join(models) or 'none'}")
-        decisions = archive.decisions(model)
-        for index, each in enumerate(decisions):
-            if each.number == number:
-                return model, decisions, index
+        record = read(archive, model)
+        found = next((each for each in record.decisions if each.number == number), None)
+        if found is not None:
+            return record, found
+        for finding in record.findings:
+            if finding.entry == wanted:
+                raise RefusedError(f"{wanted} cannot be read: {finding.kind}: {finding.text}")
         raise RefusedError(f"there is no decision {wanted}; `titleshot history {model}` lists them")
     if _HASH.fullmatch(wanted) is None:
         raise click.UsageError(f"expected MODEL/NUMBER as `titleshot history MODEL` prints it, not {wanted!r}")
-    found = [
-        (model, decisions, index)
-        for model in models
-        for decisions in [archive.decisions(model)]
-        for index, each in enumerate(decisions)
+    matches = [
+        (record, each)
+        for record in (read(archive, model) for model in models)
+        for each in record.decisions
         if each.hash.startswith(wanted)
     ]
-    if len(found) != 1:
-        raise RefusedError(f"{'no decision has' if not found else 'several decisions have'} a hash that begins so")
-    return found[0]
+    if len(matches) != 1:
+        raise RefusedError(f"{'several decisions have' if matches else 'no decision has'} a hash that begins so")
+    return matches[0]
 
 
 def _as_data(told: Explanation) -> dict[str, object]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,10 +16,11 @@ from comparator.policy import Metric, Policy, StepKind
 from comparator.proof import BREAKER, Recomputed
 from router.cli.history import who
 from router.cli.output import moment
-from router.control.ledger.archive import Numbered
+from router.control.ledger.audit import Numbered
 from router.control.ledger.chain import Finding, entry_id
 
 _LABEL = 12
+_MOST_FINDINGS = 5
 _TRIGGERS = {
     "operator": "a person",
     "alert": "an alert",
@@ -42,7 +43,7 @@ class Explanation:
         again: what its evidence comes to now; None: it was not made from any, or see `trouble`.
         trouble: why it cannot be decided again, where it should be; "": nothing.
         from_evidence: it rests on the evidence.
-        findings: what is wrong with its entry in the record.
+        findings: what is wrong with the record up to it.
     """
 
     model: str
@@ -90,10 +91,18 @@ def in_words(told: Explanation) -> list[str]:
     decision = told.found.decision
     lines = [f"{told.id}: {_what(decision)}", *(f"  {label + ':':<{_LABEL}}{text}" for label, text in _facts(told))]
     if isinstance(decision.evidence.get("guardrails"), list):
-        lines += ["", *_evidence(decision, told.policy)]
+        lines += ["", *_told(lambda: _evidence(decision, told.policy), "the evidence")]
     if decision.kind is DecisionKind.GATED:
-        lines += ["", *_checks(decision)]
+        lines += ["", *_told(lambda: _checks(decision), "the report")]
     return [*lines, "", *_again(told)]
+
+
+def _told(tell: Callable[[], list[str]], what: str) -> list[str]:
+    """A record that somebody wrote into can have anything in it."""
+    try:
+        return tell()
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
+        return [f"  {what} in its record is not as titleshot writes it, and cannot be told in words"]
 
 
 def _what(decision: Decision) -> str:
@@ -121,7 +130,7 @@ def _facts(told: Explanation) -> Iterator[tuple[str, str]]:
         yield "rollout", f"of version {decision.version} against version {decision.evidence['reference']}"
         offline = decision.evidence.get("offline")
         if isinstance(offline, Mapping) and offline:
-            yield "offline", ", ".join(f"{name} {value:.4g}" for name, value in offline.items())
+            yield "offline", ", ".join(f"{name} {_number(value)}" for name, value in offline.items())
     if decision.phase:
         yield "leads to", decision.phase.replace("_", " ") + _step(decision, told.policy)
     if decision.policy_digest:
@@ -129,14 +138,21 @@ def _facts(told: Explanation) -> Iterator[tuple[str, str]]:
         yield "policy", f"{decision.policy_digest[:12]}{alpha}"
     if told.found.number:
         yield "record", f"entry {told.found.number} of the chain of {told.model}, hash {told.found.hash[:12]}"
-    for finding in told.findings:
-        yield "RECORD", f"{finding.kind}: {finding.text} (see `titleshot audit verify {told.model}`)"
+    for finding in told.findings[:_MOST_FINDINGS]:
+        where = "" if finding.entry == told.id else f"{finding.entry} before it: "
+        yield "RECORD", f"{where}{finding.kind}: {finding.text} (see `titleshot audit verify {told.model}`)"
+    if len(told.findings) > _MOST_FINDINGS:
+        yield "RECORD", f"and {len(told.findings) - _MOST_FINDINGS} more"
 
 
 def _kind(decision: Decision) -> str:
     checks = decision.evidence.get("checks")
-    names = [check["name"] for check in checks] if isinstance(checks, list) else []
+    names = [check.get("name") for check in checks if isinstance(check, dict)] if isinstance(checks, list) else []
     return "check" if decision.trigger in names else "guardrail"
+
+
+def _number(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, int | float) else str(value)
 
 
 def _sign_off(told: Explanation) -> str:
@@ -244,6 +260,8 @@ def _again(told: Explanation) -> list[str]:
     if again.differences:
         return [f"  recomputed from {state}: DIFFERENT", *(f"    {each}" for each in again.differences)]
     verdict = again.report.verdict.value.upper()
+    if told.findings:
+        state += ", from a record that is NOT as it was written"
     if decision.actor != JUDGE:
         would = again.decision.kind.value.replace("_", " ") if again.decision is not None else "nothing yet"
         return [

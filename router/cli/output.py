@@ -47,7 +47,10 @@ def moment(value: object) -> str:
     """A time since the epoch as local date and time."""
     if not isinstance(value, (int, float)) or not math.isfinite(value) or value <= 0:
         return "-"
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(value))
+    try:
+        return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(value))
+    except (OverflowError, ValueError, OSError):  # beyond what the platform's calendar has
+        return "-"
 
 
 def age(value: object, now: object) -> str:

@@ -32,7 +32,7 @@ from comparator.events import (
     Tick,
 )
 from comparator.policy import Policy
-from comparator.proof import Proven, proven
+from comparator.proof import BEGINS_UNDER, Proven, proven
 from comparator.resuming import checkpoint
 from comparator.rollout import IllegalTransition
 from comparator.title import Effect, Title
@@ -292,7 +292,7 @@ class ModelController:
                 await self._journal.record_or_spool(self.name, decision, kept.state)
         else:
             async with self._order:
-                if decision.kind in (DecisionKind.HOLD, DecisionKind.START, DecisionKind.GATED):
+                if decision.kind in BEGINS_UNDER:
                     policy = self.title.policies[decision.policy_digest]
                     await self._journal.save_policy(policy.digest, policy.canonical())
                 await self._journal.record(self.name, [decision], kept.state)

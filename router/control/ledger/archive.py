@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine, inspect, make_url
 from sqlalchemy.exc import ArgumentError
 
-from comparator.events import Decision
 from router.control.ledger import chaining, queries
 from router.control.ledger.chain import Entry
 from router.control.ledger.engine import connect, reading
@@ -18,15 +16,6 @@ from router.control.ledger.errors import LedgerUnavailable
 from router.control.ledger.schema import MIGRATIONS, SCHEMA_VERSION
 
 BUSY_SECONDS = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class Numbered:
-    """A decision and its number in the chain; 0: it is in none."""
-
-    number: int
-    hash: str
-    decision: Decision
 
 
 class Archive:
@@ -61,19 +50,6 @@ class Archive:
         """All decisions of a model, and all that stands in its chain."""
         with reading(self._engine) as connection:
             return chaining.entries(connection, model)
-
-    def decisions(self, model: str) -> list[Numbered]:
-        """All decisions of a model, the oldest first."""
-        with reading(self._engine) as connection:
-            found = chaining.newest(connection, model, None)
-        return [
-            Numbered(
-                each.place.number if each.place is not None else 0,
-                each.place.hash if each.place is not None else "",
-                chaining.decision(each),
-            )
-            for each in reversed(found)
-        ]
 
     def state(self, digest: str) -> bytes | None:
         """The state of the evidence under a digest; None: there is none that has it."""

@@ -58,7 +58,7 @@ class Entry:
         model: whose; None, like `text`: there is no such row any more.
         term: the fencing term that it was written under.
         text: the decision's JSON, exactly as it is stored.
-        rollout_id: as the row says beside the text.
+        beside: what else the row says beside the text: layout, number of rows, latest moment, rollout.
     """
 
     seq: int
@@ -66,7 +66,7 @@ class Entry:
     model: str | None = None
     term: int | None = None
     text: str | None = None
-    rollout_id: int | None = None
+    beside: tuple[object, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +77,13 @@ class Finding:
         entry: which one, as people name it: MODEL/NUMBER, or MODEL/seq SEQ where the chain has no number for it.
         kind: changed, missing, added, reordered or cut.
         text: what was found, in words.
+        seq: where in the ledger; of entries that are gone the one that follows; 0: nowhere.
     """
 
     entry: str
     kind: str
     text: str
+    seq: int = 0
 
 
 def entry_id(model: str, number: int) -> str:
@@ -110,10 +112,10 @@ def verify(model: str, entries: Iterable[Entry]) -> list[Finding]:
         if entry.place is not None and entry.place.model == model:
             ours.append((entry.place, entry))
         elif entry.place is None:
-            findings.append(Finding(f"{model}/seq {entry.seq}", "added", "a decision that is in no chain"))
+            findings.append(Finding(f"{model}/seq {entry.seq}", "added", "a decision that is in no chain", entry.seq))
         else:
             text = f"a decision of {model} in the chain of {entry.place.model}"
-            findings.append(Finding(f"{model}/seq {entry.seq}", "changed", text))
+            findings.append(Finding(f"{model}/seq {entry.seq}", "changed", text, entry.seq))
     ours.sort(key=lambda pair: (pair[0].number, pair[1].seq))
     return [*_walk(model, ours), *findings]
 
@@ -144,27 +146,29 @@ def _walk(model: str, chain: Sequence[tuple[Place, Entry]]) -> Iterator[Finding]
     for place, entry in chain:
         name, holds = f"{model}/{place.number}", _holds(place, entry)
         if place.number > expected:
-            yield _gap(model, expected, place.number - 1)
+            yield _gap(model, expected, place.number - 1, entry.seq)
         if entry.text is None:
-            yield Finding(name, "missing", "the chain has this entry, the record has no such decision any more")
+            text = "the chain has this entry, the record has no such decision any more"
+            yield Finding(name, "missing", text, entry.seq)
         elif place.number < expected:
-            yield Finding(name, "added", "there is another entry of this number")
+            yield Finding(name, "added", "there is another entry of this number", entry.seq)
         elif not holds:
             yield _changed(model, place, entry, changed)
         elif place.number == expected and place.prev != prev:
-            yield Finding(name, "reordered", "it was written after another entry than the one before it now")
+            yield Finding(name, "reordered", "it was written after another entry than the one before it now", entry.seq)
         if entry.seq <= seq:
-            yield Finding(name, "reordered", f"its sequence number {entry.seq} is not above {seq}, that before it")
+            text = f"its sequence number {entry.seq} is not above {seq}, that before it"
+            yield Finding(name, "reordered", text, entry.seq)
         if holds and entry.term is not None and entry.term < term:
-            yield Finding(name, "reordered", f"it was written under term {entry.term}, one before it under {term}")
+            text = f"it was written under term {entry.term}, one before it under {term}"
+            yield Finding(name, "reordered", text, entry.seq)
         expected, prev, seq = max(expected, place.number + 1), place.hash, entry.seq
         term = entry.term if holds and entry.term is not None else term
 
 
-def _gap(model: str, first: int, last: int) -> Finding:
-    if first == last:
-        return Finding(f"{model}/{first}", "missing", "there is no such entry any more")
-    return Finding(f"{model}/{first}", "missing", f"there are no entries {first} to {last} any more")
+def _gap(model: str, first: int, last: int, seq: int) -> Finding:
+    gone = "there is no such entry any more" if first == last else f"there are no entries {first} to {last} any more"
+    return Finding(f"{model}/{first}", "missing", gone, seq)
 
 
 def _holds(place: Place, entry: Entry) -> bool:
@@ -179,8 +183,8 @@ def _link(place: Place, entry: Entry, text: str | None) -> str:
 def _changed(model: str, place: Place, entry: Entry, changed: Sequence[tuple[Place, Entry]]) -> Finding:
     name = f"{model}/{place.number}"
     if entry.model != place.model:
-        return Finding(name, "changed", f"its decision says that it is of {entry.model}")
+        return Finding(name, "changed", f"its decision says that it is of {entry.model}", entry.seq)
     for other, its in changed[:_MOST_COMPARED]:
         if other is not place and _link(place, entry, its.text) == place.hash:
-            return Finding(name, "reordered", f"what was decided here stands at {model}/{other.number}")
-    return Finding(name, "changed", "it is not what was written: its hash is another")
+            return Finding(name, "reordered", f"what was decided here stands at {model}/{other.number}", entry.seq)
+    return Finding(name, "changed", "it is not what was written: its hash is another", entry.seq)

@@ -15,6 +15,8 @@ from router.control.ledger.codec import DECISION, Unreadable, decode_decision
 from router.control.ledger.errors import LedgerUnavailable
 from router.control.ledger.schema import CHAIN, EVIDENCE_STATES, FACTS
 
+_BESIDE = (FACTS.c.layout, FACTS.c.row_count, FACTS.c.last_at, FACTS.c.rollout_id)
+
 LARGEST_STATE = 64 * 1024 * 1024
 """A state unpacks to some tens of KiB; what unpacks to more than this is none."""
 
@@ -98,7 +100,7 @@ def models(connection: Connection) -> list[str]:
 
 def _decisions() -> Select[Any]:
     return (
-        select(FACTS.c.seq, FACTS.c.model, FACTS.c.term, FACTS.c.decision, FACTS.c.rollout_id, *_place())
+        select(FACTS.c.seq, FACTS.c.model, FACTS.c.term, FACTS.c.decision, *_BESIDE, *_place())
         .select_from(FACTS.outerjoin(CHAIN, CHAIN.c.seq == FACTS.c.seq))
         .where(FACTS.c.kind == DECISION)
     )
@@ -106,7 +108,7 @@ def _decisions() -> Select[Any]:
 
 def _gone() -> Select[Any]:
     """What the chain has, and the record has not."""
-    absent = (_null(Text), _null(BigInteger), _null(Text), _null(BigInteger))
+    absent = (_null(Text), _null(BigInteger), _null(Text), *(_null(BigInteger) for _ in _BESIDE))
     mine = (FACTS.c.seq == CHAIN.c.seq) & (FACTS.c.kind == DECISION)
     return (
         select(CHAIN.c.seq, *absent, *_place()).select_from(CHAIN.outerjoin(FACTS, mine)).where(FACTS.c.seq.is_(None))
@@ -123,9 +125,9 @@ def _null(kind: type[Text | BigInteger]) -> ColumnElement[Any]:
 
 
 def _entry(row: Row[Any]) -> Entry:
-    seq, model, term, text, rollout_id, of, number, prev, hashed = tuple(row)
+    seq, model, term, text, *beside, of, number, prev, hashed = tuple(row)
     placed = all(isinstance(each, str) for each in (of, prev, hashed)) and isinstance(number, int)
     place = Place(of, number, prev, hashed) if placed else None
     # SQLite keeps in a column whatever is put there; what is no text hashes to nothing that was written
     told = text if isinstance(text, str) or text is None else repr(text)
-    return Entry(int(seq), place, model, term if isinstance(term, int) else None, told, rollout_id)
+    return Entry(int(seq), place, model, term if isinstance(term, int) else None, told, tuple(beside))

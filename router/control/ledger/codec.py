@@ -206,9 +206,9 @@ def decode_decision(text: str) -> Decision:
     """The decision that `encode_decision` wrote; Unreadable where it is none."""
     try:
         decision = msgspec.json.decode(text, type=Decision)
-    except (msgspec.DecodeError, ValueError) as error:
+        return replace(decision, evidence={key: _unguard(value) for key, value in decision.evidence.items()})
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise Unreadable(f"a damaged decision: {error}") from error
-    return replace(decision, evidence={key: _unguard(value) for key, value in decision.evidence.items()})
 
 
 def _guard(value: object) -> object:

@@ -70,6 +70,12 @@ def _prepare_sqlite(busy_seconds: float, connection: sqlite3.Connection, _record
 def _prepare_reading(connection: sqlite3.Connection, _record: object) -> None:
     connection.isolation_level = None
     connection.execute("PRAGMA query_only=ON")
+    connection.text_factory = _text
+
+
+def _text(data: bytes) -> str:
+    """What was put there and is no UTF-8 is text all the same: another one than was written."""
+    return data.decode(errors="surrogateescape")
 
 
 def _to_wal(connection: sqlite3.Connection, busy_seconds: float) -> None:

@@ -180,5 +180,6 @@ def save_policy(connection: Connection, digest: str, canonical: str) -> None:
 
 
 def policies(connection: Connection) -> dict[str, str]:
-    """Digest -> canonical JSON."""
-    return {row.digest: row.canonical for row in connection.execute(select(POLICIES.c.digest, POLICIES.c.canonical))}
+    """Digest -> canonical JSON; SQLite keeps in a column whatever is put there, and what is no text is none."""
+    rows = connection.execute(select(POLICIES.c.digest, POLICIES.c.canonical)).all()
+    return {row.digest: row.canonical for row in rows if isinstance(row.digest, str) and isinstance(row.canonical, str)}

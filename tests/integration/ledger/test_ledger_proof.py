@@ -14,7 +14,7 @@ from comparator.proof import digest_of
 from router.control.journal import Journal
 from router.control.ledger import Fenced, Ledger, LedgerUnavailable
 from router.control.ledger.archive import Archive
-from router.control.ledger.audit import audit
+from router.control.ledger.audit import read, tagged
 from router.control.ledger.chain import START, Head, verify
 from router.control.spool import Spool
 
@@ -44,7 +44,7 @@ def with_ledger(url):
 
 def found(url, model="m"):
     with Archive.open(url) as archive:
-        return [(finding.entry, finding.kind) for finding in audit(archive, model).findings]
+        return [(finding.entry, finding.kind) for finding in read(archive, model).findings]
 
 
 def edit(path, *statements):
@@ -70,7 +70,7 @@ def test_each_model_has_its_chain_and_its_head(with_ledger, url):
         with Archive.open(url) as archive:  # while another writes
             assert archive.models() == ["a", "b"]
             assert verify("a", archive.entries("a")) == verify("b", archive.entries("b")) == []
-            assert [each.number for each in archive.decisions("a")] == [1, 2, 3]
+            assert [each.number for each in read(archive, "a").decisions] == [1, 2, 3]
             assert archive.entries("b")[0].place.prev == START
 
     with_ledger(work)
@@ -100,7 +100,7 @@ def test_a_state_is_kept_once_with_its_decision_and_outlives_the_traffic(with_le
         await ledger.prune(1e12)
         with Archive.open(url) as archive:
             assert archive.state(digest_of(STATE)) == STATE
-            assert audit(archive, "m").states == 1
+            assert read(archive, "m").states == 1
 
     with_ledger(work)
 
@@ -207,12 +207,13 @@ def test_a_tag_is_compared_and_never_believed(with_ledger, url, path):
 
     def told(tags):
         with Archive.open(url) as archive:
-            return [(each.entry, each.kind) for each in audit(archive, "m", tags).findings]
+            record = read(archive, "m")
+        return [(each.entry, each.kind) for each in (*record.findings, *tagged(record, tags)[1])]
 
     assert told({2: heads[1], 3: heads[3]}) == []
     assert told({2: "<script>", 3: str(Head(2, "0" * 64))}) == [("m/?", "changed"), ("m/2", "changed")]
     edit(path, "DELETE FROM facts WHERE seq > 1", "DELETE FROM chain WHERE seq > 1")
-    assert told(None) == []
+    assert told({}) == []
     assert told({2: heads[1], 3: heads[3]}) == [("m/3", "cut")]
 
 

@@ -108,6 +108,7 @@ def _what_is_cut_or_gone_is_missed(edited, cut):
     found = json.loads(titleshot("audit", "verify", "--registry", "--json", *cut, code=1))
     assert {finding["kind"] for finding in found["models"][0]["findings"]} == {"cut"}
     gone = edited("DELETE FROM chain", "DELETE FROM facts")
+    assert "cut" in titleshot("audit", "verify", MODEL, "--registry", *gone, code=1)
     found = json.loads(titleshot("audit", "verify", "--registry", "--json", *gone, code=1))
     assert {finding["kind"] for finding in found["models"][0]["findings"]} == {"cut"}
     renamed = edited("UPDATE chain SET hash = hash")

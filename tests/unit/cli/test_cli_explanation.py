@@ -19,7 +19,7 @@ from comparator.report import Report
 from router.cli.explanation import Explanation, in_words
 from router.cli.main import main
 from router.control.ledger import Ledger
-from router.control.ledger.archive import Numbered
+from router.control.ledger.audit import Numbered
 from router.control.ledger.chain import Finding
 
 POLICY = Policy(
@@ -189,6 +189,7 @@ def recorded(tmp_path):
 
     async def write():
         ledger = await Ledger.open(url)
+        await ledger.save_policy(POLICY.digest, POLICY.canonical())
         await ledger.append("late", [START, replace(START, at=901.0, kind=DecisionKind.PAUSE, reason="\x1b[2Jwait")])
         await ledger.close()
 
