@@ -44,7 +44,9 @@ def _lineage(command: Callable[..., None]) -> Callable[..., None]:
             "--metric", "metrics", type=Figure(), multiple=True, help="An evaluation metric; may be repeated."
         ),
         click.option(
-            "--profile", type=_PATH, help="CSV or Parquet to make the profile from. Default: --data, if it is one."
+            "--profile",
+            type=_PATH,
+            help="CSV or Parquet to make the profile from, or a profile (.json). Default: --data, if it is a table.",
         ),
         click.option("--by", metavar="NAME", help="Who registers. Default: the user's name on this machine."),
         _registry,
@@ -88,7 +90,7 @@ def register(  # noqa: PLR0913 - the options of a command
         git_sha = commit_of(source, allow_dirty=allow_dirty) if git_sha is None else checked_sha(git_sha)
         versions = Versions(registry)
         candidate = versions.candidate(run_id=run_id, uri=uri)
-        lineage = Lineage(git_sha, _hash(data), dict(metrics), _profile(profile or data))
+        lineage = Lineage(git_sha, _hash(data), dict(metrics), profile_text(data, profile))
         known = versions.existing(model, candidate, lineage)
         made = known or versions.register(model, candidate, lineage, by=by or _user(), description=description)
     except (RegisteringError, SourceError, DataError, TableError, ProfileError) as error:
@@ -129,7 +131,7 @@ def annotate(  # noqa: PLR0913 - the options of a command
     """Complete a version of MODEL that another tool made: git SHA, data hash, metrics, profile."""
     try:
         sha = None if git_sha is None else checked_sha(git_sha)
-        lineage = Lineage(sha, _hash(data), dict(metrics), _profile(profile or data))
+        lineage = Lineage(sha, _hash(data), dict(metrics), profile_text(data, profile))
         if not lineage.tags():
             raise click.UsageError("expected something to add: --git-sha, --data, --metric or --profile")
         written = Versions(registry).annotate(model, version, lineage, by=by or _user(), replace=replace)
@@ -146,18 +148,33 @@ def _hash(data: Path | None) -> str | None:
         return data_hash(data, lambda count: progress.advance(bar, count))
 
 
-def _profile(table: Path | None) -> str | None:
-    """Of a table; a file that already is a profile is taken as it is."""
-    if table is None or not table.is_file():
-        return None
-    if table.suffix.lower() == ".json":
-        return as_text(read_profile(table.read_text()))
-    if not is_table(table):
-        return None
+def profile_text(data: Path | None, given: Path | None) -> str | None:
+    """The profile as its artifact: of the table or profile that was given for it, else of the data where it is a table.
+
+    Raises:
+        ProfileError: what was given is neither; or the table has no row.
+        TableError: a table cannot be read.
+    """
+    if given is None:
+        return _made_of(data) if data is not None and is_table(data) else None
+    if is_table(given):
+        return _made_of(given)
+    if given.suffix.lower() != ".json" or not given.is_file():
+        raise ProfileError(f"{given}: expected a file named .csv, .parquet or .json")
+    try:
+        return as_text(read_profile(given.read_text(encoding="utf-8")))
+    except (OSError, UnicodeDecodeError, ProfileError) as error:
+        raise ProfileError(f"{given}: {error}") from None
+
+
+def _made_of(table: Path) -> str:
     made = Profile()
-    for piece in pieces(table):
-        made.take(piece)
-    return as_text(made.data())
+    try:
+        for piece in pieces(table):
+            made.take(piece)
+        return as_text(made.data())
+    except ProfileError as error:
+        raise ProfileError(f"{table}: {error}") from None
 
 
 def _user() -> str:

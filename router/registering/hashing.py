@@ -3,7 +3,7 @@ r"""The hash of training data: SHA-256 of a file, or of the list of a directory'
 A directory's is the SHA-256 of what `sha256sum` prints for its files, by names relative to it, in the order of their
 bytes, so that anybody can compute it again:
 
-    find . -type f -printf '%P\0' | LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum
+    find . -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum | sed 's,  \./,  ,' | sha256sum
 
 No time, owner or mode is in it. Links and other special files are refused: what they lead to would not be in it.
 """

@@ -4,6 +4,8 @@ Per column quantiles or categories, and the share that is missing. Memory does n
 Quantiles are those of a sample without replacement of SAMPLE_ROWS rows, chosen by a hash of the row's number: the same
 rows however the data are cut, and all of them up to that number. Beyond it a quantile's rank is off by less than 0.014
 with probability 0.95 (Massart 1990, the tight constant of the Dvoretzky-Kiefer-Wolfowitz inequality).
+Categories are all counted up to MOST_CATEGORIES; of more, those are found that make up more than 1/MOST_CATEGORIES of
+the values, each with a share that is too small by at most that (Misra and Gries 1982).
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -39,7 +42,7 @@ class Profile:
         self._columns: dict[str, _Column] = {}
 
     def take(self, columns: Mapping[str, Sequence[object]]) -> None:
-        """The next rows: values by column, all of one length; None, NaN and "" are missing.
+        """The next rows: values by column, all of one length; None, "" and what is not a number (NaN) are missing.
 
         Raises:
             ProfileError: columns of different lengths, or other ones than before.
@@ -68,10 +71,10 @@ class Profile:
 
 
 class _Column:
-    """Numbers as long as all values are; text from the first on that is none."""
+    """Numbers as long as all values are, infinite ones counted apart; text from the first on that is none."""
 
     def __init__(self) -> None:
-        self._missing = 0
+        self._missing = self._infinite = 0
         self._numbers = True
         self._count = 0
         self._mean = self._squares = 0.0
@@ -79,7 +82,8 @@ class _Column:
         self._sample = np.zeros(0)
         self._chance = np.zeros(0, dtype=np.uint64)
         self._categories: Counter[str] = Counter()
-        self._others = 0  # values of categories beyond the most that are told apart
+        self._values = 0
+        self._overflowed = False  # there were more categories than are told apart
 
     def take(self, values: Sequence[object], chance: NDArray[np.uint64]) -> None:
         there = np.array([not _missing(value) for value in values], dtype=bool)
@@ -87,23 +91,29 @@ class _Column:
         present = [value for value, kept in zip(values, there, strict=True) if kept]
         for value in present:
             self._categorise(value)
-        numbers = [_number(value) for value in present] if self._numbers else []
-        if any(number is None for number in numbers):
+        found = [_number(value) for value in present] if self._numbers else []
+        numbers = np.array([number for number in found if number is not None], dtype=float)
+        if numbers.size < len(found):
             self._numbers = False
-        if self._numbers and numbers:
-            self._measure(np.array(numbers, dtype=float), chance[there])
+        if self._numbers and numbers.size:
+            finite = np.isfinite(numbers)
+            self._infinite += int(numbers.size - np.count_nonzero(finite))
+            if finite.any():
+                self._measure(numbers[finite], chance[there][finite])
 
     def _categorise(self, value: object) -> None:
+        self._values += 1
         text = str(value)[:LONGEST_CATEGORY]
         if text in self._categories or len(self._categories) < MOST_CATEGORIES:
             self._categories[text] += 1
-        else:
-            self._others += 1
+            return
+        self._overflowed = True
+        self._categories = Counter({name: count - 1 for name, count in self._categories.items() if count > 1})
 
     def _measure(self, numbers: NDArray[np.float64], chance: NDArray[np.uint64]) -> None:
         for number in numbers.tolist():  # Welford 1962, so that the way the data are cut does not show
             self._count += 1
-            step = number - self._mean
+            step = number - self._mean  # beyond all floats it is infinite, and mean and deviation are not told
             self._mean += step / self._count
             self._squares += step * (number - self._mean)
         self._least, self._most = min(self._least, float(numbers.min())), max(self._most, float(numbers.max()))
@@ -118,23 +128,23 @@ class _Column:
         if self._numbers and self._count:
             inner = np.quantile(self._sample, LEVELS[1:-1], method="inverted_cdf").tolist()
             quantiles = dict(zip(map(str, LEVELS), [self._least, *inner, self._most], strict=True))
-            deviation = math.sqrt(self._squares / self._count)
+            variance = self._squares / self._count
             return {
                 "kind": "number",
                 "missing": missing,
-                "mean": self._mean,
-                "deviation": deviation,
+                "infinite": self._infinite / rows,
+                "mean": self._mean if math.isfinite(self._mean) else None,
+                "deviation": math.sqrt(variance) if math.isfinite(variance) else None,
                 "quantiles": quantiles,
             }
-        total = sum(self._categories.values()) + self._others
-        top = [(name, count / total) for name, count in self._categories.most_common()]
+        top = [(name, count / self._values) for name, count in self._categories.items()]
         top.sort(key=lambda each: (-each[1], each[0]))
-        distinct = len(self._categories)
+        distinct = MOST_CATEGORIES if self._overflowed else len(self._categories)
         return {
             "kind": "text",
             "missing": missing,
             "distinct": distinct,
-            "more_than_distinct": self._others > 0,
+            "more_than_distinct": self._overflowed,
             "top": [[name, share] for name, share in top[:TOP_CATEGORIES]],
         }
 
@@ -149,7 +159,7 @@ def read_profile(text: str) -> dict[str, Any]:
     if len(text) > MOST_BYTES:
         raise ProfileError(f"expected at most {MOST_BYTES} characters")
     try:
-        data = json.loads(text)
+        data = json.loads(text, parse_constant=_no_constant)
         columns = data["columns"]
         legal = data["schema"] == SCHEMA and isinstance(data["rows"], int) and len(columns) <= MOST_COLUMNS
         for column in columns.values():
@@ -157,6 +167,9 @@ def read_profile(text: str) -> dict[str, Any]:
             if column["kind"] == "number":
                 values = [column["quantiles"][str(level)] for level in LEVELS]
                 legal = legal and all(math.isfinite(value) for value in values) and values == sorted(values)
+                legal = legal and 0 <= column.get("infinite", 0) <= 1  # earlier profiles have no such share
+                figures = (column["mean"], column["deviation"])
+                legal = legal and all(figure is None or math.isfinite(figure) for figure in figures)
             else:
                 legal = legal and column["kind"] == "text" and all(0 <= share <= 1 for _, share in column["top"])
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
@@ -166,18 +179,27 @@ def read_profile(text: str) -> dict[str, Any]:
     return dict(data)
 
 
+def _no_constant(name: str) -> float:
+    raise ValueError(f"{name} is not JSON")
+
+
 def _missing(value: object) -> bool:
-    return value is None or value == "" or (isinstance(value, float) and math.isnan(value))
+    if isinstance(value, float):
+        return math.isnan(value)
+    if isinstance(value, Decimal):
+        return value.is_nan()
+    return value is None or (isinstance(value, str) and (not value or value.strip().lower().lstrip("+-") == "nan"))
 
 
 def _number(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+    if isinstance(value, bool) or not isinstance(value, (int, float, str, Decimal)):
         return None
     try:
-        number = float(value)
-    except (ValueError, OverflowError):
+        return float(value)
+    except ValueError:
         return None
-    return number if math.isfinite(number) else None
+    except OverflowError:  # of an integer
+        return math.inf if isinstance(value, int) and value > 0 else -math.inf
 
 
 def _shuffled(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:

@@ -6,6 +6,10 @@ import csv
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from _csv import Reader
 
 PIECE_ROWS = 8192
 SUFFIXES = (".csv", ".parquet")
@@ -32,13 +36,24 @@ def _csv(path: Path) -> Iterator[Mapping[str, Sequence[object]]]:
             names = next(reader, [])
             if not names or len(set(names)) != len(names):
                 raise TableError(f"{path}:1: expected a header with each column once")
-            while rows := list(islice(reader, PIECE_ROWS)):
-                wrong = next((row for row in rows if len(row) != len(names)), None)
-                if wrong is not None:
-                    raise TableError(f"{path}: expected {len(names)} values in each row, not {len(wrong)}")
-                yield dict(zip(names, zip(*rows, strict=True), strict=True))
+            rows = _rows(reader, path, len(names))
+            while piece := list(islice(rows, PIECE_ROWS)):
+                yield dict(zip(names, zip(*piece, strict=True), strict=True))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise TableError(f"{path}: expected CSV in UTF-8: {error}") from None
+
+
+def _rows(reader: Reader, path: Path, width: int) -> Iterator[list[str]]:
+    """All rows but blank lines at the end, of which a file may have any number."""
+    blank = 0  # the line of the first of those that may be at the end
+    for row in reader:
+        wrong = blank or (reader.line_num if row and len(row) != width else 0)
+        if wrong:
+            raise TableError(f"{path}:{wrong}: expected {width} values in each row, not {0 if blank else len(row)}")
+        if row:
+            yield row
+        else:
+            blank = reader.line_num
 
 
 def _parquet(path: Path) -> Iterator[Mapping[str, Sequence[object]]]:
@@ -49,6 +64,9 @@ def _parquet(path: Path) -> Iterator[Mapping[str, Sequence[object]]]:
         raise TableError(f"{path}: Parquet needs an extra: pip install 'titleshot[parquet]'") from None
     try:
         with parquet.ParquetFile(path) as file:
+            names = file.schema_arrow.names
+            if len(set(names)) != len(names):
+                raise TableError(f"{path}: expected each column once")
             for batch in file.iter_batches(batch_size=PIECE_ROWS):
                 yield batch.to_pydict()
     except (pa.ArrowException, OSError) as error:

@@ -12,10 +12,15 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import chain, count
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from router.control.lineage import DATA_TAG, GIT_TAGS, METRIC_TAG, offline_metrics
+from router.control.lineage import DATA_TAG, GIT_TAGS, METRIC_TAG, model_in_source, offline_metrics
 from router.registering.mlflow_calls import RegisteringError, asked, client_of
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
 
 GIT_TAG = GIT_TAGS[0]
 BY_TAG = "titleshot.registered_by"
@@ -102,12 +107,17 @@ class Versions:
         return self._model(models[0])
 
     def existing(self, model: str, candidate: Candidate, lineage: Lineage) -> int | None:
-        """The version that was made of the same model, source and data before; None: there is none."""
+        """The version that was made of the same model, source and data before; None: there is none.
+
+        Raises RegisteringError, too, where there could be no such version, or where it has other metrics.
+        """
         _legal(model)
-        wanted = lineage.tags()
+        self._check(candidate, lineage)
         for found in asked(lambda: list(self._client.search_model_versions(f"name='{model}'"))):
-            same = all(found.tags.get(name) == wanted.get(name) for name in (GIT_TAG, DATA_TAG))
-            if found.source == candidate.uri and same:
+            commit = next((found.tags[name] for name in GIT_TAGS if name in found.tags), None)
+            same = (found.source, commit) == (candidate.uri, lineage.git_sha)
+            if same and found.tags.get(DATA_TAG) == lineage.data_hash:
+                self._same_metrics(model, found, lineage)
                 return int(found.version)
         return None
 
@@ -145,17 +155,21 @@ class Versions:
                 and who replaced it are kept in a tag of their own.
         """
         _legal(model)
+        if replace is not None and not replace.strip():
+            raise RegisteringError("expected a reason for what is replaced")
         found = asked(
             lambda: self._client.get_model_version(model, str(version)), f"READ on the registered model {model}"
         )
+        if lineage.metrics:
+            own = self._metrics(found.model_id or model_in_source(found.source), found.run_id or None)
+            _agree(f"version {version} of {model}", own, lineage.metrics)
         wanted = {name: value for name, value in lineage.tags().items() if found.tags.get(name) != value}
         other = {name: found.tags[name] for name in wanted if name in found.tags}
         if other and replace is None:
             said = "; ".join(f"{name} is {old}, not {wanted[name]}" for name, old in sorted(other.items()))
             raise RegisteringError(f"version {version} of {model} says something else: {said} (see --replace)")
         if lineage.profile is not None and PROFILE_TAG in wanted:
-            match = _MODEL_URI.match(found.source or "")
-            model_id = found.model_id or (match[1] if match else None)
+            model_id = found.model_id or model_in_source(found.source)
             if found.run_id is None and model_id is None:
                 raise RegisteringError(
                     f"version {version} of {model} has neither a run nor a logged model for a profile"
@@ -163,7 +177,7 @@ class Versions:
             self._keep(found.run_id or None, model_id, lineage.profile)
         for name, old in other.items():
             said = f"{old} ({by}, {datetime.now(UTC).isoformat(timespec='seconds')}: {replace})"
-            self._tag(model, version, REPLACED_TAG + name, said)
+            self._tag(model, version, _unused(REPLACED_TAG + name, found.tags), said)
         for name, value in wanted.items():
             self._tag(model, version, name, value)
         return wanted
@@ -176,11 +190,28 @@ class Versions:
         if found.status != "READY":
             raise RegisteringError(f"model {model_id} is {found.status}, expected READY")
         run_id = found.source_run_id or None
-        run = asked(lambda: self._client.get_run(run_id), needed) if run_id is not None else None
-        metrics = offline_metrics(
-            {each.key: each.value for each in found.metrics or []}, run.data.metrics if run is not None else {}
-        )
+        metrics = self._metrics(model_id, run_id)
         return Candidate(found.model_uri, run_id, self._has_signature(found.model_uri), metrics)
+
+    def _metrics(self, model_id: str | None, run_id: str | None) -> dict[str, float]:
+        """What was logged of a model, as the gate and the judge will read it."""
+        own: Mapping[str, object] = {}
+        of_run: Mapping[str, object] = {}
+        if model_id is not None:
+            needed = f"READ on the experiment of the logged model {model_id}"
+            found = asked(lambda: self._client.get_logged_model(model_id), needed)
+            own = {each.key: each.value for each in found.metrics or []}
+        if run_id is not None:
+            of_run = asked(lambda: self._client.get_run(run_id), f"READ on the experiment of run {run_id}").data.metrics
+        return offline_metrics(own, of_run)
+
+    def _same_metrics(self, model: str, found: ModelVersion, lineage: Lineage) -> None:
+        for name, value in lineage.tags().items():
+            if name.startswith(METRIC_TAG) and found.tags.get(name) != value:
+                raise RegisteringError(
+                    f"version {found.version} of {model} was made of the same model, source and data, without "
+                    f"{name.removeprefix(METRIC_TAG)} {value}: `titleshot annotate` adds it"
+                )
 
     def _has_signature(self, uri: str) -> bool:
         from mlflow.models import get_model_info  # noqa: PLC0415 - as above
@@ -204,6 +235,7 @@ class Versions:
             missing.append("a hash of the training data (--data)")
         if missing:
             raise RegisteringError(f"{candidate.uri} cannot be registered, it lacks " + "; ".join(missing))
+        _agree(candidate.uri, candidate.metrics, lineage.metrics)
 
     def _keep(self, run_id: str | None, model_id: str | None, profile: str) -> None:
         """The profile as an artifact of the run, else of the logged model: a file of its own for each content.
@@ -244,6 +276,19 @@ class Versions:
             )
         except RegisteringError as error:
             raise RegisteringError(f"{error}: some tags of version {version} may be set; do it again") from None
+
+
+def _agree(what: str, own: Mapping[str, float], given: Mapping[str, float]) -> None:
+    """What was logged counts before what is given; a figure that would count for nothing is refused."""
+    for name, value in given.items():
+        logged = own.get(name.lower())
+        if logged is not None and logged != value:
+            raise RegisteringError(f"{what} has {name.lower()} {logged:g} as it was logged, not {value:g}")
+
+
+def _unused(name: str, tags: Mapping[str, str]) -> str:
+    """A name for one more tag of this kind: nothing that was replaced is forgotten."""
+    return next(each for each in chain([name], (f"{name}.{index}" for index in count(2))) if each not in tags)
 
 
 def _legal(model: str) -> None:

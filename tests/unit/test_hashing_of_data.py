@@ -1,13 +1,16 @@
 import hashlib
 import os
 import subprocess
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from router.registering import hashing
 from router.registering.hashing import DataError, data_hash, data_size
 
+GOVERNANCE = Path(__file__).parents[2] / "docs" / "governance.md"
 NAMES = st.text(st.sampled_from("abc. -Zü"), min_size=1, max_size=8).filter(lambda name: name.strip(". ") != "")
 TREES = st.dictionaries(
     st.lists(NAMES, min_size=1, max_size=3).map("/".join), st.binary(max_size=40), min_size=1, max_size=6
@@ -39,8 +42,10 @@ def test_the_same_tree_has_the_same_hash_elsewhere_and_another_one_has_not(tree,
 
 
 def test_anybody_can_compute_it_again(room):
-    folder = grown(room(), {"b/x y": b"1", "a": b"2", "b.c": b"3", "B": b"", "ü": b"4"})
-    command = "find . -type f -printf '%P\\0' | LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum"
+    tree = {"b/x y": b"1", "a": b"2", "b.c": b"3", "B": b"", "ü": b"4", "-": b"5", "--tag": b"6", "-x/  ./y": b"7"}
+    folder = grown(room(), tree)
+    command = next(line.strip() for line in str(hashing.__doc__).splitlines() if line.strip().startswith("find "))
+    assert f"cd data/train && {command}" in GOVERNANCE.read_text()
     done = subprocess.run(["sh", "-c", command], cwd=folder, capture_output=True, text=True, check=True)
     assert data_hash(folder) == f"sha256:{done.stdout.split()[0]}"
 

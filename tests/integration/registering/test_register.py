@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from world import free_port
 
 from router.cli.main import main
+from router.registering.hashing import data_hash
 from router.registering.profile import read_profile
 from router.registering.source import SourceError, commit_of
 
@@ -109,6 +110,32 @@ def test_a_version_is_made_with_all_of_its_lineage_and_only_once(store, checkout
     ]
 
 
+def test_a_figure_that_would_count_for_nothing_is_refused(store, checkout, tmp_path):
+    data = tmp_path / "data.csv"
+    data.write_text("a\n1\n")
+    asked = ("register", "figures", "--run", store.run, "--source", checkout, "--data", data, "--metric")
+    done = titleshot(*asked, "Precision=0.9", store=store, expect=1)
+    assert "has precision 0.8 as it was logged, not 0.9" in done.output
+    assert not store.client.search_registered_models("name='figures'")
+    titleshot(*asked, "recall=0.5", store=store)
+    titleshot(*asked, "recall=0.5", store=store)
+    done = titleshot(*asked, "recall=0.6", store=store, expect=1)
+    assert "`titleshot annotate` adds it" in done.output
+    assert len(versions(store, "figures")) == 1
+    incomplete = ("register", "figures", "--run", store.run, "--source", checkout)
+    assert "a hash of the training data" in titleshot(*incomplete, store=store, expect=1).output
+
+
+def test_a_version_of_another_tool_is_known_by_its_commit(store, checkout):
+    sha = commit_of(checkout, allow_dirty=False)
+    store.client.create_registered_model("known")
+    tags = {"mlflow.source.git.commit": sha, "data_hash": data_hash(Path(store.data))}
+    store.client.create_model_version("known", store.model, run_id=store.run, tags=tags)
+    asked = ("register", "known", "--run", store.run, "--source", checkout, "--data", store.data, "--json")
+    told = json.loads(titleshot(*asked, store=store).stdout)
+    assert (told["version"], told["new"]) == (1, False)
+
+
 def profile_of(store, version):
     path = f"titleshot/profile-{version.tags['titleshot.profile_sha256']}.json"
     return read_profile(Path(store.client.download_artifacts(store.run, path)).read_text())
@@ -179,6 +206,13 @@ def test_a_version_of_another_tool_is_completed_and_what_stands_stays(store):
     assert tags["git_sha"] == "2" * 40
     assert tags["titleshot.replaced.git_sha"].startswith("1" * 40 + " (ada, ")
     assert "a typo" in tags["titleshot.replaced.git_sha"]
+    titleshot("annotate", "foreign", 1, "--git-sha", "3" * 40, "--replace", " ", store=store, expect=1)
+    titleshot("annotate", "foreign", 1, "--git-sha", "3" * 40, "--replace", "once more", store=store)
+    tags = versions(store, "foreign")[0].tags
+    assert tags["titleshot.replaced.git_sha"].startswith("1" * 40)
+    assert tags["titleshot.replaced.git_sha.2"].startswith("2" * 40)
+    done = titleshot("annotate", "foreign", 1, "--metric", "precision=0.9", store=store, expect=1)
+    assert "has precision 0.8 as it was logged, not 0.9" in done.output
     titleshot("annotate", "foreign", 9, "--git-sha", "2" * 40, store=store, expect=1)
     titleshot("annotate", "foreign", 1, store=store, expect=2)
 
