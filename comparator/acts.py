@@ -17,6 +17,10 @@ LATELY_SECONDS = 60.0
 """So long after a rollback a second one has to say what it is about: it may be the same, sent again."""
 
 
+FORWARD = frozenset({CommandKind.SIGN_OFF, CommandKind.PROMOTE, CommandKind.RESUME, CommandKind.START})
+"""What gives a challenger traffic, or the title."""
+
+
 class Refused(Exception):
     """A command that cannot be carried out now; the message says why."""
 
@@ -36,6 +40,8 @@ def asked_for(title: Title, command: Command) -> Decision:
     if not command.reason.strip():
         raise Refused(f"cannot {verb}: expected a reason, which is kept with the decision")
     running = rollout if rollout is not None and rollout.active else None
+    if title.fault and command.kind in FORWARD:
+        raise Refused(f"cannot {verb}: {title.fault}; roll back or abort, or restart titleshot, which takes it again")
     if command.kind is CommandKind.ROLL_BACK:
         _as_seen(title, running, command)
     match command.kind:
@@ -86,6 +92,8 @@ def _of_rollout(title: Title, running: Rollout, command: Command) -> Decision | 
             return _signed_off(title, running, command)
         case CommandKind.REJECT if running.phase is Phase.SIGN_OFF:
             return running.reject(at, reason, actor)
+        case CommandKind.PROMOTE if running.phase in BEFORE_TITLE and running.paused:
+            raise Refused("cannot promote: the rollout is paused; resume it first")
         case CommandKind.PROMOTE if running.phase in BEFORE_TITLE and running.phase is not Phase.HELD:
             if running.policy.by_rule:
                 raise Refused("cannot promote: the policy says who signs off; sign off, once the rollout waits for it")

@@ -116,6 +116,7 @@ class Title:
         self.scoreboard = Scoreboard(policy.alpha)
         self.notices = Notices()  # rollbacks that webhooks have yet to be told of
         self.shown = Shown()  # what people who may sign off have seen
+        self.fault = ""  # why some evidence could not be taken; nothing goes forward from then on
 
     # ---- facts in, decisions out
 
@@ -150,11 +151,24 @@ class Title:
                 self._apply(fact)
         return []
 
+    def take(self, fact: Observations | Labels | CheckResult) -> Exception | None:
+        """Receive what is evidence; a fault of ours in doing so is returned.
+
+        It may end neither the other models nor people's way to roll back, and who has not taken everything lets nothing
+        pass.
+        """
+        try:
+            self.receive(fact)
+        except Exception as error:  # noqa: BLE001 - told and kept, see above
+            self.fault = f"some of the evidence could not be taken ({type(error).__name__}: {error})"
+            return error
+        return None
+
     def _on_tick(self, fact: Tick) -> list[Decision]:
         self.pairing.expire(fact.at)
         if (due := self.pairing.come_due(fact.at)) is not None:
             self._labelled(due)
-        if self.rollout is None:
+        if self.rollout is None or self.fault:
             return []
         if fact.deaf:
             self.rollout.deaf(fact.at)
@@ -314,6 +328,8 @@ class Title:
             reason = checked.reason
         elif version not in read.ready:
             reason = f"the endpoint of version {version} has not answered its readiness probe"
+        elif self.fault:
+            reason = self.fault
         elif restrained := self.rollbacks.why_not(read.at, self.policy.restraint):
             reason = restrained
         elif unconfirmed := rollout.confirmations.missing(Ask.START, self.policy.outside):

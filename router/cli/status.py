@@ -105,6 +105,8 @@ def _print_model(name: str, state: Mapping[str, Any]) -> None:
 def _of_rollouts(state: Mapping[str, Any], rollout: Mapping[str, Any]) -> dict[str, str]:
     """What keeps rollouts from starting or going on, and the last decision about one."""
     facts: dict[str, str] = {}
+    if state.get("fault"):
+        facts["fault"] = f"{state['fault']}; nothing goes forward until a restart"
     if state.get("frozen"):
         facts["frozen"] = str(state["frozen"]).removeprefix("frozen: ")
     if rollout.get("hold_reason"):

@@ -197,7 +197,7 @@ class ModelController:
     async def _record(self, fact: Observations | Labels) -> None:
         async with self._traffic, self._order:
             await self._journal.record(self.name, [fact])
-            self.title.receive(fact)  # calls for nothing: the next tick looks at the evidence
+            self._take(fact)
 
     async def _checked(self, result: CheckResult) -> None:
         async with self._traffic, self._order:
@@ -205,7 +205,14 @@ class ModelController:
                 await self._journal.record(self.name, [result])
             except LedgerUnavailable as error:
                 log.warning("%s: the ledger could not take what %s found: %s", self.name, result.check, error)
-            self.title.receive(result)  # calls for nothing: the next tick looks at it
+            self._take(result)
+
+    def _take(self, fact: Observations | Labels | CheckResult) -> None:
+        """What it calls for, the next tick sees."""
+        known = self.title.fault
+        error = self.title.take(fact)
+        if self.title.fault != known:  # the same is not told with every batch
+            log.error("%s: %s; nothing goes forward until a restart", self.name, self.title.fault, exc_info=error)
 
     async def _checkpoint(self) -> None:
         async with self._traffic, self._order:
@@ -223,6 +230,8 @@ class ModelController:
                     log.exception("%s: the judge could not look at the evidence; it tries again", self.name)
                 self._fault = repr(error)
                 return
+            if self.title.fault:
+                return  # nobody looks: that is what the age of the last tick says
             self.last_tick, self._fault = at, ""
             await self._carry(decisions)  # what fails once it is recorded ends the process: the next one knows all
 

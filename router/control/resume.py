@@ -47,10 +47,12 @@ async def _received(
         if state is not None and seq > cursor:
             go_on(title, state)
             state = None
-        if state is None or isinstance(fact, Decision):
+        if isinstance(fact, Decision):
             title.receive(fact)
-        else:
+        elif state is not None:
             rejoin(title, fact)
+        elif (error := title.take(fact)) is not None:
+            log.error("%s: fact %d: %s; nothing goes forward", model, seq, title.fault, exc_info=error)
         facts += 1
     if state is not None:
         go_on(title, state)

@@ -58,6 +58,7 @@ def model_status(controller: ModelController, follower: Follower, ready: frozens
         "observations_lost": controller.lost_rows,
         "observations_repeated": title.pairing.repeated,
         "frozen": title.rollbacks.frozen,
+        "fault": title.fault,
         "untold": title.notices.as_data(),
         "registry": {"read_at": follower.read_at, "error": follower.error},
         "policy_digest": title.policy.digest,

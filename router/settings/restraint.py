@@ -85,8 +85,8 @@ class RestraintSettings(Block):
     cool_down: Duration = written("0s", parse_duration, "After a rollback no rollout starts for so long.")
     max_rollbacks_per_day: Count | None = Field(
         default=None,
-        description="Once titleshot has rolled back so often within 24 hours, no rollout starts until a person "
-        "unfreezes the model. Default: no limit.",
+        description="Once titleshot has rolled back so often within 24 hours, by itself or for an alert, no rollout "
+        "starts until a person unfreezes the model. Default: no limit.",
     )
     freeze: tuple[FreezeSpan, ...] = Field(
         default=(), description="Weekly spans in which nothing starts, advances or is promoted by itself."

@@ -90,7 +90,8 @@ class Operations(Protocol):
         "evidence_digest", "sign_off": {"by", "people", "not_registrant", "signatures": [{"name", "at",
         "evidence_digest"}]} or None, "confirmations": [{"what", "webhook", "verdict", "reason", "at"}]} or None,
         "untold": [{"id", "webhook", "kind", "version", "problem"}], "rollback": {"to", "ready", "moves_title"},
-        "labels": {counter: count}, "frozen": why no rollout starts until a person says so, "registry": {"read_at",
+        "labels": {counter: count}, "frozen": why no rollout starts until a person says so, "fault":
+        why some evidence could not be taken, "registry": {"read_at",
         "error"}, "policy_digest"}}}. More keys may be there; the page shows what it finds.
         """
         ...

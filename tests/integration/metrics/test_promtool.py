@@ -57,32 +57,18 @@ def test_every_name_in_the_alerts_is_one_of_ours():
     assert names <= {family.name for family in TABLE}
 
 
-def test_an_alert_says_that_there_is_no_way_back(tmp_path):
-    series = "titleshot_endpoint_ready{model='m', alias='previous'}"
+def holds(tmp_path, series, values, name, silent, firing, **told):
+    """Alert `name` is not there at `silent`, and is at `firing`, with these labels and annotations."""
     rules = {
         "rule_files": [str(DEPLOY / "prometheus" / "alerts.yml")],
         "evaluation_interval": "1m",
         "tests": [
             {
                 "interval": "1m",
-                "input_series": [{"series": series, "values": "1 1 0 0 0 0 0 0 0 0"}],
+                "input_series": [{"series": series, "values": values}],
                 "alert_rule_test": [
-                    {"eval_time": "4m", "alertname": "TitleshotNoWayBack", "exp_alerts": []},
-                    {
-                        "eval_time": "8m",
-                        "alertname": "TitleshotNoWayBack",
-                        "exp_alerts": [
-                            {
-                                "exp_labels": {"model": "m", "alias": "previous", "severity": "page"},
-                                "exp_annotations": {
-                                    "summary": "m: the endpoint of @previous does not answer; "
-                                    "a rollback would be refused",
-                                    "description": "Start the model server of the version that @previous names "
-                                    "(titleshot_version_info).",
-                                },
-                            }
-                        ],
-                    },
+                    {"eval_time": silent, "alertname": name, "exp_alerts": []},
+                    {"eval_time": firing, "alertname": name, "exp_alerts": [told]},
                 ],
             }
         ],
@@ -91,3 +77,36 @@ def test_an_alert_says_that_there_is_no_way_back(tmp_path):
     file.write_text(json.dumps(rules))
     code, said = promtool("test", "rules", str(file))
     assert code == 0, said.decode()
+
+
+def test_an_alert_says_that_there_is_no_way_back(tmp_path):
+    holds(
+        tmp_path,
+        "titleshot_endpoint_ready{model='m', alias='previous'}",
+        "1 1 0 0 0 0 0 0 0 0",
+        "TitleshotNoWayBack",
+        silent="4m",
+        firing="8m",
+        exp_labels={"model": "m", "alias": "previous", "severity": "page"},
+        exp_annotations={
+            "summary": "m: the endpoint of @previous does not answer; a rollback would be refused",
+            "description": "Start the model server of the version that @previous names (titleshot_version_info).",
+        },
+    )
+
+
+def test_an_alert_says_that_nobody_looks_at_the_evidence(tmp_path):
+    holds(
+        tmp_path,
+        "titleshot_last_tick_timestamp_seconds{model='m'}",
+        "0 60 120 120 120 120 120",
+        "TitleshotJudgeStandsStill",
+        silent="3m",
+        firing="6m",
+        exp_labels={"model": "m", "severity": "page"},
+        exp_annotations={
+            "summary": "m: nobody has looked at the evidence for 4m 0s",
+            "description": "Nothing advances and the judge rolls nothing back; `titleshot status` and the log say why. "
+            "The circuit breaker and `titleshot rollback` work.",
+        },
+    )

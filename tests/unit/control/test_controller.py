@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from comparator.acts import Refused
 from comparator.events import OBSERVATION, AliasesRead, Command, CommandKind, Decision, DecisionKind, Observations
 from comparator.policy import Gate, Guardrail, Metric, Policy, Step, StepKind
 from comparator.restraint import Restraint, Then
@@ -339,3 +340,40 @@ def test_a_deadline_that_passes_while_the_registry_is_away_from_a_promotion_ends
 
     asyncio.run(story())
     assert rig.log[-2:] == [("promote", True), ("moved", False)]
+
+
+def broken(*_columns):
+    raise ZeroDivisionError("a fault of ours")
+
+
+@pytest.mark.parametrize("way_back", [CommandKind.ROLL_BACK, CommandKind.ABORT])
+def test_evidence_that_cannot_be_taken_lets_nothing_pass_and_people_roll_back(rig, way_back):
+    async def story():
+        await rig.started()
+        rig.title.pairing.observe = broken
+        await rig.controller.observations(np.zeros(1, dtype=OBSERVATION))
+        await rig.controller.observations(np.zeros(1, dtype=OBSERVATION))
+        assert len([fact for fact in rig.ledger.facts if isinstance(fact, Observations)]) == 2
+        assert "ZeroDivisionError: a fault of ours" in rig.title.fault
+        await rig.controller.tick(2000.0)
+        assert rig.controller.last_tick == 0.0  # the age of the last look is what tells
+        for kind in (CommandKind.PROMOTE, CommandKind.SIGN_OFF):
+            with pytest.raises(Refused, match="some of the evidence could not be taken"):
+                await rig.controller.command(Command(2001.0, kind, "ann", "by hand"))
+        await rig.controller.command(Command(2002.0, way_back, "ann", "by hand"))
+        assert rig.title.serving.other is None
+        await rig.controller.aliases(rig.read(challenger=3, at=2003.0))  # the one before is over
+        await rig.controller.aliases(rig.read(challenger=3, at=2004.0))
+
+    asyncio.run(story())
+    assert rig.title.rollout.phase is not Phase.SHADOW
+
+
+def test_a_paused_rollout_is_not_promoted_by_hand(rig):
+    async def story():
+        await rig.started()
+        await rig.controller.command(Command(1002.0, CommandKind.PAUSE, "ann", "wait"))
+        with pytest.raises(Refused, match="paused; resume it first"):
+            await rig.controller.command(Command(1003.0, CommandKind.PROMOTE, "ann", "by hand"))
+
+    asyncio.run(story())
