@@ -18,6 +18,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from starlette.applications import Starlette
+
+    from router.control.console import Console
     from router.control.controller import ModelController
     from router.control.follow import Follower
     from router.control.journal import Journal
@@ -91,7 +94,7 @@ def _control(settings_path: str, state: str, generation: str, lifeline: str) -> 
 
 async def _run_control(settings_path: Path, state: Path, generation: str, lifeline: int) -> None:
     """Until SIGTERM, or until the supervisor is gone; ends with an error when the lease is lost."""
-    from router.control.admin import Access, Tokens, admin_app, serve_admin
+    from router.control.admin import serve_admin
     from router.control.journal import Journal
     from router.control.ledger import LedgerUnavailable
     from router.control.metrics import Metrics
@@ -135,8 +138,7 @@ async def _run_control(settings_path: Path, state: Path, generation: str, lifeli
         revision=lambda: publisher.current.revision if publisher.current is not None else 0,
     )
     metrics.reloaded(time.time(), ok=good)
-    tokens = Tokens(settings.tokens_path) if settings.tokens_path is not None else None
-    app = admin_app(plane, Access(settings.admin.host, settings.admin_hosts, tokens))
+    app, console = _admin(plane, settings)
     running = [
         asyncio.create_task(work, name=name)
         for name, work in {
@@ -146,6 +148,7 @@ async def _run_control(settings_path: Path, state: Path, generation: str, lifeli
             "tick": plane.tick_forever(),
             "prune": plane.prune_forever(),
             "checkpoint": plane.checkpoint_forever(),
+            "console": console.sample_forever(),
             "loops": plane.watch_loops(),
             "others": ask_others(plane.controllers, lambda: plane.settings),
             "reload": _reload(plane, settings_path, state / "settings.json"),
@@ -166,6 +169,17 @@ async def _run_control(settings_path: Path, state: Path, generation: str, lifeli
     for task in done:
         if not task.cancelled() and (error := task.exception()) is not None:
             raise error
+
+
+def _admin(plane: ControlPlane, settings: Settings) -> tuple[Starlette, Console]:
+    """The admin port's application, and the console on it."""
+    from router.control.admin import Access, Tokens, admin_app
+    from router.control.console import Console
+
+    tokens = Tokens(settings.tokens_path) if settings.tokens_path is not None else None
+    access = Access(settings.admin.host, settings.admin_hosts, tokens)
+    console = Console(plane, access)
+    return admin_app(plane, access, pages=console.routes()), console
 
 
 def _settings(path: Path, kept_path: Path) -> tuple[Settings, bool]:

@@ -46,6 +46,11 @@ class Access:
         """Why the tokens file as it is now is not in force; "": it is, or there is none."""
         return self._tokens.problem if self._tokens is not None else ""
 
+    @property
+    def guarded(self) -> bool:
+        """Whether there is a tokens file: who is there is known by a token."""
+        return self._tokens is not None
+
     def check_host(self, request: Request) -> None:
         """Raise ApiError 400 or 421 unless the Host header is there once and names us."""
         hosts = request.headers.getlist("host")
@@ -68,15 +73,18 @@ class Access:
         elif request.headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
             raise ApiError(403, "foreign_origin", "a page of another site may not change anything here")
 
+    def known(self, token: str) -> Actor | None:
+        """Whose token this is; None: nobody's."""
+        return self._tokens.actor(token.strip()) if self._tokens is not None else None
+
     def actor(self, request: Request) -> Actor:
         """Who sends this request. Raises ApiError 401."""
         given = request.headers.getlist("authorization")
         if given:
             scheme, _, token = given[0].partition(" ")
-            if len(given) == 1 and scheme.lower() == "bearer" and self._tokens is not None:
-                actor = self._tokens.actor(token.strip())
-                if actor is not None:
-                    return actor
+            actor = self.known(token) if len(given) == 1 and scheme.lower() == "bearer" else None
+            if actor is not None:
+                return actor
             raise _unauthenticated("this token is not known here")
         if self._local_operator and _from_this_machine(request):
             return LOCAL

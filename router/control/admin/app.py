@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import fields
 from functools import wraps
 from typing import Any
@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 
 from comparator.acts import Refused
 from comparator.events import Command, CommandKind, Decision
@@ -25,10 +25,10 @@ from router.control.admin.access import Access, Doorkeeper
 from router.control.admin.actors import Actor, Right
 from router.control.admin.answers import SAFE_HEADERS, ApiError, as_json
 from router.control.admin.body import read_body
+from router.control.admin.commands import COMMANDS, LONGEST_REASON, legal_reason
 from router.control.admin.gate import GateReports
 from router.control.admin.labels import NotLabels, read_labels
 from router.control.admin.operations import Operations, RegistryAway, UnknownModel
-from router.control.admin.page import PAGE_POLICY, status_page
 from router.control.admin.webhook import AlertmanagerWebhook
 from router.control.ledger import Fenced, LedgerUnavailable
 
@@ -36,22 +36,7 @@ log = logging.getLogger(__name__)
 
 LABELS_BYTES = 8 * 1024 * 1024
 COMMAND_BYTES = 16 * 1024
-LONGEST_REASON = 500
 MOST_DECISIONS = 1000
-SHOWN_DECISIONS = 10
-
-COMMANDS: dict[str, tuple[CommandKind, Right]] = {
-    "rollback": (CommandKind.ROLL_BACK, Right.OPERATE),
-    "pause": (CommandKind.PAUSE, Right.OPERATE),
-    "resume": (CommandKind.RESUME, Right.OPERATE),
-    "abort": (CommandKind.ABORT, Right.OPERATE),
-    "start": (CommandKind.START, Right.OPERATE),
-    "promote": (CommandKind.PROMOTE, Right.APPROVE),
-    "sign-off": (CommandKind.SIGN_OFF, Right.APPROVE),
-    "reject": (CommandKind.REJECT, Right.APPROVE),
-    "unfreeze": (CommandKind.UNFREEZE, Right.APPROVE),
-}
-"""POST /models/{name}/KEY -> what is asked for, and the right that it takes."""
 
 Handler = Callable[[Request, Actor], Awaitable[Response]]
 
@@ -64,13 +49,16 @@ class _CommandBody(msgspec.Struct, forbid_unknown_fields=True):
     on_trial: int | None = None
 
 
-def admin_app(operations: Operations, access: Access, labels_bytes: int = LABELS_BYTES) -> Starlette:
+def admin_app(
+    operations: Operations, access: Access, labels_bytes: int = LABELS_BYTES, pages: Sequence[BaseRoute] = ()
+) -> Starlette:
     """The ASGI application of the admin port.
 
     Args:
         operations: the control plane.
         access: who may do what.
         labels_bytes: the longest body of POST /labels.
+        pages: for people, beside the API.
     """
     api = _Api(operations, access, labels_bytes)
 
@@ -79,7 +67,6 @@ def admin_app(operations: Operations, access: Access, labels_bytes: int = LABELS
 
     return Starlette(
         routes=[
-            route("/", "GET", Right.READ, api.page),
             route("/status", "GET", Right.READ, api.status),
             route("/metrics", "GET", Right.READ, api.metrics),
             route("/labels", "POST", Right.LABEL, api.labels),
@@ -94,6 +81,7 @@ def admin_app(operations: Operations, access: Access, labels_bytes: int = LABELS
             route("/webhooks/alertmanager", "POST", Right.ALERT, AlertmanagerWebhook(operations)),
             route("/health/live", "GET", None, api.live),
             route("/health/ready", "GET", None, api.ready),
+            *pages,
         ],
         middleware=[Middleware(Doorkeeper, access=access)],
         exception_handlers={HTTPException: _http_error, Exception: _broken},
@@ -132,7 +120,7 @@ class _Api:
             except (msgspec.DecodeError, UnicodeDecodeError) as error:
                 raise ApiError(400, "bad_command", f'expected {{"reason": text}}: {error}') from None
             reason = asked.reason.strip()
-            if not 0 < len(reason) <= LONGEST_REASON or not reason.isprintable():
+            if not legal_reason(reason):
                 raise ApiError(
                     422, "bad_command", f"reason: expected one line of 1 to {LONGEST_REASON} printable characters"
                 )
@@ -199,23 +187,6 @@ class _Api:
     async def ready(self, _request: Request, _actor: Actor) -> Response:
         ready, reasons = self._operations.health()
         return as_json({"status": "ready" if ready else "not ready", "reasons": reasons}, 200 if ready else 503)
-
-    async def page(self, _request: Request, _actor: Actor) -> Response:
-        decisions: dict[str, Any] = {}
-        missing = ""
-        for model in self._operations.models():
-            try:
-                decisions[model] = [each for _, each in await self._operations.record(model, SHOWN_DECISIONS)]
-            except LedgerUnavailable as error:
-                missing = f"the ledger cannot be read: {error}"
-        ready, reasons = self._operations.health()
-        tokens = f"tokens file not taken: {self._access.problem}" if self._access.problem else ""
-        problems = [*([] if ready else reasons), *(each for each in (missing, tokens) if each)]
-        return Response(
-            status_page(self._operations.status(), decisions, problems),
-            headers={**SAFE_HEADERS, "content-security-policy": PAGE_POLICY},
-            media_type="text/html",
-        )
 
     def _model(self, request: Request) -> str:
         name = str(request.path_params["name"])

@@ -171,7 +171,6 @@ def test_a_reason_has_a_bound(app):
 READERS = set(ActorRole) - {ActorRole.PAGER}
 RIGHTS = {
     ("GET", "/status"): READERS,
-    ("GET", "/"): READERS,
     ("GET", "/metrics"): READERS,
     ("GET", "/models/late"): READERS,
     ("GET", "/models/late/history"): READERS,
@@ -309,14 +308,6 @@ def test_a_tokens_file_that_is_not_taken_is_told(guarded, keys, tmp_path):
         file.write("\n- {name: x}\n")
     error = ask(guarded, "GET", "/status", headers=viewer).json()["tokens"]["error"]
     assert error.endswith("expected roles and token, too")
-    assert "tokens file not taken: " in ask(guarded, "GET", "/", headers=viewer).text
-
-
-def test_the_page_says_that_no_rollout_starts_although_none_is_there(app, plane):
-    plane.extra = {"rollout": None, "frozen": "frozen: 3 rollbacks within 24 hours, the last of version 5"}
-    assert "no rollout starts: frozen: 3 rollbacks within 24 hours" in ask(app, "GET", "/").text
-    plane.extra = {"rollout": None, "frozen": ""}
-    assert "no rollout starts" not in ask(app, "GET", "/").text
 
 
 def test_an_unknown_model_is_told_nothing(app):
@@ -382,93 +373,11 @@ def test_a_fault_of_ours_tells_nothing_of_itself(app, plane):
 
 
 def test_no_answer_may_be_framed_or_kept(app):
-    for path in ("/", "/status", "/nothing", "/metrics", "/health/live"):
+    for path in ("/status", "/nothing", "/metrics", "/health/live"):
         headers = ask(app, "GET", path).headers
         assert headers["cache-control"] == "no-store"
         assert "frame-ancestors 'none'" in headers["content-security-policy"]
         assert headers["x-content-type-options"] == "nosniff"
-
-
-# ---- the page
-
-
-def test_the_page_shows_what_goes_on(app):
-    ask(app, "POST", "/models/late/rollback", json={"reason": "worse than before"})
-    page = ask(app, "GET", "/")
-    assert page.headers["content-type"] == "text/html; charset=utf-8"
-    for text in ("late", "10 %", "canary", "0.71 (0.6 to 0.8, 120 labelled positives)", "20 ms", "worse than before"):
-        assert text in page.text
-    assert "<script" not in page.text
-    assert "script-src" not in page.headers["content-security-policy"]
-    assert "default-src 'none'" in page.headers["content-security-policy"]
-
-
-def test_the_page_tells_times_as_times(plane, app):
-    plane.extra = {"rollout": {"phase": "canary", "evidence": {"at": 1_700_000_000.0, "verdict": "pass"}}}
-    assert "2023-11-14 22:13:20 UTC" in ask(app, "GET", "/").text
-
-
-def test_the_page_says_who_has_to_sign_and_under_what(plane, app):
-    rules = {"by": ["ann", "ben"], "people": 2, "not_registrant": True}
-    signatures = [{"name": "ann", "at": 1_700_000_000.0, "evidence_digest": "ab12"}]
-    plane.extra = {
-        "rollout": {
-            "phase": "sign_off",
-            "evidence": {"verdict": "pass"},
-            "evidence_digest": "5f0c",
-            "sign_off": {**rules, "signatures": signatures},
-        }
-    }
-    page = ask(app, "GET", "/").text
-    for text in ("waiting for a sign-off", "ann, ben", "ann (2023-11-14 22:13:20 UTC)", "5f0c", "may not sign"):
-        assert text in page
-
-
-def test_the_page_says_what_webhooks_say(plane, app):
-    said = {"what": "confirm_start", "webhook": "desk", "verdict": "inconclusive", "reason": "freeze until Monday"}
-    untold = {"id": "7/on_rollback/1", "webhook": "pager", "kind": "roll_back", "version": 2, "problem": "503"}
-    plane.extra = {"rollout": {"phase": "held", "confirmations": [said]}, "untold": [untold]}
-    page = ask(app, "GET", "/").text
-    for text in ("freeze until Monday", "pager has yet to be told of the roll back of version 2: 503"):
-        assert text in page
-    evil = {"confirmations": [dict.fromkeys(said, EVIL)], "phase": "held"}
-    plane.extra = {"rollout": evil, "untold": [dict.fromkeys(untold, EVIL)]}
-    assert "<script" not in ask(app, "GET", "/").text
-
-
-EVIL = "\"><script>alert(1)</script>&amp;'\ud800"
-
-
-def test_the_page_escapes_whatever_it_shows(plane, app):
-    plane.extra = {
-        "registry": {"error": EVIL},
-        "champion": EVIL,
-        "roles": {EVIL: {"version": EVIL, "p99_seconds": EVIL}},
-        "rollout": {"phase": EVIL, "hold_reason": EVIL, "steps": [{"kind": EVIL}], "evidence": {EVIL: [{EVIL: EVIL}]}},
-    }
-    plane.reasons = [EVIL]
-    plane.positives = {EVIL: 1}
-    plane.decisions = {EVIL: []}
-    page = ask(app, "GET", "/")
-    assert page.status_code == 200
-    assert "<script" not in page.text
-    assert page.text.count("&lt;script&gt;") >= 10
-
-
-def test_the_page_escapes_what_signers_are_called(plane, app):
-    signing = {"by": [EVIL], "people": EVIL, "signatures": [{"name": EVIL, "at": EVIL}]}
-    plane.extra = {"rollout": {"phase": "sign_off", "evidence_digest": EVIL, "sign_off": signing}}
-    page = ask(app, "GET", "/")
-    assert page.status_code == 200
-    assert "<script" not in page.text
-
-
-def test_the_page_without_a_ledger_or_a_status(plane, app):
-    plane.away = LedgerUnavailable("disk full")
-    plane.status = dict
-    page = ask(app, "GET", "/")
-    assert page.status_code == 200
-    assert "the ledger cannot be read: disk full" in page.text
 
 
 def test_status_json_carries_no_nan(app):
