@@ -1,4 +1,4 @@
-"""What is going on, as plain data: for `titleshot status`, the status page and scripts."""
+"""What is going on, as plain data: for `titleshot status`, the console and scripts."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ class Outcome:
             return []
         return [
             ("requests", self.addresses.requests),
-            ("status page", self.addresses.status_page),
+            ("console", self.addresses.console),
             ("metrics", self.addresses.metrics),
         ]
 

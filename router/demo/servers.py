@@ -55,7 +55,7 @@ class Addresses:
         return f"http://{HOST}:{self.data}{self.path}"
 
     @property
-    def status_page(self) -> str:
+    def console(self) -> str:
         """For people."""
         return f"http://{HOST}:{self.admin}/"
 

@@ -81,7 +81,7 @@ def needed_line(evidence: Mapping[str, Any]) -> str:
 
 
 def decision_line(decision: Mapping[str, Any]) -> str:
-    """One decision in one line; why it advanced is told in part, the status page has all of it."""
+    """One decision in one line; why it advanced is told in part, the console has all of it."""
     kind, reason = plain(decision["kind"]).replace("_", " "), plain(decision["reason"])
     if decision["kind"] in (DecisionKind.START, DecisionKind.ADVANCE):
         kind = f"{kind} to step {int(decision['step']) + 1} ({plain(decision['phase'])})"

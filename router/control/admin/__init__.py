@@ -1,4 +1,4 @@
-"""The admin port: API, status page, metrics, health; who may ask for what."""
+"""The admin port: API, metrics, health; who may ask for what."""
 
 from router.control.admin.access import Access
 from router.control.admin.actors import ActorRole, NewToken, new_token

@@ -16,6 +16,7 @@ from router.control.console.chart import Line, chart
 from router.control.console.series import Sample, Side
 
 CHART_SECONDS = 1800.0
+LEAST_CHART_SECONDS = 120.0
 
 Row = tuple[str, ...]
 
@@ -53,7 +54,8 @@ def state_line(model: Mapping[str, Any]) -> str:
     steps, step = rollout.get("steps") or (), rollout.get("step")
     where = ""
     if _active(model) and isinstance(step, int) and 0 <= step < len(steps):
-        share = "" if steps[step].get("kind") == "promote" else f" {steps[step].get('percent')} %"
+        shared = rollout.get("phase") in ("shadow", "canary", "watch")
+        share = f" {steps[step].get('percent')} %" if shared else ""
         where = f"{share}, step {step + 1} of {len(steps)}"
     paused = ", paused" if rollout.get("paused") else ""
     return f"version {rollout.get('version')}: {phase}{where}{paused}"
@@ -188,8 +190,8 @@ def timeline(record: Sequence[tuple[str, Decision]]) -> list[dict[str, Any]]:
 
 def charts(samples: Sequence[Sample], now: float) -> list[Chart]:
     """Share, p99, precision, evidence."""
-    since = now - CHART_SECONDS
-    kept = [each for each in samples if each.at >= since]
+    kept = [each for each in samples if each.at >= now - CHART_SECONDS]
+    span = max(LEAST_CHART_SECONDS, now - kept[0].at) if kept else LEAST_CHART_SECONDS
     sides: tuple[tuple[str, str, Callable[[Sample], Side]], ...] = (
         ("champion", "champion", lambda each: each.champion),
         ("challenger", "other", lambda each: each.other),
@@ -220,11 +222,11 @@ def charts(samples: Sequence[Sample], now: float) -> list[Chart]:
     ]
     tops = [value for line in evidence for _, value in line.points if value is not None]
     return [
-        _chart("Traffic", traffic, "{:.3g} %".format, now, least=0.0, most=100.0),
-        _chart("p99 latency", lines(lambda side: side.p99), seconds, now, least=0.0),
-        _chart("p50 latency", lines(lambda side: side.p50), seconds, now, least=0.0),
-        _chart("Precision, with its bounds", precision, "{:.3g}".format, now, least=0.0, most=1.0),
-        _chart("Evidence of harm", evidence, _power, now, least=-1.0, most=max([1.5, *tops])),
+        _chart("Traffic", traffic, "{:.3g} %".format, now, span, least=0.0, most=100.0),
+        _chart("p99 latency", lines(lambda side: side.p99), seconds, now, span, least=0.0),
+        _chart("p50 latency", lines(lambda side: side.p50), seconds, now, span, least=0.0),
+        _chart("Precision, with its bounds", precision, "{:.3g}".format, now, span, least=0.0, most=1.0),
+        _chart("Evidence of harm", evidence, _power, now, span, least=-1.0, most=max([1.5, *tops])),
     ]
 
 
@@ -233,10 +235,11 @@ def _chart(
     lines: Sequence[Line],
     tell: Callable[[float], str],
     now: float,
+    span: float,
     least: float | None = None,
     most: float | None = None,
 ) -> Chart:
-    svg = chart(title, lines, tell, now=now, seconds=CHART_SECONDS, least=least, most=most)
+    svg = chart(title, lines, tell, now=now, seconds=span, least=least, most=most)
     return Chart(title, svg, tuple((line.kind, line.label) for line in lines))
 
 

@@ -395,7 +395,10 @@ def test_what_is_missing_to_register_is_named_and_nothing_is_made(place, as_user
 
 def test_annotate_says_what_is_missing(place, as_user):
     as_user(place.user(model="READ"))
-    done = titleshot(place, "annotate", place.model, 1, "--git-sha", "1" * 40, expect=1)
+    done = titleshot(place, "annotate", place.model, 1, "--metric", "recall=0.5", expect=1)
+    assert "READ on the experiment of run " in done.output  # what was logged counts, so it has to be seen
+    as_user(place.user(model="READ", experiment="READ"))
+    done = titleshot(place, "annotate", place.model, 1, "--metric", "recall=0.5", expect=1)
     assert "EDIT on the registered model late-" in done.output
     as_user(place.user())
     done = titleshot(place, "annotate", place.model, 1, "--metric", "recall=0.5", expect=1)
