@@ -80,9 +80,7 @@ ADVANCE = {
 
 def picture(decisions=(ADVANCE,)):
     desk = Desk(Client("127.0.0.1", 1), STATE, list(decisions))
-    return Picture(
-        "act one", desk, Tally(sent=10, answered=9, failed=1), 88.0, [("console", "http://127.0.0.1:1/")]
-    )
+    return Picture("act one", desk, Tally(sent=10, answered=9, failed=1), 88.0, [("console", "http://127.0.0.1:1/")])
 
 
 @given(st.text())
