@@ -36,6 +36,8 @@ HERE = Path(__file__).parent
 SHOWN_DECISIONS = 30
 PUSH_SECONDS = 2.0
 MOST_STREAMS = 32
+FRESH_SECONDS = 1.0
+"""What was made for one page is shown on others that are open, too, for so long."""
 PUSHES = 300
 """A stream ends after so many; the browser opens another, and is looked at again."""
 
@@ -67,6 +69,7 @@ class Console:
         self._door = Door(access)
         self._series = Series()
         self._streams = 0
+        self._made: dict[tuple[str, frozenset[Right]], tuple[float, Markup]] = {}
         self._files = {name: (HERE / "static" / name).read_bytes() for name in _STATIC}
         self._templates = Environment(
             loader=FileSystemLoader(HERE / "templates"),
@@ -239,11 +242,19 @@ class Console:
     # ---- live
 
     async def _overview_stream(self, request: Request, actor: Actor) -> Response:
-        return self._stream(request, actor, self._overview_part)
+        return self._stream(request, actor, lambda: self._fresh("", actor, self._overview_part))
 
     async def _model_stream(self, request: Request, actor: Actor) -> Response:
         name = self._name(request)
-        return self._stream(request, actor, lambda: self._model_part(name, self._door.visitor(request)))
+        return self._stream(request, actor, lambda: self._fresh(name, actor, lambda: self._model_part(name, actor)))
+
+    def _fresh(self, name: str, actor: Actor, make: Callable[[], Markup]) -> Markup:
+        """The live part of a page, made once for all who see the same of it."""
+        now = time.monotonic()
+        kept = self._made.get((name, actor.rights))
+        if kept is None or now - kept[0] >= FRESH_SECONDS:
+            kept = self._made[name, actor.rights] = now, make()
+        return kept[1]
 
     def _stream(self, request: Request, actor: Actor, part: Callable[[], Markup]) -> Response:
         """Server-sent events (WHATWG HTML, 9.2): the live part of a page, again and again."""
