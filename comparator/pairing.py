@@ -40,6 +40,8 @@ JOINED = np.dtype(
     [
         ("at", "<f8"),  # when the last part came
         ("rollout_id", "<u8"),
+        ("hi", "<u8"),  # of the request's id
+        ("lo", "<u8"),
         ("row", "<u4"),
         ("mode", "u1"),
         ("label", "<f8"),  # NaN in `Joined.paired`: there it says nothing of the label
@@ -161,7 +163,7 @@ def _joined(rows: Columns, at: NDArray[np.float64], place: Places, parts: list[P
     there = np.take(rows, place[events])
     out = np.empty(events.size, dtype=JOINED)
     out["at"] = at[events]
-    for name in ("rollout_id", "row", "mode", "label", "version", "role", "prediction", "score"):
+    for name in ("rollout_id", "hi", "lo", "row", "mode", "label", "version", "role", "prediction", "score"):
         out[name] = there[name]
     out["sides"] = 1 + ((there["known"] & SECOND) != 0)
     return out

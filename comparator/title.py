@@ -13,6 +13,7 @@ from comparator import gate, gated
 from comparator.acts import Refused, asked_for
 from comparator.asking import Question, answered, questions
 from comparator.confirming import Ask, Confirmations, Notices, waiting
+from comparator.disagreements import Disagreements
 from comparator.endings import Endings
 from comparator.events import (
     AliasesRead,
@@ -114,6 +115,7 @@ class Title:
         self.uncleared = False  # the rollout is over, and @challenger may still name its version
         self.pairing = Pairing(policy.label_retention_seconds, grace_seconds=policy.label_grace_seconds, seed=seed)
         self.scoreboard = Scoreboard(policy.alpha)
+        self.disagreements = Disagreements()
         self.notices = Notices()  # rollbacks that webhooks have yet to be told of
         self.shown = Shown()  # what people who may sign off have seen
         self.fault = ""  # why some evidence could not be taken; nothing goes forward from then on
@@ -131,6 +133,7 @@ class Title:
             case Observations():
                 joined = self.pairing.observe(fact.columns)
                 self.scoreboard.observe(fact.columns, joined)
+                self.disagreements.take(joined.paired)
                 if self.rollout is not None:
                     self.rollout.take(joined)
             case Labels():

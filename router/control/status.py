@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from typing import Any
+from uuid import UUID
 
 from comparator.events import Role
 from comparator.guardrail import Estimate
@@ -47,6 +49,16 @@ def model_status(controller: ModelController, follower: Follower, ready: frozens
         },
         "rollback": _rollback(title, ready),
         "rollout": _rollout(title, rollout, controller.last_tick) if rollout else None,
+        "disagreements": [
+            {
+                "at": each.at,
+                "request_id": str(UUID(int=each.request)),
+                "row": each.row,
+                "versions": list(each.version),
+                "predicted": [value if math.isfinite(value) else None for value in each.predicted],
+            }
+            for each in title.disagreements.latest()
+        ],
         "labels": {
             "matched": title.pairing.matched,
             "predictions_waiting": title.pairing.predictions_waiting,

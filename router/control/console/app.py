@@ -168,6 +168,7 @@ class Console:
             ],
             signing=view.signing(rollout),
             coverage=view.coverage(model),
+            disagreements=view.disagreements(model),
             charts=charts,
             offers=[each for each in offers(model) if COMMANDS[each.action][1] in actor.rights],
         )

@@ -156,6 +156,22 @@ def coverage(model: Mapping[str, Any]) -> list[Row]:
     return [*rows, ("observations lost", count(model.get("observations_lost")))]
 
 
+def disagreements(model: Mapping[str, Any]) -> list[Row]:
+    """(when, request id, row, what each version said) of the latest requests on which both differ."""
+    return [
+        (
+            moment(each.get("at")),
+            str(each.get("request_id")),
+            str(each.get("row")),
+            *(
+                f"version {number} said {'unknown' if value is None else f'{value:g}'}"
+                for number, value in zip(each.get("versions") or (), each.get("predicted") or (), strict=False)
+            ),
+        )
+        for each in model.get("disagreements") or ()
+    ]
+
+
 def signing(rollout: Mapping[str, Any]) -> dict[str, Any] | None:
     """Who may sign off, and who has; None: nobody is asked to."""
     rules = rollout.get("sign_off")

@@ -119,6 +119,10 @@ def test_two_people_sign_off_and_one_rolls_back_by_the_console(world, tokens, vi
     p99 = ann.locator("svg.chart").nth(1)
     wait_for(lambda: "challenger" in (p99.get_attribute("aria-label") or ""), "p99 is drawn")
 
+    ann.get_by_text("requests on which they differ").click()
+    different = ann.get_by_role("region", name="Requests on which they differ")
+    assert re.search(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-", different.inner_text())  # ids as clients got them
+
     ann.get_by_role("link", name="Sign off").press("Enter")  # by keyboard, too
     assert "Your signature is the 1. of 2" in ann.locator("main").inner_text()
     accessible(ann)
