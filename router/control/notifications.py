@@ -10,7 +10,7 @@ import msgspec
 
 from comparator.events import JUDGE, Decision
 from comparator.news import Event, events_of
-from comparator.title import Title
+from comparator.title import REGISTRY, Title
 from router.control.ledger.chain import entry_id
 from router.control.version_tags import one_line, signatures_of
 
@@ -20,28 +20,28 @@ _PHRASES: Final = {
     Event.HELD: "version {version} is held",
     Event.STARTED: "version {version} is on trial, {phase}",
     Event.ADVANCED: "version {version} goes on to step {step}, {phase}",
-    Event.CONFIRMED: "version {version} was confirmed",
+    Event.CONFIRMED: "version {version} was confirmed{by}",
     Event.WAITING_FOR_SIGN_OFF: "version {version} waits for a sign-off (titleshot sign-off {model})",
-    Event.SIGNED: "version {version} was signed, and needs more signatures",
+    Event.SIGNED: "version {version} was signed{by}, and needs more signatures",
     Event.SIGNATURES_VOID: "the signatures for version {version} are void",
-    Event.PROMOTING: "version {version} is to be promoted",
-    Event.PROMOTED: "version {version} was promoted",
-    Event.FINISHED: "version {version} stays: the watch is over",
-    Event.ROLLED_BACK: "version {version} was rolled back, version {champion} serves",
-    Event.REJECTED: "version {version} was rejected, version {champion} serves",
-    Event.ABORTED: "the rollout of version {version} was aborted",
-    Event.SUPERSEDED: "the rollout of version {version} was superseded",
-    Event.PAUSED: "the rollout of version {version} was paused",
-    Event.RESUMED: "the rollout of version {version} goes on",
+    Event.PROMOTING: "version {version} is to be promoted{by}",
+    Event.PROMOTED: "version {version} was promoted{by}",
+    Event.FINISHED: "version {version} stays, the watch is over",
+    Event.ROLLED_BACK: "version {version} was rolled back{by}, version {champion} serves",
+    Event.REJECTED: "version {version} was rejected{by}, version {champion} serves",
+    Event.ABORTED: "the rollout of version {version} was aborted{by}",
+    Event.SUPERSEDED: "the rollout of version {version} was superseded{by}",
+    Event.PAUSED: "the rollout of version {version} was paused{by}",
+    Event.RESUMED: "the rollout of version {version} was resumed{by}",
     Event.DEADLINE_PASSED: "a deadline of version {version} has passed",
     Event.NO_DATA: "version {version} answers nothing",
-    Event.RETRIED: "version {version} gets another trial",
+    Event.RETRIED: "version {version} was given another trial{by}",
     Event.REGISTRY_MOVED: "version {champion} serves",
     Event.FROZEN: "no rollout starts",
-    Event.UNFROZEN: "rollouts may start again",
+    Event.UNFROZEN: "rollouts were let start again{by}",
     Event.GATED: "the gate in staging has reported on version {version}",
 }
-_TITLE_BACK: Final = "the title was given back to version {version}"
+_TITLE_BACK: Final = "the title was given back to version {version}{by}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,17 +145,17 @@ def chat_text(told: Notification) -> str:
     """One line for people, not escaped."""
     decision, behind = told.decision, told.behind
     of_title = told.event is Event.ROLLED_BACK and not decision.rollout_id
+    who = " and ".join(_signers(behind)) or (behind.actor if behind.actor not in (JUDGE, REGISTRY) else "")
     phrase = (_TITLE_BACK if of_title else _PHRASES[told.event]).format(
         version=decision.version,
         champion=told.champion if told.champion is not None else "none",
         phase=decision.phase,
         step=told.step,
         model=told.model,
+        by=f" by {who}" if who else "",
     )
-    who = " and ".join(_signers(behind)) or (behind.actor if behind.actor != JUDGE else "")
-    by = f", by {who}" if who and told.event is not Event.FROZEN else ""
     entry = f" [{told.entry}]" if told.entry else ""
-    return f"{one_line(f'{told.model}: {phrase}{by}: {told.reason}')}{entry}"
+    return f"{one_line(f'{told.model}: {phrase}: {told.reason}')}{entry}"
 
 
 def escaped(text: str) -> str:

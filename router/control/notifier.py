@@ -159,7 +159,7 @@ class Notifier:
         except Failed as error:
             problem = str(error)
         except Exception:  # a fault of ours: the next one may do better
-            log.exception("notify %s: %s could not be sent", name, told.id)
+            log.exception("notify %s: %s of %s could not be sent", name, told.event.value, told.model)
             outcome = GIVEN_UP
         if problem not in ("", line.problem):  # the same is not told again and again
             log.warning("notify %s: %s: %s%s", name, told.id, problem, "" if outcome else "; sent again later")

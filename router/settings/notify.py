@@ -39,7 +39,7 @@ def _event(value: object) -> Event:
     except ValueError:
         known = [event.value for event in Event]
         hint = did_you_mean(value, known) if isinstance(value, str) else f"; expected one of {', '.join(known)}"
-        raise wrong(f"there is no event {shown(value)}{hint}") from None
+        raise wrong(f"expected an event, not {shown(value)}{hint}") from None
 
 
 def _source(text: str) -> str:
@@ -121,7 +121,7 @@ class NotifySettings(Block):
     @model_validator(mode="after")
     def _somewhere(self) -> Self:
         if (self.url is None) == (self.url_file is None):
-            raise wrong_at([(("url" if self.url is not None else "url_file",), "expected either url or url_file")])
+            raise wrong_at([(("url",), "expected either url or url_file")])
         return self
 
     @property
@@ -143,7 +143,10 @@ def misnamed(targets: Sequence[NotifySettings], models: Collection[str]) -> list
             problems.append(((index, "name"), f"expected another name: {target.name} is there already"))
         names.add(target.name)
         problems += [
-            ((index, "models", number), f"there is no model {shown(model)}{did_you_mean(model, models)}")
+            (
+                (index, "models", number),
+                f"expected a model of these settings, not {shown(model)}{did_you_mean(model, models)}",
+            )
             for number, model in enumerate(target.models)
             if model not in models
         ]
