@@ -159,7 +159,7 @@ def chat_text(told: Notification) -> str:
 
 
 def escaped(text: str) -> str:
-    """As Slack asks: what could begin a mention or a link is only text."""
+    """As Slack asks: what could begin a mention there, or a link under other words, is only text."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 

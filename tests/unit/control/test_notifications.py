@@ -4,6 +4,7 @@ import json
 import re
 from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from comparator.events import CommandKind, Decision, DecisionKind
-from comparator.news import Event
+from comparator.news import NOISE, Event
 from comparator.policy import SignOff, Step, StepKind
 from comparator.restraint import Restraint
 from router.control.notifications import Notification, body, chat_text, cloud_event, escaped, notifications
@@ -170,3 +171,15 @@ def test_what_people_write_is_one_line_of_text_in_a_chat_and_whole_in_an_event(r
     assert (event["data"]["reason"], event["data"]["actor"]) == (reason, actor)
     assert event["data"]["evidence_verdict"] == ""
     assert abs(datetime.fromisoformat(event["time"]).timestamp() - at) < 1e-5
+
+
+def test_the_documentation_has_every_event_and_every_field(story):
+    page = (Path(__file__).parents[3] / "docs" / "notifications.md").read_text()
+    rows = re.findall(r"^\| ((?:`[a-z_]+`(?:, )?)+) \| .+ \| (yes|no) \|$", page, re.MULTILINE)
+    documented = {name: usual for names, usual in rows for name in re.findall("`([a-z_]+)`", names)}
+    assert documented == {event.value: "no" if event in NOISE else "yes" for event in Event}
+    example = json.loads(re.search(r"```json\n(.+?)```", page, re.DOTALL)[1])
+    made = cloud_event(story.of(Event.ROLLED_BACK), "/titleshot/production")
+    assert list(example) == list(made)
+    assert list(example["data"]) == list(made["data"])
+    assert re.fullmatch(r"late-arrival/\d{16}/rolled_back/\d{16}", example["id"])
