@@ -149,6 +149,20 @@ def test_there_are_words_for_every_event(event):
     assert "{" not in text
 
 
+@given(st.integers(1_600_000_000_000_000, 2_600_000_000_000_000), st.integers(1, 10**6), st.sampled_from(list(Event)))
+def test_two_events_have_two_ids(at, later, event):
+    """To the microsecond, which a float of seconds has until the year 2255."""
+    first, second = (Decision(DecisionKind.PAUSE, each / 1e6, 7, 2, "why") for each in (at, at + later))
+    one = Notification(event, "m", first, first, "", 1, 1, "why")
+    others = [
+        replace(one, decision=second),
+        replace(one, decision=replace(first, rollout_id=8)),
+        replace(one, model="n"),
+    ]
+    assert one.id == replace(one, champion=2, entry="m/9").id
+    assert one.id not in {other.id for other in others}
+
+
 @given(TEXT)
 def test_escaping_leaves_text_and_nothing_else(text):
     safe = escaped(text)

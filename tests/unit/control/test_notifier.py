@@ -283,7 +283,7 @@ def test_what_cannot_be_sent_holds_up_neither_the_next_one_nor_its_neighbours(tm
 def test_a_target_that_the_settings_no_longer_name_is_forgotten_whatever_is_on_its_way(caplog):
     release = threading.Event()
     server = Answering(lambda _: (release.wait(30), (200, b""))[1])
-    targets = [target("a", server.url)]
+    targets = [target("a", server.url, timeout="60s")]
 
     async def story():
         notifier = Notifier({"m": Model()}, lambda: targets)
@@ -294,6 +294,7 @@ def test_a_target_that_the_settings_no_longer_name_is_forgotten_whatever_is_on_i
         await _until(lambda: "notify a: no longer in the settings; 1 not told" in caplog.text)
         targets[:] = [target("a", server.url)]
         assert sum(notifier.lines["a"].counts.values()) == 0
+        await _until(lambda: "notify a" not in {task.get_name() for task in asyncio.all_tasks()})
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
 
