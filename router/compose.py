@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from router.control.follow import Follower
     from router.control.journal import Journal
     from router.control.ledger import Ledger
+    from router.control.notifier import Notifier
     from router.control.plane import ControlPlane
     from router.control.publish import Publisher
     from router.control.registry import MlflowRegistry
@@ -98,6 +99,7 @@ async def _run_control(settings_path: Path, state: Path, generation: str, lifeli
     from router.control.journal import Journal
     from router.control.ledger import LedgerUnavailable
     from router.control.metrics import Metrics
+    from router.control.notifier import Notifier
     from router.control.others import ask_others
     from router.control.plane import ControlPlane
     from router.control.probe import Prober
@@ -126,9 +128,10 @@ async def _run_control(settings_path: Path, state: Path, generation: str, lifeli
     publisher = Publisher(state / "routes.json", uuid.uuid4().hex, link)
 
     async def join(plane: ControlPlane, model: str) -> tuple[ModelController, Follower]:
-        return await _model(plane, model, journal, registry, publisher)
+        return await _model(plane, model, journal, registry, publisher, notifier)
 
     plane = ControlPlane(settings, ledger, publisher, prober, metrics, join)
+    notifier = Notifier(plane.controllers, lambda: plane.settings.notify)
     await plane.join_missing()
     await link.start()
     metrics.watch(
@@ -136,6 +139,7 @@ async def _run_control(settings_path: Path, state: Path, generation: str, lifeli
         ready=prober.ready,
         proxies=lambda: link.connected,
         revision=lambda: publisher.current.revision if publisher.current is not None else 0,
+        notifications=lambda: notifier.lines,
     )
     metrics.reloaded(time.time(), ok=good)
     app, console = _admin(plane, settings)
@@ -151,6 +155,7 @@ async def _run_control(settings_path: Path, state: Path, generation: str, lifeli
             "console": console.sample_forever(),
             "loops": plane.watch_loops(),
             "others": ask_others(plane.controllers, lambda: plane.settings),
+            "notify": notifier.run(),
             "reload": _reload(plane, settings_path, state / "settings.json"),
             "stop": stop.wait(),
         }.items()
@@ -213,7 +218,12 @@ def _keep(settings: Settings, path: Path) -> None:
 
 
 async def _model(
-    plane: ControlPlane, model: str, journal: Journal, registry: MlflowRegistry, publisher: Publisher
+    plane: ControlPlane,
+    model: str,
+    journal: Journal,
+    registry: MlflowRegistry,
+    publisher: Publisher,
+    notifier: Notifier,
 ) -> tuple[ModelController, Follower]:
     """One model's controller, brought to where its recorded facts leave it, and its follower.
 
@@ -243,7 +253,7 @@ async def _model(
             f"version {title.rollout.version} {title.rollout.phase.value}" if title.rollout is not None else "none"
         )
         log.info("%s: %d recorded facts received again: champion %s, rollout %s", model, facts, title.champion, rollout)
-    controller = ModelController(model, title, journal, plane.publish, plane.decided)
+    controller = ModelController(model, title, journal, plane.publish, plane.decided, notifier.recorded)
     follower = Follower(controller, settings, registry, plane.prober, plane.metrics, plane.settings.poll_seconds)
     return controller, follower
 

@@ -69,6 +69,8 @@ class ModelController:
         journal: where facts are recorded.
         on_change: called when who serves may have changed; publishes the routes.
         on_decision: told of every decision once it is in force.
+        on_recorded: told of every decision once it is in force and recorded, with its number in the chain; 0: it is
+            spooled, and has none yet.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class ModelController:
         journal: Journal,
         on_change: Callable[[], None],
         on_decision: Callable[[str, Decision], None],
+        on_recorded: Callable[[str, Decision, int], None] | None = None,
     ) -> None:
         self.name = name
         self.title = title
@@ -91,6 +94,7 @@ class ModelController:
         self._journal = journal
         self._on_change = on_change
         self._on_decision = on_decision
+        self._on_recorded = on_recorded
         self._deciding = asyncio.Lock()
         self._traffic = asyncio.Lock()
         self._order = asyncio.Lock()  # facts are received in the order in which they are recorded
@@ -288,17 +292,18 @@ class ModelController:
         """Bring a decision into force and into the ledger, in the order that its kind asks for."""
         decision = kept.decision
         self.title.check(decision)  # before anything is recorded or in force
+        in_ledger = True
         if decision.kind in APPLY_FIRST:
             self.unrecorded = decision
             self._in_force(decision)
             async with self._order:
-                await self._journal.record_or_spool(self.name, decision, kept.state)
+                in_ledger = await self._journal.record_or_spool(self.name, decision, kept.state)
             self.unrecorded = None
         elif decision.kind is DecisionKind.MOVED:
             # Has happened, too, but begins a watch: traffic that was recorded before is no evidence of it.
             async with self._order:
                 self._in_force(decision)
-                await self._journal.record_or_spool(self.name, decision, kept.state)
+                in_ledger = await self._journal.record_or_spool(self.name, decision, kept.state)
         else:
             async with self._order:
                 if decision.kind in BEGINS_UNDER:
@@ -306,6 +311,9 @@ class ModelController:
                     await self._journal.save_policy(policy.digest, policy.canonical())
                 await self._journal.record(self.name, [decision], kept.state)
                 self._in_force(decision)
+        if self._on_recorded is not None:
+            head = await self._journal.head(self.name) if in_ledger else None  # known without asking: it was just made
+            self._on_recorded(self.name, decision, head.number if head is not None else 0)
 
     def _in_force(self, decision: Decision) -> None:
         self.title.receive(decision)

@@ -53,14 +53,23 @@ class Journal:
         async with self._turn:
             await self._append(model, facts, _states([state]))
 
-    async def record_or_spool(self, model: str, decision: Decision, state: bytes = b"") -> None:
-        """Append a decision that is in force already; keep it in the spool while the ledger is away. Raises Fenced."""
+    async def record_or_spool(self, model: str, decision: Decision, state: bytes = b"") -> bool:
+        """Append a decision that is in force already; keep it in the spool while the ledger is away.
+
+        Returns:
+            Whether the ledger has it.
+
+        Raises:
+            Fenced: another leader has taken over.
+        """
         async with self._turn:
             try:
                 await self._append(model, [decision], _states([state]))
             except LedgerUnavailable as error:
                 log.warning("%s: the ledger is away (%s); %s is spooled", model, error, decision.kind.value)
                 self._keep(Spooled(model, decision, state))
+                return False
+            return True
 
     async def drain(self) -> None:
         """Bring what was spooled into the ledger. Raises LedgerUnavailable, Fenced."""

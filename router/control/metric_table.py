@@ -44,6 +44,7 @@ QUANTILES: Final = ("0.5", "0.99")
 JOINS: Final = ("tp", "fp", "fn", "tn")
 LABEL_RESULTS: Final = ("matched", "duplicate", "conflicting", "invalid", "expired")
 BREAKER_STATES: Final = ("open", "half_open")
+NOTIFICATION_OUTCOMES: Final = ("delivered", "refused", "given_up", "dropped")
 DROPPED_BY: Final = ("proxy", "control")
 NO_TRIGGER: Final = "none"
 ROLLBACK_TRIGGERS: Final = ("breaker", "operator", "alert")
@@ -154,6 +155,16 @@ UNTOLD = Family(
     Kind.GAUGE,
     "Webhooks that have yet to be told of a rollback, once for each rollback.",
     ("model",),
+)
+NOTIFIED = Family(
+    "titleshot_notifications_total",
+    Kind.COUNTER,
+    "What the targets under notify were told, by what became of it. refused: its answer forbids another attempt. "
+    "given_up: an hour of attempts failed. dropped: the queue was full.",
+    ("target", "outcome"),
+)
+NOTIFICATIONS_WAITING = Family(
+    "titleshot_notifications_waiting", Kind.GAUGE, "What a target under notify has yet to be told.", ("target",)
 )
 VERDICT = Family(
     "titleshot_rollout_verdict",
@@ -320,6 +331,7 @@ TABLE: Final = (
     JOINED, REPEATED,
     PHASE, STEP, STEPS, PAUSED, FROZEN,
     VERDICT, GUARDRAIL, CHECK, EVIDENCE, EVIDENCE_COMBINED, EVIDENCE_THRESHOLD, DECIDED, UNTOLD, TICKED,
+    NOTIFIED, NOTIFICATIONS_WAITING,
     DROPPED, BREAKER,
     VERSION, READY, AWAITED, REGISTRY_UP, REGISTRY_READ, REGISTRY_ERRORS,
     RELOAD_OK, RELOAD_AT, LEDGER_UP, LEDGER_ERRORS, LOST_ROWS,
@@ -343,6 +355,7 @@ _VALUES = {
     "model": ("as named in titleshot.yaml",),
     "guardrail": ("as named in the policy: precision, p99_latency, error_rate",),
     "check": ("as named in the policy",),
+    "target": ("as named under notify in titleshot.yaml",),
     "version": ("the registry's number of the version (of titleshot itself in titleshot_build_info)",),
 }
 
@@ -379,6 +392,7 @@ def markdown() -> str:
     lines += [f"| {label} | {', '.join(values)} |" for label, values in sorted(_VALUES.items())]
     lines += [
         f"| outcome of `{JOINED.name}` | {', '.join(JOINS)} |",
+        f"| outcome of `{NOTIFIED.name}` | {', '.join(NOTIFICATION_OUTCOMES)} |",
         f"| reason of `{DROPPED.name}` | {', '.join(DROP_REASONS)} |",
         f"| reason of `{REFUSED.name}` | {', '.join(REFUSALS)} |",
     ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from importlib.metadata import version
 from typing import Protocol
 
@@ -46,6 +46,18 @@ class Controlled(Protocol):
     lost_rows: int
 
 
+class Queue(Protocol):
+    """What waits for one target of notifications."""
+
+    @property
+    def waiting(self) -> Sized:
+        """What it has yet to be told."""
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """By outcome: what is over."""
+
+
 class Metrics:
     """Everything that /metrics tells. All calls come from the control process's event loop."""
 
@@ -69,6 +81,7 @@ class Metrics:
         self._ready: Callable[[str], frozenset[int]] = lambda _: frozenset()
         self._proxies: Callable[[], Sequence[int]] = lambda: sorted(self._workers)
         self._revision: Callable[[], int] = lambda: 0
+        self._notifications: Callable[[], Mapping[str, Queue]] = dict
         self._registry = CollectorRegistry()
         self._registry.register(self)
 
@@ -79,6 +92,7 @@ class Metrics:
         ready: Callable[[str], frozenset[int]],
         proxies: Callable[[], Sequence[int]],
         revision: Callable[[], int],
+        notifications: Callable[[], Mapping[str, Queue]] = dict,
     ) -> None:
         """Tell what a scrape reads.
 
@@ -87,8 +101,10 @@ class Metrics:
             ready: model -> the versions whose endpoint answered its last probe.
             proxies: the workers that are linked now.
             revision: of the routes as published last.
+            notifications: by target, as they are now.
         """
         self._controlled, self._ready, self._proxies, self._revision = controlled, ready, proxies, revision
+        self._notifications = notifications
         for model in controlled:
             self._begin(model)
 
@@ -252,6 +268,10 @@ class Metrics:
         page.add(names.LOST_RACES, self._lost_races)
         for where, count in zip(names.DROPPED_BY, (self._lost_by_proxies, self._lost_here), strict=True):
             page.add(names.LOST_ROWS, count, where)
+        for target, queue in self._notifications().items():
+            page.add(names.NOTIFICATIONS_WAITING, len(queue.waiting), target)
+            for outcome, count in queue.counts.items():
+                page.add(names.NOTIFIED, count, target, outcome)
         page.add(names.RELOAD_AT, self._reload[0])
         page.add(names.RELOAD_OK, self._reload[1])
         page.add(names.LEDGER_UP, self._ledger_up)

@@ -7,13 +7,10 @@ that was lost on the way is asked for again, under the same id.
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import hmac
 import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final, Literal
 
 import msgspec
@@ -24,6 +21,7 @@ from comparator.events import Confirmation, Notified
 from comparator.guardrail import Verdict
 from router.control.controller import ModelController
 from router.control.outgoing import Failed, Outgoing, plain
+from router.control.signing import stamped
 from router.settings.outside import WebhookSettings
 
 log = logging.getLogger(__name__)
@@ -35,10 +33,6 @@ LONGEST_WAIT_SECONDS: Final = 60.0
 
 MOST_AT_ONCE: Final = 8
 LONGEST_ANSWER: Final = 64 * 1024
-
-SIGNATURE: Final = "titleshot-signature"
-TIMESTAMP: Final = "titleshot-timestamp"
-EVENT_ID: Final = "titleshot-event-id"
 
 
 class _Said(msgspec.Struct):
@@ -64,11 +58,6 @@ class _Turn:
     open: asyncio.Task[None] | None = None
     told: Notified | None = None  # it has been told, but that could not be recorded yet
     problem: str = ""
-
-
-def signed(secret: bytes, timestamp: str, body: bytes) -> str:
-    """The value of `titleshot-signature`: HMAC-SHA256 over the timestamp, a dot and the body, in hex."""
-    return "v1=" + hmac.new(secret, timestamp.encode() + b"." + body, hashlib.sha256).hexdigest()
 
 
 def question_body(model: str, question: Question) -> dict[str, Any]:
@@ -226,10 +215,7 @@ class Webhooks:
         if webhook is None:
             raise Failed("the settings have no such webhook")
         body = msgspec.json.encode(data)
-        timestamp = str(int(time.time()))
-        headers = {"content-type": "application/json", TIMESTAMP: timestamp, EVENT_ID: str(data["id"])}
-        if webhook.secret_file is not None:
-            headers[SIGNATURE] = signed(await _secret(webhook.secret_file), timestamp, body)
+        headers = {"content-type": "application/json", **await stamped(str(data["id"]), body, webhook.secret_file)}
         async with self._slots:
             answer = await self._outgoing.post(
                 webhook.url,
@@ -250,14 +236,3 @@ def _said(status: int, body: bytes) -> _Said:
         return msgspec.json.decode(body, type=_Said)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise Failed('expected {"verdict": "pass" | "fail" | "inconclusive", "reason": TEXT} as the answer') from None
-
-
-async def _secret(path: str) -> bytes:
-    """Read at every use: secrets are renewed while we run. Raises Failed."""
-    try:
-        secret = (await asyncio.to_thread(Path(path).read_bytes)).strip()
-    except OSError as error:
-        raise Failed(f"the secret cannot be read: {error.strerror}") from None
-    if not secret:
-        raise Failed("the secret cannot be read: the file is empty")
-    return secret

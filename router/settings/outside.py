@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path as FilePath
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, TypeGuard
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, WithJsonSchema, model_validator
@@ -40,13 +40,18 @@ def _server(value: object) -> str:
     return value.rstrip("/")
 
 
-def _address(value: object) -> str:
+def is_address(value: object) -> TypeGuard[str]:
+    """Whether something can be POSTed there."""
     try:
         parts = urlsplit(value if isinstance(value, str) else "")
         legal = bool(parts.hostname) and parts.port != 0 and "@" not in parts.netloc and not parts.fragment
     except ValueError:
-        legal = False
-    if not isinstance(value, str) or not legal or _URL.fullmatch(value) is None:  # not shown: it can hold a secret
+        return False
+    return isinstance(value, str) and legal and _URL.fullmatch(value) is not None
+
+
+def _address(value: object) -> str:
+    if not is_address(value):  # not shown: it can hold a secret
         raise wrong("expected http(s)://host:port/path, perhaps with a query, without user and password")
     return value
 

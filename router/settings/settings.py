@@ -22,6 +22,7 @@ from router.settings.address import Address, is_loopback, parse_address
 from router.settings.block import Block, Count, Duration, Text, written, wrong, wrong_at
 from router.settings.limits import LimitsSettings
 from router.settings.model import ModelName, ModelSettings
+from router.settings.notify import NotifySettings, misnamed
 from router.settings.outside import Name, PrometheusSettings, WebhookSettings, unknown
 from router.settings.problems import Path as Where
 from router.settings.tls import ListenTlsSettings
@@ -102,6 +103,9 @@ class Settings(Block):
     webhooks: Mapping[Name, WebhookSettings] = Field(
         default={}, description="Who can confirm starts and promotions, and be told of rollbacks: name -> webhook."
     )
+    notify: tuple[NotifySettings, ...] = Field(
+        default=(), description="Who is told of what happens: rollouts that start, end, wait, and moves by hand."
+    )
     models: Mapping[ModelName, ModelSettings] = Field(description="The models, by the name that clients know.")
 
     _directory: Path = PrivateAttr(default=Path())
@@ -152,6 +156,7 @@ class Settings(Block):
         for name, model in self.models.items():
             found = unknown(model, self.prometheus, self.webhooks)
             problems += [(("models", name, *where), expected) for where, expected in found]
+        problems += [(("notify", *where), expected) for where, expected in misnamed(self.notify, self.models)]
         if problems:
             raise wrong_at(problems)
         return self

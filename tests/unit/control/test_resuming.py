@@ -18,6 +18,7 @@ from router.control.ledger.codec import encode_state
 from router.control.ledger.engine import writing
 from router.control.ledger.schema import CHECKPOINTS
 from router.control.metrics import Metrics
+from router.control.notifier import Notifier
 from router.control.probe import Prober
 from router.control.publish import Publisher
 from router.control.spool import Spool
@@ -58,7 +59,7 @@ class Left:
 
     async def back(self):
         publisher = Publisher(self.folder / "routes.json", "new", SimpleNamespace(publish=lambda _routes: None))
-        controller, _ = await _model(self.plane, "m", self.journal, None, publisher)
+        controller, _ = await _model(self.plane, "m", self.journal, None, publisher, Notifier({}, tuple))
         return controller.title
 
 

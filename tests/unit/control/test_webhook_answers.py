@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from comparator.asking import Question
 from comparator.confirming import Ask
 from router.control.outgoing import Failed, plain
-from router.control.webhooks import _said, question_body, signed
+from router.control.signing import signed
+from router.control.webhooks import _said, question_body
 
 
 @pytest.mark.parametrize("verdict", ["pass", "fail", "inconclusive"])

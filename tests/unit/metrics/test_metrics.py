@@ -11,6 +11,7 @@ from comparator.events import Command, CommandKind, Decision, DecisionKind, Mode
 from comparator.title import Title
 from router.control.metric_table import PHASES, REFUSALS, TABLE, Kind
 from router.control.metrics import Metrics
+from router.control.notifier import Line
 from router.link.messages import Counters
 
 
@@ -36,7 +37,13 @@ def value(metrics: Metrics, name: str, **labels: str) -> float | None:
 
 def watched(metrics: Metrics, *models: JudgedModel, ready=frozenset({1, 2}), proxies=(0,)) -> dict:
     controlled = {model.name: model.controlled for model in models}
-    metrics.watch(controlled, ready=lambda _: ready, proxies=lambda: proxies, revision=lambda: 7)
+    metrics.watch(
+        controlled,
+        ready=lambda _: ready,
+        proxies=lambda: proxies,
+        revision=lambda: 7,
+        notifications=lambda: {"chat": Line()},
+    )
     for model in models:
         metrics.add_model(model.name)
     return controlled
