@@ -66,6 +66,8 @@ def read(archive: Archive, model: str) -> Record:
     kept = archive.policies()
     policies = {digest: text for digest, text in kept.items() if _digest(text) == digest}
     findings = verify(model, entries)
+    if not entries and model in archive.models():
+        findings.append(Finding(f"{model}/?", "changed", "the ledger has rows of a name that nothing is found under"))
     decisions: list[Numbered] = []
     states: set[str] = set()
     for entry in entries:
@@ -118,7 +120,7 @@ def _name(model: str, entry: Entry) -> str:
 
 
 def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _wrong(

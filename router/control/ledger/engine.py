@@ -75,7 +75,7 @@ def _prepare_reading(connection: sqlite3.Connection, _record: object) -> None:
 
 def _text(data: bytes) -> str:
     """What was put there and is no UTF-8 is text all the same: another one than was written."""
-    return data.decode(errors="surrogateescape")
+    return data.decode(errors="backslashreplace")
 
 
 def _to_wal(connection: sqlite3.Connection, busy_seconds: float) -> None:

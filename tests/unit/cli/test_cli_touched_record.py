@@ -148,3 +148,11 @@ def test_a_decision_that_is_gone_is_told_of_those_after_it(ledger):
     done = run(ledger, "explain", "late/4")
     assert done.exit_code == 1
     assert "late/2 before it: missing" in done.stdout
+
+
+@pytest.mark.parametrize("table", ["facts", "chain"])
+def test_a_name_that_is_no_text(ledger, table):
+    touch(ledger, f"UPDATE {table} SET model = CAST(x'ff' AS TEXT) WHERE {NUMBER}", 2)
+    done = run(ledger, "audit", "verify")
+    assert (done.exit_code, done.output.count("NOT whole")) == (1, 2)
+    assert run(ledger, "explain", "late/4").exit_code == 1
