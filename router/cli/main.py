@@ -10,6 +10,7 @@ COMMANDS = {
     "demo": Lazy("router.demo.command:demo", "See it work: a promotion and a rollback on real traffic, embedded."),
     "serve": Lazy("router.cli.serve:serve", "Route traffic as a settings file says."),
     "status": Lazy("router.cli.status:status", "Who serves, what is on trial, and on what evidence."),
+    "top": Lazy("router.cli.top:top", "Watch all models, or one with its last decisions, live."),
     "history": Lazy("router.cli.history:history", "What was in production when, and the decisions about a model."),
     "explain": Lazy("router.cli.explain:explain", "The numbers behind a decision; decide it again from its evidence."),
     "audit": Lazy("router.cli.audit:audit", "Whether the record of decisions is whole."),
@@ -31,6 +32,7 @@ COMMANDS = {
     "start": Lazy("router.cli.acts:start", "Give a version another shot."),
     "policy": Lazy("router.cli.policy:policy", "Check a policy file; print its digest."),
     "unfreeze": Lazy("router.cli.acts:unfreeze", "Let rollouts start again after too many rollbacks."),
+    "doctor": Lazy("router.cli.doctor:doctor", "Whether all that titleshot needs is there, and what to mend."),
     "config": Lazy("router.cli.config:config", "Check settings files; print their JSON Schema."),
     "token": Lazy("router.cli.new_token:token", "Make a token for the admin port."),
 }

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import click
+from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -24,17 +25,15 @@ def status(admin: Admin, model: str | None, *, as_json: bool) -> None:
         if as_json:
             print_json(state)
         else:
-            _print_model(model, state)
+            for part in model_parts(model, state):
+                console().print(part, soft_wrap=True)
         return
     everything = admin.status()
     if as_json:
         print_json(everything)
     else:
-        console().print(_overview(everything.get("models", {}), everything.get("at")))
-        if error := (everything.get("tokens") or {}).get("error"):
-            console().print(
-                Text(f"tokens file not taken, the last good one stays in force: {plain(error)}"), soft_wrap=True
-            )
+        for part in overview_parts(everything):
+            console().print(part, soft_wrap=True)
 
 
 def _table(*headings: str) -> Table:
@@ -42,6 +41,14 @@ def _table(*headings: str) -> Table:
     for heading in headings:
         table.add_column(heading, overflow="fold")
     return table
+
+
+def overview_parts(everything: Mapping[str, Any]) -> list[RenderableType]:
+    """All models, a line each, and what else is not well; to be printed one below the other."""
+    parts: list[RenderableType] = [_overview(everything.get("models", {}), everything.get("at"))]
+    if error := (everything.get("tokens") or {}).get("error"):
+        parts.append(Text(f"tokens file not taken, the last good one stays in force: {plain(error)}"))
+    return parts
 
 
 def _overview(models: Mapping[str, Any], now: object) -> Table:
@@ -61,8 +68,8 @@ def _overview(models: Mapping[str, Any], now: object) -> Table:
     return table
 
 
-def _print_model(name: str, state: Mapping[str, Any]) -> None:
-    out = console()
+def model_parts(name: str, state: Mapping[str, Any]) -> list[RenderableType]:
+    """One model in detail, to be printed one below the other."""
     registry, rollout = state.get("registry") or {}, state.get("rollout")
     facts = {
         "model": name,
@@ -87,19 +94,14 @@ def _print_model(name: str, state: Mapping[str, Any]) -> None:
         facts["repeated"] = (
             f"{state['observations_repeated']} observations of ids answered before; they are no evidence"
         )
-    for label, value in {**facts, **_of_rollouts(state, rollout or {})}.items():
-        out.print(Text(f"{label + ':':<15}{plain(value)}"), soft_wrap=True)
-    roles = state.get("roles") or {}
-    if roles:
-        out.print()
-        out.print(_roles(roles))
-    for line in (*webhook_lines(state), *signing_lines(rollout or {})):
-        out.print(Text(line), soft_wrap=True)
-    evidence = (rollout or {}).get("evidence")
-    if evidence:
-        out.print()
-        for line in evidence_lines(evidence):
-            out.print(Text(line), soft_wrap=True)
+    all_facts = {**facts, **_of_rollouts(state, rollout or {})}
+    parts: list[RenderableType] = [Text(f"{label + ':':<15}{plain(value)}") for label, value in all_facts.items()]
+    if roles := state.get("roles") or {}:
+        parts += [Text(), _roles(roles)]
+    parts += map(Text, (*webhook_lines(state), *signing_lines(rollout or {})))
+    if evidence := (rollout or {}).get("evidence"):
+        parts += [Text(), *map(Text, evidence_lines(evidence))]
+    return parts
 
 
 def _of_rollouts(state: Mapping[str, Any], rollout: Mapping[str, Any]) -> dict[str, str]:
