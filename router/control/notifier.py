@@ -79,14 +79,21 @@ class Line:
         self.counts[outcome] += 1
         self.due, self.wait = 0.0, FIRST_WAIT_SECONDS
 
-    def failed(self, now: float, chance: float) -> None:
-        """The first one has to be sent again, after a while; `chance` from 0 to 1 says how much of a half is cut."""
-        if now - self.waiting[0][1] >= PATIENCE_SECONDS:
+    def failed(self, now: float, chance: float) -> bool:
+        """The first one has to be sent again, after a while; False: it is given up.
+
+        Args:
+            now: when.
+            chance: from 0 to 1: how much of half the wait is cut.
+        """
+        given_up = now - self.waiting[0][1] >= PATIENCE_SECONDS
+        if given_up:
             wait = self.wait
             self.done(GIVEN_UP)
             self.wait = wait  # who does not answer is not asked more often for that
         self.due = now + self.wait * (1 - chance / 2)
         self.wait = min(2 * self.wait, LONGEST_WAIT_SECONDS)
+        return not given_up
 
 
 class Notifier:
@@ -166,8 +173,8 @@ class Notifier:
         line.problem = problem
         if outcome:
             line.done(outcome)
-        else:
-            line.failed(_now(), self._chance.random())
+        elif not line.failed(_now(), self._chance.random()):
+            log.warning("notify %s: %s is given up: %s", name, told.id, problem)
 
     async def _post(self, target: NotifySettings, told: Notification) -> int:
         """The answer's status. Raises Failed."""

@@ -97,10 +97,10 @@ def test_after_an_hour_it_is_given_up_and_the_next_one_is_tried_all_the_same():
     line = Line()
     line.add(told(1), 0.0)
     line.add(told(2), 10.0)
-    line.failed(PATIENCE_SECONDS - 1, 0.0)
+    assert line.failed(PATIENCE_SECONDS - 1, 0.0)
     assert entries(line) == ["m/1", "m/2"]
     line.wait = LONGEST_WAIT_SECONDS
-    line.failed(PATIENCE_SECONDS + 20, 0.0)
+    assert not line.failed(PATIENCE_SECONDS + 20, 0.0)
     assert (entries(line), line.counts["given_up"]) == (["m/2"], 1)
     assert line.due == PATIENCE_SECONDS + 20 + LONGEST_WAIT_SECONDS  # who is away is not asked more often for that
     line.done("delivered")
