@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 
 def checkpoint(title: Title) -> dict[str, Any] | None:
-    """What was counted so far, as plain data; None: there is no rollout to go on with.
+    """What was counted so far, as plain data; None: there is no rollout to go on with, or a fault in it.
 
     Not the rows that wait for a label, nor what recorded decisions tell.
     """
     rollout = title.rollout
-    if rollout is None:
-        return None
+    if rollout is None or title.fault:
+        return None  # who has not taken all of it says nothing of it: the checkpoint before stands
     return {
         "layout": LAYOUT,
         "rollout_id": rollout.rollout_id,

@@ -48,6 +48,18 @@ TERMINAL = frozenset({Phase.PROMOTED, Phase.ROLLED_BACK, Phase.ABORTED, Phase.SU
 COMPARED = frozenset({Phase.SHADOW, Phase.CANARY, Phase.SIGN_OFF, Phase.PROMOTING, Phase.WATCH})
 """Phases in which evidence is taken and harm rolls back."""
 
+WAYS_OUT = frozenset(
+    {
+        DecisionKind.ROLL_BACK,
+        DecisionKind.REJECT,
+        DecisionKind.ABORT,
+        DecisionKind.SUPERSEDE,
+        DecisionKind.PAUSE,
+        DecisionKind.FOREIGN_MOVE,
+    }
+)
+"""Decisions that nothing may hold up."""
+
 BEFORE_TITLE = (Phase.HELD, Phase.SHADOW, Phase.CANARY, Phase.SIGN_OFF)
 
 TRANSITIONS: dict[tuple[Phase, DecisionKind], frozenset[Phase]] = {
@@ -473,7 +485,6 @@ class Rollout:
         return self.promote(at, reason)
 
     def _decision(self, kind: DecisionKind, at: float, reason: str, phase: Phase, actor: str = JUDGE) -> Decision:
-        compared = self.phase in COMPARED
         return Decision(
             kind=kind,
             at=at,
@@ -483,5 +494,16 @@ class Rollout:
             actor=actor,
             phase=phase.value,
             policy_digest=self.policy.digest,
-            evidence=self.report(at).as_data() if compared else self.subject.as_data(),
+            evidence=self._rests_on(kind, at),
         )
+
+    def _rests_on(self, kind: DecisionKind, at: float) -> Mapping[str, object]:
+        """What a decision rests on. A fault of ours in telling it may keep no version in."""
+        if self.phase not in COMPARED:
+            return self.subject.as_data()
+        try:
+            return self.report(at).as_data()
+        except Exception as error:
+            if kind not in WAYS_OUT:
+                raise
+            return {**self.subject.as_data(), "untold": f"{type(error).__name__}: {error}"}

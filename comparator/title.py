@@ -6,6 +6,7 @@ nothing until they are received back as facts, which whoever drives this does on
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -119,6 +120,7 @@ class Title:
         self.notices = Notices()  # rollbacks that webhooks have yet to be told of
         self.shown = Shown()  # what people who may sign off have seen
         self.fault = ""  # why some evidence could not be taken; nothing goes forward from then on
+        self.cause: Exception | None = None  # of that
 
     # ---- facts in, decisions out
 
@@ -154,28 +156,34 @@ class Title:
                 self._apply(fact)
         return []
 
-    def take(self, fact: Observations | Labels | CheckResult) -> Exception | None:
-        """Receive what is evidence; a fault of ours in doing so is returned.
+    def take(self, fact: Observations | Labels | CheckResult) -> None:
+        """Receive what is evidence; a fault of ours in doing so is kept in `fault`."""
+        self.guarded(lambda: self.receive(fact))
+
+    def guarded(self, work: Callable[[], object]) -> None:
+        """Take evidence; a fault of ours in doing so is kept in `fault`.
 
         It may end neither the other models nor people's way to roll back, and who has not taken everything lets nothing
         pass.
         """
         try:
-            self.receive(fact)
+            work()
         except Exception as error:  # noqa: BLE001 - told and kept, see above
             self.fault = f"some of the evidence could not be taken ({type(error).__name__}: {error})"
-            return error
-        return None
+            self.cause = error
 
     def _on_tick(self, fact: Tick) -> list[Decision]:
-        self.pairing.expire(fact.at)
-        if (due := self.pairing.come_due(fact.at)) is not None:
-            self._labelled(due)
+        self.guarded(lambda: self._time_passes(fact.at))
         if self.rollout is None or self.fault:
             return []
         if fact.deaf:
             self.rollout.deaf(fact.at)
         return self._possible(self.rollout.propose(fact.at))
+
+    def _time_passes(self, at: float) -> None:
+        self.pairing.expire(at)
+        if (due := self.pairing.come_due(at)) is not None:
+            self._labelled(due)
 
     def _from_others(self, fact: CheckResult | Confirmation | Notified) -> Decision | None:
         if isinstance(fact, Notified):

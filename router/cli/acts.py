@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from router.cli.admin import Admin, admin_command
+from router.cli.admin import Admin, admin_command, model_argument
 from router.cli.exits import UnreachableError
 from router.cli.output import json_option, plain, print_json
 from router.cli.status import rollback_target
@@ -16,7 +16,7 @@ from router.cli.status import rollback_target
 POLL_SECONDS = 0.1
 MOVING = frozenset({"promoting", "rolling_back"})
 
-model_given = click.argument("model")
+model_given = model_argument()
 
 
 def _some_text(_context: click.Context, _parameter: click.Parameter, value: str) -> str:

@@ -18,6 +18,7 @@ from router.cli.exits import ForbiddenError, RefusedError, UnreachableError
 
 DEFAULT_ADMIN = "http://127.0.0.1:9901"
 TIMEOUT_SECONDS = 10.0
+COMPLETION_SECONDS = 1.0
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -37,15 +38,16 @@ class Admin:
     Args:
         url: http(s)://host:port.
         token: sent as a bearer token; None: none is sent.
+        timeout_seconds: how long an answer may take.
     """
 
-    def __init__(self, url: str, token: str | None = None) -> None:
+    def __init__(self, url: str, token: str | None = None, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
         self.url = url
         headers = {"accept": "application/json"}
         if token is not None:
             headers["authorization"] = f"Bearer {token}"
         # No proxy and no .netrc from the environment: the token goes to the address that was asked for, nowhere else.
-        self._http = httpx.Client(base_url=url, headers=headers, timeout=TIMEOUT_SECONDS, trust_env=False)
+        self._http = httpx.Client(base_url=url, headers=headers, timeout=timeout_seconds, trust_env=False)
 
     def close(self) -> None:
         """Close its connections."""
@@ -148,6 +150,23 @@ class UnknownModel(RefusedError):
     """No model of this name."""
 
 
+def known_models(ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Names of models that begin so, for the completion of shells; none where titleshot does not answer soon."""
+    try:
+        url = _url(str(ctx.params.get("admin_url") or os.environ.get("TITLESHOT_ADMIN") or DEFAULT_ADMIN))
+        token_file = ctx.params.get("token_file")
+        token = _token(token_file if isinstance(token_file, Path) else None)
+        with _closing(Admin(url, token, COMPLETION_SECONDS)) as admin:
+            return sorted(name for name in admin.status().get("models", {}) if name.startswith(incomplete))
+    except click.ClickException:
+        return []
+
+
+def model_argument(*, required: bool = True) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """MODEL, as a command's argument."""
+    return click.argument("model", required=required, shell_complete=known_models)
+
+
 def admin_command(command: Callable[Concatenate[Admin, P], R]) -> Callable[..., R]:
     """Give a command --admin and --token-file, and the client that they make as its first argument."""
 
@@ -178,9 +197,9 @@ def admin_command(command: Callable[Concatenate[Admin, P], R]) -> Callable[..., 
 
 
 @contextlib.contextmanager
-def _closing(admin: Admin) -> Iterator[None]:
+def _closing(admin: Admin) -> Iterator[Admin]:
     try:
-        yield
+        yield admin
     finally:
         admin.close()
 

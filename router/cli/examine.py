@@ -154,7 +154,7 @@ async def _is_titleshot(host: str, port: int) -> bool:
 
 
 def _free(host: str, port: int) -> str:
-    """ "": it is; else why not."""
+    """Why an address cannot be listened on; "": it can."""
     try:
         family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind) as listener:

@@ -93,9 +93,11 @@ def _find(archive: Archive, wanted: str) -> tuple[Record, Numbered]:
         if model not in models:
             raise RefusedError(f"the ledger has no decision about {model}; there are: {', '.join(models) or 'none'}")
         record = read(archive, model)
-        found = next((each for each in record.decisions if each.number == number), None)
-        if found is not None:
-            return record, found
+        found = [each for each in record.decisions if each.number == number]
+        if len(found) > 1:
+            raise RefusedError(f"the record has {len(found)} decisions {wanted}: see `titleshot audit verify {model}`")
+        if found:
+            return record, found[0]
         for finding in record.findings:
             if finding.entry == wanted:
                 raise RefusedError(f"{wanted} cannot be read: {finding.kind}: {finding.text}")

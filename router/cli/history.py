@@ -9,14 +9,14 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from router.cli.admin import Admin, admin_command
+from router.cli.admin import Admin, admin_command, model_argument
 from router.cli.output import console, json_option, moment, plain, print_json, version
 
 WHO: Mapping[str, str] = {"titleshot": "the judge", "registry": "by hand in the registry", "": "-"}
 
 
 @click.command()
-@click.argument("model")
+@model_argument()
 @click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True, help="At most so many decisions.")
 @json_option
 @admin_command

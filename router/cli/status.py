@@ -10,12 +10,12 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from router.cli.admin import Admin, admin_command
+from router.cli.admin import Admin, admin_command, model_argument
 from router.cli.output import age, console, json_option, moment, plain, print_json, seconds, version
 
 
 @click.command()
-@click.argument("model", required=False)
+@model_argument(required=False)
 @json_option
 @admin_command
 def status(admin: Admin, model: str | None, *, as_json: bool) -> None:

@@ -13,7 +13,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from router.cli.admin import Admin, admin_command
+from router.cli.admin import Admin, admin_command, model_argument
 from router.cli.exits import UnreachableError
 from router.cli.output import console, moment, plain, version
 from router.cli.status import model_parts, overview_parts
@@ -23,7 +23,7 @@ INTERRUPTED = 130
 
 
 @click.command()
-@click.argument("model", required=False)
+@model_argument(required=False)
 @click.option(
     "--interval",
     "interval_seconds",

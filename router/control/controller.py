@@ -16,6 +16,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from typing import Any, TypeVar
 
+from comparator.acts import Refused
 from comparator.events import (
     AliasesRead,
     BreakerTripped,
@@ -34,7 +35,7 @@ from comparator.events import (
 from comparator.policy import Policy
 from comparator.proof import BEGINS_UNDER, Proven, proven
 from comparator.resuming import checkpoint
-from comparator.rollout import IllegalTransition
+from comparator.rollout import WAYS_OUT, IllegalTransition
 from comparator.title import Effect, Title
 from router.control.journal import Journal
 from router.control.ledger import LedgerUnavailable
@@ -44,17 +45,7 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-APPLY_FIRST = frozenset(
-    {
-        DecisionKind.ROLL_BACK,
-        DecisionKind.REJECT,
-        DecisionKind.ABORT,
-        DecisionKind.SUPERSEDE,
-        DecisionKind.PAUSE,
-        DecisionKind.FOREIGN_MOVE,  # has happened: the router follows the registry
-    }
-)
-"""Decisions that the ledger cannot hold up."""
+GOES_FORWARD = frozenset({DecisionKind.START, DecisionKind.ADVANCE, DecisionKind.PROMOTE})
 
 DEAF_SECONDS = 5.0
 """What nobody took for longer than this, the challenger's answers among it, is no silence of the challenger's."""
@@ -214,9 +205,13 @@ class ModelController:
     def _take(self, fact: Observations | Labels | CheckResult) -> None:
         """What it calls for, the next tick sees."""
         known = self.title.fault
-        error = self.title.take(fact)
+        self.title.take(fact)
+        self._tell_of_fault(known)
+
+    def _tell_of_fault(self, known: str) -> None:
         if self.title.fault != known:  # the same is not told with every batch
-            log.error("%s: %s; nothing goes forward until a restart", self.name, self.title.fault, exc_info=error)
+            text = "%s: %s; nothing goes forward until a restart"
+            log.error(text, self.name, self.title.fault, exc_info=self.title.cause)
 
     async def _checkpoint(self) -> None:
         async with self._traffic, self._order:
@@ -227,6 +222,7 @@ class ModelController:
     async def _tick(self, at: float) -> None:
         async with self._deciding:
             at = max(self.last_tick, at)  # the host's clock may be set back: the judge's stands still
+            known = self.title.fault
             try:
                 decisions = self.title.receive(Tick(at, deaf=self._deaf(at)))
             except Exception as error:  # a fault of ours must not end the judging of the other models
@@ -234,6 +230,7 @@ class ModelController:
                     log.exception("%s: the judge could not look at the evidence; it tries again", self.name)
                 self._fault = repr(error)
                 return
+            self._tell_of_fault(known)
             if self.title.fault:
                 return  # nobody looks: that is what the age of the last tick says
             self.last_tick, self._fault = at, ""
@@ -276,6 +273,8 @@ class ModelController:
             except LedgerUnavailable as error:
                 # Not applied, so the next tick or registry read will call for it again.
                 log.warning("%s: %s waits for the ledger: %s", self.name, kept.decision.kind.value, error)
+            except Refused as error:
+                log.warning("%s: %s is not carried out: %s", self.name, kept.decision.kind.value, error)
             except IllegalTransition:
                 # Nothing was changed or recorded. A fault of ours, which must not end the judging of all models.
                 log.exception("%s: %s is not carried out", self.name, kept.decision.kind.value)
@@ -284,7 +283,7 @@ class ModelController:
         """With the evidence that it was made from. No rollback may fail because of what only an audit needs."""
         try:
             return proven(self.title, decision)
-        except (TypeError, ValueError):
+        except Exception:
             log.exception("%s: the evidence of %s cannot be kept", self.name, decision.kind.value)
             return Proven(decision)
 
@@ -293,7 +292,7 @@ class ModelController:
         decision = kept.decision
         self.title.check(decision)  # before anything is recorded or in force
         in_ledger = True
-        if decision.kind in APPLY_FIRST:
+        if decision.kind in WAYS_OUT:
             self.unrecorded = decision
             self._in_force(decision)
             async with self._order:
@@ -306,6 +305,8 @@ class ModelController:
                 in_ledger = await self._journal.record_or_spool(self.name, decision, kept.state)
         else:
             async with self._order:
+                if self.title.fault and decision.kind in GOES_FORWARD:
+                    raise Refused(self.title.fault)  # since it was proposed
                 if decision.kind in BEGINS_UNDER:
                     policy = self.title.policies[decision.policy_digest]
                     await self._journal.save_policy(policy.digest, policy.canonical())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from comparator.checkpoint import Unusable
@@ -44,16 +45,17 @@ async def _received(
 ) -> tuple[Title, int]:
     facts = 0
     async for seq, fact in ledger.resume(model, since):
+        facts += 1
         if state is not None and seq > cursor:
             go_on(title, state)
             state = None
         if isinstance(fact, Decision):
             title.receive(fact)
-        elif state is not None:
-            rejoin(title, fact)
-        elif (error := title.take(fact)) is not None:
-            log.error("%s: fact %d: %s; nothing goes forward", model, seq, title.fault, exc_info=error)
-        facts += 1
+            continue
+        known = title.fault
+        title.guarded(partial(title.receive if state is None else partial(rejoin, title), fact))
+        if title.fault != known:
+            log.error("%s: fact %d: %s; nothing goes forward", model, seq, title.fault, exc_info=title.cause)
     if state is not None:
         go_on(title, state)
     return title, facts

@@ -159,9 +159,9 @@ def read_profile(text: str) -> dict[str, Any]:
     if len(text) > MOST_BYTES:
         raise ProfileError(f"expected at most {MOST_BYTES} characters")
     try:
-        data = json.loads(text, parse_constant=_no_constant)
-        columns = data["columns"]
-        legal = data["schema"] == SCHEMA and isinstance(data["rows"], int) and len(columns) <= MOST_COLUMNS
+        data = json.loads(text, parse_constant=_no_constant, parse_float=_finite)
+        columns, rows = data["columns"], data["rows"]
+        legal = data["schema"] == SCHEMA and type(rows) is int and rows >= 1 and 1 <= len(columns) <= MOST_COLUMNS
         for column in columns.values():
             legal = legal and 0 <= column["missing"] <= 1
             if column["kind"] == "number":
@@ -170,9 +170,13 @@ def read_profile(text: str) -> dict[str, Any]:
                 legal = legal and 0 <= column.get("infinite", 0) <= 1  # earlier profiles have no such share
                 figures = (column["mean"], column["deviation"])
                 legal = legal and all(figure is None or math.isfinite(figure) for figure in figures)
+                legal = legal and (column["deviation"] or 0) >= 0
             else:
-                legal = legal and column["kind"] == "text" and all(0 <= share <= 1 for _, share in column["top"])
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+                names, shares = [name for name, _ in column["top"]], [share for _, share in column["top"]]
+                legal = legal and column["kind"] == "text" and type(column["distinct"]) is int
+                legal = legal and all(isinstance(name, str) for name in names) and len(set(names)) == len(names)
+                legal = legal and all(0 <= share <= 1 for share in shares) and sum(shares) <= 1 + 1e-9
+    except (ArithmeticError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         legal = False
     if not legal:
         raise ProfileError(f"not a profile of schema {SCHEMA}")
@@ -181,6 +185,13 @@ def read_profile(text: str) -> dict[str, Any]:
 
 def _no_constant(name: str) -> float:
     raise ValueError(f"{name} is not JSON")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text[:20]} is more than a number holds")
+    return number
 
 
 def _missing(value: object) -> bool:

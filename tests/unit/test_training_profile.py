@@ -115,6 +115,11 @@ def test_categories_are_bounded():
         "1" * 5_000_000,
         '{"schema":1,"rows":1,"columns":{"x":{}}}',
         as_text(profile({"x": [1]})).replace('"mean": 1.0', '"mean": NaN'),
+        as_text(profile({"x": [1]})).replace('"mean": 1.0', '"mean": 1' + 400 * "0"),
+        as_text(profile({"x": [1]})).replace('"mean": 1.0', '"mean": 1e999'),
+        as_text(profile({"x": [1]})).replace('"deviation": 0.0', '"deviation": -3.0'),
+        as_text(profile({"x": [1]})).replace('"rows": 1', '"rows": true'),
+        as_text(profile({"x": ["a"]})).replace('"distinct": 1', '"distinct": "many"'),
         as_text(profile({"x": ["a"]})).replace('"rows": 1', '"rows": Infinity'),
     ],
 )

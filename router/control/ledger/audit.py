@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from comparator.events import Decision
 from comparator.proof import BEGINS_UNDER
 from router.control.ledger.archive import Archive
-from router.control.ledger.chain import Entry, Finding, Head, compare, verify
+from router.control.ledger.chain import Entry, Finding, Head, compare, entry_id, verify
 from router.control.ledger.codec import DECISION_SCHEMA, Unreadable, decode_decision
 
 
@@ -57,7 +57,8 @@ class Record:
 
     def until(self, found: Numbered) -> tuple[Finding, ...]:
         """What speaks against one decision: whatever was found of the record up to it."""
-        return tuple(finding for finding in self.findings if finding.seq <= found.seq)
+        own = entry_id(self.model, found.number)
+        return tuple(finding for finding in self.findings if finding.seq <= found.seq or finding.entry == own)
 
 
 def read(archive: Archive, model: str) -> Record:
@@ -127,8 +128,8 @@ def _wrong(
     archive: Archive, entry: Entry, decision: Decision, policies: Mapping[str, str], kept: Mapping[str, str]
 ) -> Iterator[tuple[str, str]]:
     """What is not there, or not as it was, of what a decision names and of what its row says beside the text."""
-    if entry.beside[1:] not in ((), (1, decision.at, decision.rollout_id)):
-        yield "changed", "its row says something else than its text: of which rollout, when, or how many it is"
+    if entry.beside[1:] not in ((), (1, decision.at, decision.rollout_id, True)):
+        yield "changed", "its row says something else than its text: of which rollout, when, or how many and what it is"
     if decision.state_digest and archive.state(decision.state_digest) is None:
         yield "missing", f"the evidence that it was made from ({decision.state_digest[:12]}) is gone or changed"
     digest = decision.policy_digest

@@ -15,7 +15,13 @@ from router.control.ledger.codec import DECISION, Unreadable, decode_decision
 from router.control.ledger.errors import LedgerUnavailable
 from router.control.ledger.schema import CHAIN, EVIDENCE_STATES, FACTS
 
-_BESIDE = (FACTS.c.layout, FACTS.c.row_count, FACTS.c.last_at, FACTS.c.rollout_id)
+_BESIDE = (
+    FACTS.c.layout,
+    FACTS.c.row_count,
+    FACTS.c.last_at,
+    FACTS.c.rollout_id,
+    cast(FACTS.c.batch.is_(None), BigInteger),
+)
 
 LARGEST_STATE = 64 * 1024 * 1024
 """A state unpacks to some tens of KiB; what unpacks to more than this is none."""
@@ -49,11 +55,9 @@ def keep_states(connection: Connection, states: Mapping[str, bytes]) -> None:
 
 def state(connection: Connection, digest: str) -> bytes | None:
     """The state under a digest, whole and as it was written; None: there is none, or it is another by now."""
-    packed = connection.execute(
-        select(EVIDENCE_STATES.c.state).where(EVIDENCE_STATES.c.digest == digest)
-    ).scalar_one_or_none()
-    found = unpack(packed) if isinstance(packed, bytes | memoryview) else None
-    return found if found is not None and digest_of(found) == digest else None
+    rows = connection.execute(select(EVIDENCE_STATES.c.state).where(EVIDENCE_STATES.c.digest == digest)).scalars()
+    states = [unpack(packed) for packed in rows if isinstance(packed, bytes | memoryview)]
+    return next((found for found in states if found is not None and digest_of(found) == digest), None)
 
 
 def pack(state: bytes) -> bytes:
@@ -130,4 +134,5 @@ def _entry(row: Row[Any]) -> Entry:
     place = Place(of, number, prev, hashed) if placed else None
     # SQLite keeps in a column whatever is put there; what is no text hashes to nothing that was written
     told = text if isinstance(text, str) or text is None else repr(text)
-    return Entry(int(seq), place, model, term if isinstance(term, int) else None, told, tuple(beside))
+    as_written = term if isinstance(term, int) or term is None else -1
+    return Entry(seq if isinstance(seq, int) else 0, place, model, as_written, told, tuple(beside))

@@ -14,6 +14,7 @@ from comparator.proof import proven
 from comparator.restraint import Then
 from router.cli.main import main
 from router.control.ledger import Ledger
+from router.control.ledger.chain import link
 
 NESTED = "[" * 100_000 + "]" * 100_000
 
@@ -156,3 +157,31 @@ def test_a_name_that_is_no_text(ledger, table):
     done = run(ledger, "audit", "verify")
     assert (done.exit_code, done.output.count("NOT whole")) == (1, 2)
     assert run(ledger, "explain", "late/4").exit_code == 1
+
+
+def test_a_second_decision_of_one_number_is_none_of_them(ledger):
+    with sqlite3.connect(ledger) as connection:
+        connection.execute("DROP INDEX IF EXISTS chain_of_model")
+        (before,) = connection.execute("SELECT hash FROM chain WHERE number = 3").fetchone()
+        (text, at, rollout) = connection.execute(
+            f"SELECT replace(decision, '\"abort\"', '\"pause\"'), last_at, rollout_id FROM facts WHERE {NUMBER}", (4,)
+        ).fetchone()
+        (last,) = connection.execute("SELECT max(seq) FROM facts").fetchone()
+        connection.execute("UPDATE facts SET seq = seq + 10 WHERE seq = ?", (last,))
+        connection.execute("UPDATE chain SET seq = seq + 10 WHERE seq = ?", (last,))
+        columns = "seq, model, kind, layout, row_count, last_at, rollout_id, decision"
+        row = (last + 1, "late", "decision", 1, 1, at, rollout, text)
+        connection.execute(f"INSERT INTO facts ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+        forged = (last + 1, "late", 4, before, link(before, "late", 4, last + 1, None, text))
+        connection.execute("INSERT INTO chain (seq, model, number, prev, hash) VALUES (?, ?, ?, ?, ?)", forged)
+    connection.close()
+    assert ("late/4", "added") in verified(ledger)
+    done = run(ledger, "explain", "late/4")
+    assert done.exit_code == 1
+    assert "2 decisions late/4" in done.stderr
+
+
+@pytest.mark.parametrize("change", ["batch = x'00'", "term = 'forged'"])
+def test_what_stands_beside_a_decision_is_looked_at(ledger, change):
+    touch(ledger, f"UPDATE facts SET {change} WHERE {NUMBER}", 2)
+    assert ("late/2", "changed") in verified(ledger)

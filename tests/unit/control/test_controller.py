@@ -10,9 +10,10 @@ from comparator.acts import Refused
 from comparator.events import OBSERVATION, AliasesRead, Command, CommandKind, Decision, DecisionKind, Observations
 from comparator.policy import Gate, Guardrail, Metric, Policy, Step, StepKind
 from comparator.restraint import Restraint, Then
-from comparator.rollout import Phase
+from comparator.resuming import checkpoint
+from comparator.rollout import WAYS_OUT, Phase
 from comparator.title import Title
-from router.control.controller import APPLY_FIRST, ModelController
+from router.control.controller import ModelController
 from router.control.journal import Journal
 from router.control.ledger import LedgerUnavailable
 from router.control.spool import Spool
@@ -171,8 +172,8 @@ def test_an_effect_that_was_overtaken_confirms_nothing(rig):
 
 
 def test_what_takes_traffic_away_never_waits():
-    assert {DecisionKind.ROLL_BACK, DecisionKind.ABORT, DecisionKind.SUPERSEDE, DecisionKind.PAUSE} <= APPLY_FIRST
-    assert not {DecisionKind.START, DecisionKind.ADVANCE, DecisionKind.PROMOTE, DecisionKind.RESUME} & APPLY_FIRST
+    assert {DecisionKind.ROLL_BACK, DecisionKind.ABORT, DecisionKind.SUPERSEDE, DecisionKind.PAUSE} <= WAYS_OUT
+    assert not {DecisionKind.START, DecisionKind.ADVANCE, DecisionKind.PROMOTE, DecisionKind.RESUME} & WAYS_OUT
 
 
 def test_a_spool_cut_short_by_a_crash_keeps_what_came_before(tmp_path):
@@ -377,3 +378,53 @@ def test_a_paused_rollout_is_not_promoted_by_hand(rig):
             await rig.controller.command(Command(1003.0, CommandKind.PROMOTE, "ann", "by hand"))
 
     asyncio.run(story())
+
+
+def test_a_fault_keeps_no_checkpoint_that_a_restart_would_go_on_from(rig):
+    async def story():
+        await rig.started()
+        before = checkpoint(rig.title)
+        rig.title.pairing.observe = broken
+        await rig.controller.observations(np.zeros(1, dtype=OBSERVATION))
+        return before, checkpoint(rig.title)
+
+    before, after = asyncio.run(story())
+    assert before is not None
+    assert after is None
+
+
+def test_a_fault_in_labels_that_come_due_at_a_tick_is_one_too(rig):
+    async def story():
+        await rig.started()
+        rig.title.pairing.come_due = broken
+        await rig.controller.tick(2000.0)
+        del rig.title.pairing.come_due
+        await rig.controller.tick(2001.0)
+
+    asyncio.run(story())
+    assert "ZeroDivisionError" in rig.title.fault
+    assert rig.controller.last_tick == 0.0
+
+
+@pytest.mark.parametrize("kind", [CommandKind.ROLL_BACK, CommandKind.ABORT, CommandKind.PAUSE])
+def test_a_report_that_cannot_be_made_keeps_nothing_in(rig, kind):
+    async def story():
+        await rig.started()
+        rig.title.rollout.evidence.report = broken
+        await rig.controller.command(Command(2002.0, kind, "ann", "by hand"))
+
+    asyncio.run(story())
+    (decision,) = [each for each in rig.ledger.facts if isinstance(each, Decision) and each.actor == "ann"]
+    assert decision.evidence["untold"] == "ZeroDivisionError: a fault of ours"
+
+
+def test_what_was_proposed_before_a_fault_is_not_carried_out_after_it(rig):
+    async def story():
+        await rig.controller.aliases(rig.read())
+        (start,) = rig.title.receive(rig.read(challenger=2, at=1001.0))
+        rig.title.fault = "some of the evidence could not be taken"
+        await rig.controller._carry([start])
+
+    asyncio.run(story())
+    assert rig.title.rollout is None
+    assert rig.ledger.facts == []
