@@ -136,7 +136,7 @@ async def _run_control(settings_path: Path, state: Path, generation: str, lifeli
     )
     metrics.reloaded(time.time(), ok=good)
     tokens = Tokens(settings.tokens_path) if settings.tokens_path is not None else None
-    app = admin_app(plane, Access(settings.admin.host, settings.admin_hosts, tokens))
+    app = admin_app(plane, Access(settings.admin.host, settings.admin_hosts, tokens, refused=metrics.access_refused))
     running = [
         asyncio.create_task(work, name=name)
         for name, work in {
