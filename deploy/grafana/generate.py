@@ -237,6 +237,17 @@ def rollout_panels() -> list[tuple[Panel, int, int]]:
             8,
             8,
         ),
+        (
+            graph(
+                "Label coverage",
+                "Labels joined per good answer, lately; a label comes after its answer.",
+                [target(f"{per_second('titleshot_labels_joined_total', 'role')} / {good}", "{{role}}")],
+                unit="percentunit",
+                least=0,
+            ),
+            24,
+            8,
+        ),
         (row("Health"), WIDTH, 1),
         (
             states(
