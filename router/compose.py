@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from router.control.follow import Follower
     from router.control.journal import Journal
     from router.control.ledger import Ledger
+    from router.control.metrics import Metrics
     from router.control.notifier import Notifier
     from router.control.plane import ControlPlane
     from router.control.publish import Publisher
@@ -142,7 +143,7 @@ async def _run_control(settings_path: Path, state: Path, generation: str, lifeli
         notifications=lambda: notifier.lines,
     )
     metrics.reloaded(time.time(), ok=good)
-    app, console = _admin(plane, settings)
+    app, console = _admin(plane, settings, metrics)
     running = [
         asyncio.create_task(work, name=name)
         for name, work in {
@@ -176,13 +177,13 @@ async def _run_control(settings_path: Path, state: Path, generation: str, lifeli
             raise error
 
 
-def _admin(plane: ControlPlane, settings: Settings) -> tuple[Starlette, Console]:
+def _admin(plane: ControlPlane, settings: Settings, metrics: Metrics) -> tuple[Starlette, Console]:
     """The admin port's application, and the console on it."""
     from router.control.admin import Access, Tokens, admin_app
     from router.control.console import Console
 
     tokens = Tokens(settings.tokens_path) if settings.tokens_path is not None else None
-    access = Access(settings.admin.host, settings.admin_hosts, tokens)
+    access = Access(settings.admin.host, settings.admin_hosts, tokens, refused=metrics.access_refused)
     console = Console(plane, access)
     return admin_app(plane, access, pages=console.routes()), console
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from panels import DATASOURCE, WIDTH, Panel, graph, placed, row, stat, states, target
+from router_dashboard import router_panels
 
 FOLDER = Path(__file__).parent / "dashboards"
 
@@ -236,6 +237,17 @@ def rollout_panels() -> list[tuple[Panel, int, int]]:
             8,
             8,
         ),
+        (
+            graph(
+                "Label coverage",
+                "Labels joined per good answer, lately; a label comes after its answer.",
+                [target(f"{per_second('titleshot_labels_joined_total', 'role')} / {good}", "{{role}}")],
+                unit="percentunit",
+                least=0,
+            ),
+            24,
+            8,
+        ),
         (row("Health"), WIDTH, 1),
         (
             states(
@@ -362,9 +374,21 @@ def rollout() -> dict[str, Any]:
     }
 
 
+def router() -> dict[str, Any]:
+    """The dashboard "titleshot router"."""
+    return {
+        **rollout(),
+        "uid": "titleshot-router",
+        "title": "titleshot router",
+        "description": "What titleshot itself costs, sheds and holds.",
+        "panels": placed(router_panels()),
+    }
+
+
 def dashboards() -> dict[str, str]:
     """File name -> the JSON as committed."""
-    return {"rollout.json": json.dumps(rollout(), indent=2) + "\n"}
+    made = {"rollout.json": rollout(), "router.json": router()}
+    return {name: json.dumps(dashboard, indent=2) + "\n" for name, dashboard in made.items()}
 
 
 if __name__ == "__main__":

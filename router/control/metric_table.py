@@ -61,6 +61,8 @@ REFUSALS: Final = (
 )  # fmt: skip
 """As the proxy names them; a test holds both tuples equal to its own. What else it may name appears when it does."""
 
+ACCESS_REFUSALS: Final = ("unauthenticated", "forbidden")
+
 POSSIBLE: Final = (
     (Role.CHAMPION, Mode.NONE), (Role.CHAMPION, Mode.SHADOW), (Role.CHAMPION, Mode.CANARY), (Role.CHAMPION, Mode.WATCH),
     (Role.CHALLENGER, Mode.SHADOW), (Role.CHALLENGER, Mode.CANARY), (Role.PREVIOUS, Mode.WATCH),
@@ -91,6 +93,17 @@ LATENCY = Family(
     Kind.GAUGE,
     "Quantile of the latency of the version that holds the role, within 1 %, over its last one or two minutes.",
     (*_ROLE, "q"),  # promtool keeps the name "quantile" for summaries
+    "seconds",
+)
+HANDED_OVER = Family(
+    "titleshot_handovers_total", Kind.COUNTER, "Requests of clients that were handed to a model server.", ("model",)
+)
+HANDOVER = Family(
+    "titleshot_handover_seconds_total",
+    Kind.COUNTER,
+    "Time that those requests spent in titleshot before they were handed over, the wait for a connection included; "
+    "by titleshot_handovers_total it is the mean overhead, apart from the time in the model.",
+    ("model",),
     "seconds",
 )
 PRECISION = Family(
@@ -312,6 +325,12 @@ REFUSED = Family(
     "Requests that titleshot answered itself, by reason; upstream_* and connect_* stand for a model server.",
     ("reason",),
 )
+ACCESS_REFUSED = Family(
+    "titleshot_admin_refused_total",
+    Kind.COUNTER,
+    "Requests to the admin port without a known token (unauthenticated) or without the right (forbidden).",
+    ("reason",),
+)
 LOST_ROWS = Family(
     "titleshot_observations_dropped_total",
     Kind.COUNTER,
@@ -326,7 +345,7 @@ LOST_RACES = Family(
 BUILD = Family("titleshot_build_info", Kind.GAUGE, "The version of titleshot.", ("version",))
 
 TABLE: Final = (
-    REQUESTS, DURATION, LATENCY, SHARE, MIRRORED, UNREADABLE, UNREAD, CLAMPED,
+    REQUESTS, DURATION, HANDED_OVER, HANDOVER, LATENCY, SHARE, MIRRORED, UNREADABLE, UNREAD, CLAMPED,
     PRECISION, PRECISION_LOWER, PRECISION_UPPER, LABELS, LABELS_WAITING, PREDICTIONS_WAITING,
     JOINED, REPEATED,
     PHASE, STEP, STEPS, PAUSED, FROZEN,
@@ -335,7 +354,7 @@ TABLE: Final = (
     DROPPED, BREAKER,
     VERSION, READY, AWAITED, REGISTRY_UP, REGISTRY_READ, REGISTRY_ERRORS,
     RELOAD_OK, RELOAD_AT, LEDGER_UP, LEDGER_ERRORS, LOST_ROWS,
-    PROXIES, REVISION, REVISION_IN_USE, CLIENTS, UPSTREAMS, REFUSED, LOST_RACES, BUILD,
+    PROXIES, REVISION, REVISION_IN_USE, CLIENTS, UPSTREAMS, REFUSED, ACCESS_REFUSED, LOST_RACES, BUILD,
 )  # fmt: skip
 """All of them, in the order of the exposition."""
 
@@ -394,6 +413,7 @@ def markdown() -> str:
         f"| outcome of `{JOINED.name}` | {', '.join(JOINS)} |",
         f"| outcome of `{NOTIFIED.name}` | {', '.join(NOTIFICATION_OUTCOMES)} |",
         f"| reason of `{DROPPED.name}` | {', '.join(DROP_REASONS)} |",
+        f"| reason of `{ACCESS_REFUSED.name}` | {', '.join(ACCESS_REFUSALS)} |",
         f"| reason of `{REFUSED.name}` | {', '.join(REFUSALS)} |",
     ]
     return _INTRODUCTION + "\n".join(lines) + "\n"

@@ -58,6 +58,8 @@ def count_tally(page: Page, model: str, tally: Tally) -> None:
     page.add(names.UNREADABLE, tally.unreadable, model)
     page.add(names.UNREAD, tally.unread, model)
     page.add(names.CLAMPED, tally.clamped, model)
+    page.add(names.HANDED_OVER, tally.handed_over, model)
+    page.add(names.HANDOVER, tally.handover_microseconds / 1e6, model)
     page.add(names.REGISTRY_ERRORS, tally.registry_errors, model)
 
 

@@ -72,6 +72,7 @@ class Metrics:
         self._breakers: dict[str, dict[int, str]] = defaultdict(dict)
         self._workers: dict[int, Counters] = {}
         self._refused: Counter[str] = Counter()
+        self._access_refused: Counter[str] = Counter()
         self._lost_by_proxies = 0
         self._lost_races = 0
         self._reload = (time.time(), True)
@@ -156,6 +157,10 @@ class Metrics:
                 self._refused[reason] += count
             elif kind == "shadow":
                 self._tally(model).dropped[reason] += count
+            elif kind == "handed":
+                self._tally(model).handed_over += count
+            elif kind == "waited":
+                self._tally(model).handover_microseconds += count
             elif kind == "rows":
                 self._lost_by_proxies += count
             else:
@@ -181,6 +186,10 @@ class Metrics:
     def reloaded(self, at: float, ok: bool) -> None:  # noqa: FBT001 - callers name it
         """The settings file changed at `at` (seconds since the epoch), and was taken over or not."""
         self._reload = (at if ok else self._reload[0], ok)
+
+    def access_refused(self, reason: str) -> None:
+        """The admin port refused a request: unauthenticated or forbidden."""
+        self._access_refused[reason] += 1
 
     def ledger(self, ok: bool) -> None:  # noqa: FBT001 - the one thing that it tells
         """The ledger took a write, or did not."""
@@ -265,6 +274,8 @@ class Metrics:
         page.add(names.UPSTREAMS, sum(message.upstream_connections for message in workers))
         for reason in (*names.REFUSALS, *sorted(self._refused.keys() - set(names.REFUSALS))):
             page.add(names.REFUSED, self._refused[reason], reason)
+        for reason in names.ACCESS_REFUSALS:
+            page.add(names.ACCESS_REFUSED, self._access_refused[reason], reason)
         page.add(names.LOST_RACES, self._lost_races)
         for where, count in zip(names.DROPPED_BY, (self._lost_by_proxies, self._lost_here), strict=True):
             page.add(names.LOST_ROWS, count, where)
@@ -284,6 +295,9 @@ def _flat(message: Counters) -> dict[tuple[str, str, str], int]:
     flat = {("refused", "", reason): count for reason, count in message.refused.items()}
     for model, reasons in message.shadow_dropped.items():
         flat.update({("shadow", model, reason): count for reason, count in reasons.items()})
+    for model, (requests, microseconds) in message.handed_over.items():
+        flat["handed", model, ""] = requests
+        flat["waited", model, ""] = microseconds
     flat["rows", "", ""] = message.rows_dropped
     flat["races", "", ""] = message.lost_races
     return flat

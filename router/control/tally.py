@@ -34,6 +34,8 @@ class Tally:
         self.unread = 0
         self.clamped = 0
         self.registry_errors = 0
+        self.handed_over = 0
+        self.handover_microseconds = 0
 
     def observe(self, columns: Columns) -> None:
         """Count a batch (dtype OBSERVATION, shape (n,)): one exchange per request, told by its row 0."""

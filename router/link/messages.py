@@ -115,6 +115,7 @@ class Counters(msgspec.Struct, frozen=True, tag_field="t", tag="counters"):
     client_connections: int  # open now
     upstream_connections: int  # open now
     revision: int  # the routes in use
+    handed_over: dict[str, tuple[int, int]] = {}  # model -> requests handed to model servers, microseconds until then
 
 
 class BreakerChanged(msgspec.Struct, frozen=True, tag_field="t", tag="breaker"):

@@ -303,6 +303,7 @@ class ServedExchange:
             parts.append(LAST_CHUNK)
         self._unsent = []
         write(connection.transport, parts)
+        self._plane.handed_over(self.target.name, monotonic() - self._started)
         if not request.complete:
             self._client.unhold(UNCONNECTED)
 

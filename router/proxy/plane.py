@@ -41,6 +41,7 @@ class DataPlane:
         """Wall clock less monotonic clock, in seconds; renewed by `keep_time`."""
         self._refused: dict[str, int] = {}
         self._shed: dict[str, dict[str, int]] = {}
+        self._handed_over: dict[str, tuple[int, int]] = {}
         self._on_breaker = on_breaker
         self.keep_time()
 
@@ -77,6 +78,11 @@ class DataPlane:
         if shed is None:
             shed = self._shed[model] = dict.fromkeys(REASONS, 0)
         shed[reason] += 1
+
+    def handed_over(self, model: str, seconds: float) -> None:
+        """A client's request went to its model server so long after it came."""
+        requests, microseconds = self._handed_over.get(model, (0, 0))
+        self._handed_over[model] = (requests + 1, microseconds + round(seconds * 1e6))
 
     def judge(self, target: Target, outcome: int, now: float, *, is_challenger: bool, probe: bool) -> None:
         """Tell the breaker of an outcome."""
@@ -126,4 +132,5 @@ class DataPlane:
             client_connections=len(self.clients),
             upstream_connections=self.endpoints.connections,
             revision=self.table.revision,
+            handed_over=dict(self._handed_over),
         )

@@ -22,7 +22,8 @@ def need_prometheus(program: str = "prometheus") -> str:
     """The path of the program; without it the test is skipped, or fails where CI has to have it."""
     found = shutil.which(program)
     if found is None:
-        text = "needs Debian's package prometheus: apt-get install prometheus"
+        package = "prometheus-alertmanager" if program in ("prometheus-alertmanager", "amtool") else "prometheus"
+        text = f"needs Debian's package {package}: apt-get install {package}"
         if os.environ.get("CI"):
             pytest.fail(text)
         pytest.skip(text)
@@ -83,14 +84,27 @@ class Prometheus:
         self._process.wait(20)
 
 
-def start_prometheus(target: str, folder: Path, port: int) -> Prometheus:
-    """Prometheus with deploy/prometheus/prometheus.yml, but for the target (host:port) and shorter intervals."""
+def start_prometheus(
+    target: str, folder: Path, port: int, *, token: str = "", rules: str = "", alertmanager: str = ""
+) -> Prometheus:
+    """Prometheus with deploy/prometheus/prometheus.yml, but for the target (host:port) and shorter intervals.
+
+    Args:
+        token: shown to the target.
+        rules: the rules instead of those of deploy/prometheus, as YAML.
+        alertmanager: host:port; "": alerts go nowhere.
+    """
     program = need_prometheus()
     config = yaml.safe_load((ROOT / "deploy" / "prometheus" / "prometheus.yml").read_text())
     config["global"] = {name: f"{int(SCRAPE_SECONDS * 1000)}ms" for name in ("scrape_interval", "evaluation_interval")}
     config["global"]["scrape_timeout"] = config["global"]["scrape_interval"]
     (job,) = config["scrape_configs"]
     job["static_configs"] = [{"targets": [target]}]
+    if token:
+        job["authorization"] = {"credentials": token}
+    (folder / "rules.yml").write_text(rules)
+    config["rule_files"] = ["rules.yml"]
+    config["alerting"] = {"alertmanagers": [{"static_configs": [{"targets": [alertmanager]}]}] if alertmanager else []}
     path = folder / "prometheus.yml"
     path.write_text(yaml.safe_dump(config))
     log = folder / "prometheus.log"

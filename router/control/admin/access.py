@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from urllib.parse import urlsplit
 
 from starlette.requests import Request
@@ -32,13 +32,21 @@ class Access:
         tokens: None: no tokens file is set.
         local_operator: whether a loopback connection without an Authorization header has all rights although a tokens
             file is set. Without one it always has.
+        refused: told why (an error's code) of every request without a known token, or without the right.
     """
 
     def __init__(
-        self, host: str, admin_hosts: Iterable[str] = (), tokens: Tokens | None = None, *, local_operator: bool = False
+        self,
+        host: str,
+        admin_hosts: Iterable[str] = (),
+        tokens: Tokens | None = None,
+        *,
+        local_operator: bool = False,
+        refused: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._hosts = frozenset(name.lower().strip("[]").rstrip(".") for name in (host, *admin_hosts) if name)
         self._tokens = tokens
+        self.refused = refused
         self._local_operator = local_operator or tokens is None
 
     @property
@@ -92,8 +100,13 @@ class Access:
 
     def require(self, request: Request, right: Right) -> Actor:
         """The actor, who has this right. Raises ApiError 401, 403."""
-        actor = self.actor(request)
+        try:
+            actor = self.actor(request)
+        except ApiError:
+            self.refused("unauthenticated")
+            raise
         if right not in actor.rights:
+            self.refused("forbidden")
             raise ApiError(403, "forbidden", f"{actor.name} does not have the right to {right.value}")
         return actor
 

@@ -37,12 +37,14 @@ class Door:
             actor = self._access.known(token) if token is not None else None
             if actor is not None:
                 return actor
+            self._access.refused("unauthenticated")  # signed out, or the token was taken back
         return self._access.actor(request)
 
     def may(self, actor: Actor, right: Right) -> None:
         """Raise ApiError 403 unless the actor has the right."""
         if right not in actor.rights:
             log.warning("console: %s may not %s", actor.name, right.value)
+            self._access.refused("forbidden")
             raise ApiError(403, "forbidden", f"{actor.name} does not have the right to {right.value}")
 
     async def enter(self, request: Request) -> Response:
@@ -51,6 +53,7 @@ class Door:
         actor = self._access.known(token) if token else None
         if actor is None:
             log.warning("console: somebody came with a token that is not known here")
+            self._access.refused("unauthenticated")
             raise ApiError(401, "unauthenticated", "This token is not known here.")
         self.may(actor, Right.READ)
         answer = RedirectResponse("/", 303, headers=dict(SAFE_HEADERS))

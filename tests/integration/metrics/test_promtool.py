@@ -4,6 +4,7 @@ import subprocess
 from pathlib import Path
 
 import numpy as np
+import pytest
 from judged_model import JudgedModel
 from prometheus_server import need_prometheus
 
@@ -46,15 +47,19 @@ def test_promtool_takes_the_configuration():
     assert code == 0, said.decode()
 
 
-def test_promtool_takes_the_alerts():
-    code, said = promtool("check", "rules", str(DEPLOY / "prometheus" / "alerts.yml"))
+@pytest.mark.parametrize("rules", ["alerts.yml", "recording.yml"])
+def test_promtool_takes_the_rules(rules):
+    code, said = promtool("check", "rules", str(DEPLOY / "prometheus" / rules))
     assert code == 0, said.decode()
 
 
 def test_every_name_in_the_alerts_is_one_of_ours():
-    names = set(re.findall(r"\btitleshot_[a-z_]+\b", (DEPLOY / "prometheus" / "alerts.yml").read_text()))
+    rules = [(DEPLOY / "prometheus" / name).read_text() for name in ("alerts.yml", "recording.yml")]
+    names = {name for text in rules for name in re.findall(r"\btitleshot_[a-z_]+\b", text)} - {"titleshot_recording"}
     assert len(names) > 5
-    assert names <= {family.name for family in TABLE}
+    assert {name.removesuffix("_bucket") for name in names} <= {family.name for family in TABLE}
+    recorded = set(re.findall(r"record: (\S+)", rules[1]))
+    assert set(re.findall(r"titleshot:[a-z_:0-9]+", rules[0])) <= recorded
 
 
 def holds(tmp_path, series, values, name, silent, firing, **told):

@@ -70,8 +70,14 @@ def keys(tmp_path):
 
 
 @pytest.fixture
-def guarded(plane, keys, tmp_path):
-    return console(plane, Access("127.0.0.1", (), Tokens(tmp_path / "tokens.yaml")))
+def refused():
+    """Why somebody was not let in, one after the other."""
+    return []
+
+
+@pytest.fixture
+def guarded(plane, keys, tmp_path, refused):
+    return console(plane, Access("127.0.0.1", (), Tokens(tmp_path / "tokens.yaml"), refused=refused.append))
 
 
 # ---- what is shown
@@ -270,7 +276,7 @@ def test_a_cookie_stands_for_a_token_on_the_console_and_nowhere_else(guarded, ke
     assert after.headers["location"] == "/console/login"
 
 
-def test_a_token_that_was_taken_back_is_out_at_once(guarded, keys, tmp_path):
+def test_a_token_that_was_taken_back_is_out_at_once(guarded, keys, tmp_path, refused):
     async def run():
         async with browser(guarded) as client:
             await client.post("/console/login", data={"token": keys[ActorRole.VIEWER]})
@@ -280,9 +286,10 @@ def test_a_token_that_was_taken_back_is_out_at_once(guarded, keys, tmp_path):
 
     before, after = asyncio.run(run())
     assert (before.status_code, after.status_code) == (200, 303)
+    assert refused == ["unauthenticated"]
 
 
-def test_buttons_are_for_those_who_may(guarded, keys, plane):
+def test_buttons_are_for_those_who_may(guarded, keys, plane, refused):
     viewing = signed_in(
         guarded,
         keys[ActorRole.VIEWER],
@@ -292,6 +299,7 @@ def test_buttons_are_for_those_who_may(guarded, keys, plane):
     )
     assert "/ask/" not in viewing[1].text
     assert [each.status_code for each in viewing[2:]] == [403, 403]
+    assert refused == ["forbidden", "forbidden"]
     assert plane.decisions["late"] == []
     (_, operating) = signed_in(guarded, keys[ActorRole.OPERATOR], ("GET", MODEL, None))
     assert "/ask/pause" in operating.text

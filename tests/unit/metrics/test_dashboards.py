@@ -29,7 +29,8 @@ def _expressions(dashboard):
 
 def test_expressions_ask_only_for_names_of_the_table(made):
     known = {family.name for family in TABLE}
-    known |= {f"{family.name}_bucket" for family in TABLE if family.kind is Kind.HISTOGRAM}
+    parts = ("bucket", "sum", "count")
+    known |= {f"{family.name}_{part}" for family in TABLE if family.kind is Kind.HISTOGRAM for part in parts}
     labels = {label for family in TABLE for label in family.labels}
     for text in made.values():
         for expr in _expressions(json.loads(text)):

@@ -25,7 +25,7 @@ def test_names_are_as_prometheus_wants_them():
         assert family.name.startswith("titleshot_")
         assert family.name.endswith("_total") == (family.kind is Kind.COUNTER)
         assert family.help.endswith(".")
-        assert (family.unit == "seconds") == family.name.endswith("_seconds")
+        assert (family.unit == "seconds") == family.name.removesuffix("_total").endswith("_seconds")
         assert "version" not in family.labels or family.name.endswith("_info")
 
 

@@ -307,3 +307,16 @@ def test_every_sample_has_the_labels_of_its_family(metrics, model):
         assert {label for label, _ in labels} - {"le"} == set(known[base].labels)
     assert {name for name, _ in samples(metrics)} & {"titleshot_routes_revision_in_use"}
     assert len(REFUSALS) == len(set(REFUSALS))
+
+
+def test_the_overhead_is_what_the_proxies_measured_since_we_began(metrics, model):
+    metrics.counters(0, counters(handed_over={"late": (100, 5_000_000)}))  # before this process
+    metrics.counters(0, counters(handed_over={"late": (110, 5_020_000)}))
+    assert value(metrics, "titleshot_handovers_total", model="late") == 10
+    assert value(metrics, "titleshot_handover_seconds_total", model="late") == 0.02
+
+
+def test_refusals_of_the_admin_port_are_counted(metrics, model):
+    metrics.access_refused("unauthenticated")
+    assert value(metrics, "titleshot_admin_refused_total", reason="unauthenticated") == 1
+    assert value(metrics, "titleshot_admin_refused_total", reason="forbidden") == 0
