@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import httpx
 from sqlalchemy import make_url
 
+from router.control.admin.tokens import TokensError, read_entries
 from router.control.ledger import LedgerUnavailable
 from router.control.ledger.archive import Archive
 from router.control.probe import Prober
@@ -65,7 +66,7 @@ async def examine(settings: Settings) -> list[Finding]:
         _others(settings),
         *(_model(settings, name, model) for name, model in models),
     )
-    return [*_state(settings), *_ledger(settings), *(each for part in found for each in part)]
+    return [*_state(settings), *_ledger(settings), *_tokens(settings), *(each for part in found for each in part)]
 
 
 def _state(settings: Settings) -> list[Finding]:
@@ -105,6 +106,19 @@ def _ledger(settings: Settings) -> list[Finding]:
         Finding("ledger", Level.OK, f"has decisions about {', '.join(models) or 'no model yet'}"),
         _space("ledger", folder),
     ]
+
+
+def _tokens(settings: Settings) -> list[Finding]:
+    if settings.tokens_path is None:
+        return []
+    try:
+        entries = read_entries(settings.tokens_path)
+    except TokensError as error:
+        return [Finding("tokens", Level.FAIL, str(error))]
+    if not entries:
+        text = f"{settings.tokens_path} has no entry: `titleshot token NAME --role ROLE` makes one"
+        return [Finding("tokens", Level.WARN, text)]
+    return [Finding("tokens", Level.OK, f"of {', '.join(sorted({each.actor.name for each in entries}))}")]
 
 
 async def _clock(settings: Settings) -> list[Finding]:

@@ -144,7 +144,8 @@ def test_doctor_says_what_is_well_and_what_to_mend(world):
 
 
 def test_doctor_says_that_a_port_is_taken_and_a_registry_is_away(world):
-    text = world.settings_path.read_text()
+    (world.folder / "tokens.yaml").write_text("- {name: ann}\n")
+    text = world.settings_path.read_text().replace("models:\n", "tokens: tokens.yaml\nmodels:\n", 1)
     taken = f"127.0.0.1:{world.stubs[1].url.rsplit(':', 1)[1]}"
     text = re.sub(r"listen: \S+", f"listen: {taken}", text)
     world.settings_path.write_text(re.sub(r"registry: \S+", "registry: http://127.0.0.1:9", text))
@@ -152,6 +153,8 @@ def test_doctor_says_that_a_port_is_taken_and_a_registry_is_away(world):
     assert found["data port"][0] == "fail"
     assert "in use" in found["data port"][1]
     assert found[f"{MODEL}: registry"][0] == "fail"
+    assert found["tokens"][0] == "fail"
+    assert "tokens.yaml:1" in found["tokens"][1]
     world.settings_path.write_text(text.replace("poll: 200ms", "poll: 1"))
     code, _, said = titleshot("doctor", "--settings", world.settings_path)
     assert code == 1
