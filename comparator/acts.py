@@ -6,7 +6,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from comparator.events import AliasMove, Command, CommandKind, Decision, DecisionKind
-from comparator.rollout import BEFORE_TITLE, COMPARED, Phase, Rollout
+from comparator.phases import BEFORE_TITLE, COMPARED, Phase
+from comparator.rollout import Rollout
 from comparator.sign_off import not_allowed, sign, signing, turned, void
 
 if TYPE_CHECKING:

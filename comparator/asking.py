@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from comparator.confirming import WEBHOOK, Ask, is_waiting
 from comparator.guardrail import Verdict
-from comparator.rollout import Phase, Rollout
+from comparator.phases import Phase
+from comparator.rollout import Rollout
 from comparator.sign_off import Screen
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import Final
 
 from comparator.events import JUDGE, Decision, DecisionKind
 from comparator.patience import DEADLINE, NO_DATA
+from comparator.phases import Phase
 from comparator.restraint import ALERT
-from comparator.rollout import Phase
 
 
 class Event(str, Enum):

@@ -16,7 +16,8 @@ from comparator.checkpoint import LAYOUT, Unusable, canonical, freeze, thaw
 from comparator.checks import Checks
 from comparator.events import JUDGE, Decision, DecisionKind, VersionFacts
 from comparator.evidence import Evidence
-from comparator.rollout import COMPARED, IllegalTransition, Rollout, Subject
+from comparator.phases import COMPARED
+from comparator.rollout import IllegalTransition, Rollout, Subject
 
 if TYPE_CHECKING:
     from comparator.policy import Policy

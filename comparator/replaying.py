@@ -27,9 +27,9 @@ from comparator.columns import (
 from comparator.events import AliasesRead, Columns, Decision, Role, Tick, VersionFacts
 from comparator.outside import Outside
 from comparator.pairing import NO_LABELS, NO_OBSERVATIONS, Joined
+from comparator.phases import Phase
 from comparator.policy import Gate, Policy
 from comparator.report import Report
-from comparator.rollout import Phase
 from comparator.title import Title
 
 TICK_SECONDS = 0.5

@@ -36,9 +36,10 @@ from comparator.events import (
 )
 from comparator.guardrail import Verdict
 from comparator.pairing import Pairing
+from comparator.phases import Phase
 from comparator.policy import Policy
 from comparator.restraint import Rollbacks
-from comparator.rollout import Phase, Rollout, Subject
+from comparator.rollout import Rollout, Subject
 from comparator.scoreboard import Scoreboard
 from comparator.sign_off import Shown
 

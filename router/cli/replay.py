@@ -13,8 +13,8 @@ import click
 
 from comparator.columns import CHALLENGER_VERSION, CHAMPION_VERSION
 from comparator.events import Decision
+from comparator.phases import TERMINAL
 from comparator.replaying import Replay, replayed
-from comparator.rollout import TERMINAL
 from router.cli.exits import RefusedError
 from router.cli.figure import Figure
 from router.cli.output import plain, seconds

@@ -32,10 +32,11 @@ from comparator.events import (
     Observations,
     Tick,
 )
+from comparator.phases import WAYS_OUT
 from comparator.policy import Policy
 from comparator.proof import BEGINS_UNDER, Proven, proven
 from comparator.resuming import checkpoint
-from comparator.rollout import WAYS_OUT, IllegalTransition
+from comparator.rollout import IllegalTransition
 from comparator.title import Effect, Title
 from router.control.journal import Journal
 from router.control.ledger import LedgerUnavailable

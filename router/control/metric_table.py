@@ -11,7 +11,7 @@ from comparator.confirming import WEBHOOK
 from comparator.events import DecisionKind, Mode, Outcome, Role
 from comparator.guardrail import Verdict
 from comparator.patience import TRIGGERS
-from comparator.rollout import Phase
+from comparator.phases import Phase
 
 
 class Kind(str, Enum):

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from comparator.confirming import WEBHOOK
 from comparator.events import DecisionKind, Role
 from comparator.outside import Check
+from comparator.phases import COMPARED
 from comparator.policy import Guardrail
-from comparator.rollout import COMPARED
 from comparator.scoreboard import VersionScore
 from comparator.title import Title
 from router.control import metric_table as names

@@ -16,7 +16,8 @@ import msgspec
 
 from comparator.events import CheckResult, Mode, Role
 from comparator.outside import Check, fill
-from comparator.rollout import COMPARED, Rollout
+from comparator.phases import COMPARED
+from comparator.rollout import Rollout
 from router.control.controller import ModelController
 from router.control.outgoing import Failed, Outgoing, plain
 from router.settings.outside import PrometheusSettings

@@ -10,7 +10,8 @@ from uuid import UUID
 
 from comparator.events import Role
 from comparator.guardrail import Estimate
-from comparator.rollout import COMPARED, Phase, Rollout
+from comparator.phases import COMPARED, Phase
+from comparator.rollout import Rollout
 from comparator.sign_off import Screen
 from comparator.title import Title
 from router.control.controller import ModelController

@@ -23,8 +23,8 @@ from comparator.events import (
     Tick,
     VersionFacts,
 )
+from comparator.phases import COMPARED, TRANSITIONS, Phase
 from comparator.policy import Gate, Guardrail, Metric, Policy, Step, StepKind
-from comparator.rollout import COMPARED, TRANSITIONS, Phase
 from comparator.sign_off import Screen
 from comparator.title import Title
 

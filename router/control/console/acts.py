@@ -9,8 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-BEFORE_TITLE = ("held", "shadow", "canary", "sign_off")
-UNDER_WAY = ("shadow", "canary", "sign_off")
+from comparator.phases import BEFORE_TITLE, Phase
+
+_BEFORE_TITLE = frozenset(phase.value for phase in BEFORE_TITLE)
+_UNDER_WAY = _BEFORE_TITLE - {Phase.HELD.value}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,7 @@ def offers(model: Mapping[str, Any]) -> list[Offer]:
     if active and phase == "sign_off":
         says = f"Version {version} is turned down: it is rejected under this policy, and gets no traffic any more."
         found.append(Offer("reject", "Reject", says, grave=True))
-    if active and phase in UNDER_WAY and not paused and not _rules(rollout):
+    if active and phase in _UNDER_WAY and not paused and not _rules(rollout):
         says = (
             f"@champion moves from version {champion} to {version} now, whatever the evidence says. "
             f"Version {champion} stays pinned as @previous."
@@ -53,10 +55,10 @@ def offers(model: Mapping[str, Any]) -> list[Offer]:
         found.append(Offer("promote", "Promote now", says, grave=True))
     if active and paused:
         found.append(Offer("resume", "Resume", f"The rollout of version {version} goes on by itself."))
-    elif active and phase in BEFORE_TITLE:
+    elif active and phase in _BEFORE_TITLE:
         says = f"The rollout of version {version} stays where it is. Its guardrails still roll back."
         found.append(Offer("pause", "Pause", says))
-    if active and phase in BEFORE_TITLE:
+    if active and phase in _BEFORE_TITLE:
         says = f"The rollout of version {version} ends: all traffic to version {champion}. It says nothing against it."
         found.append(Offer("abort", "Abort", says, grave=True))
     if not active and version is not None and version != champion and phase not in (None, "superseded"):

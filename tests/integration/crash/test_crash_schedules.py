@@ -19,7 +19,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from comparator.acts import Refused
 from comparator.events import Command, CommandKind, Decision, DecisionKind, VersionFacts
-from comparator.rollout import TERMINAL, Phase
+from comparator.phases import TERMINAL, Phase
 from comparator.title import Title
 from router.control import registry as registry_module
 from router.control.controller import ModelController

@@ -18,8 +18,8 @@ from mlflow_server import absent, executable, mlflow_server
 from with_ledger import with_ledger_at
 
 from comparator.events import AliasMove, Command, CommandKind, DecisionKind
+from comparator.phases import Phase
 from comparator.policy import Gate
-from comparator.rollout import Phase
 from comparator.title import Effect, Title
 from router.cli.main import main
 from router.control.controller import ModelController

@@ -7,9 +7,9 @@ from desk import CANARY, PROMOTE, SHADOW, SIGNED, Desk, kinds, on_trial, policy
 
 from comparator.acts import NotOnTrial, Refused
 from comparator.events import AliasMove, Command, CommandKind, DecisionKind
+from comparator.phases import Phase
 from comparator.policy import SignOff, Step, StepKind
 from comparator.restraint import Restraint
-from comparator.rollout import Phase
 from comparator.sign_off import not_allowed
 
 C, K = CommandKind, DecisionKind

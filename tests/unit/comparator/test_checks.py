@@ -13,12 +13,12 @@ from comparator.checkpoint import Unusable
 from comparator.checks import exceeds, stale_seconds
 from comparator.events import CheckResult, CommandKind, DecisionKind
 from comparator.outside import Check, Outside, fill
+from comparator.phases import Phase
 from comparator.policy import Policy
 from comparator.policy_error import PolicyError
 from comparator.proof import proven, recompute
 from comparator.replaying import replay
 from comparator.resuming import checkpoint, go_on, rejoin
-from comparator.rollout import Phase
 from comparator.title import Title
 
 QUEUE = Check("queue_time", 'q{role="{role}"}', worse_by=0.2, every_seconds=10.0, results=3)

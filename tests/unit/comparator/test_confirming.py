@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from comparator.confirming import Ask
 from comparator.events import CommandKind, Confirmation, DecisionKind, Notified
 from comparator.outside import Outside
+from comparator.phases import Phase
 from comparator.proof import proven, recompute
 from comparator.restraint import Restraint
-from comparator.rollout import Phase
 
 K = DecisionKind
 START = Outside(confirm_start=("board", "desk"))

@@ -4,7 +4,7 @@ import pytest
 from desk import PROMOTE, SHADOW, WATCH, Desk, kinds, on_trial, policy
 
 from comparator.events import CommandKind, DecisionKind
-from comparator.rollout import Phase
+from comparator.phases import Phase
 
 
 def told(desk):

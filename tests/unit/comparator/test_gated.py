@@ -12,9 +12,9 @@ from comparator.acts import Refused
 from comparator.events import DecisionKind, Gated, VersionFacts
 from comparator.gated import Outcome, expected_checks, measured, outcome_of, reported
 from comparator.guardrail import Verdict
+from comparator.phases import Phase
 from comparator.policy import Gate, Guardrail, Metric, Policy
 from comparator.policy_error import PolicyError
-from comparator.rollout import Phase
 from comparator.staging import Staging
 
 REQUIRED = dataclasses.replace(policy(), gate=Gate.REQUIRED)

@@ -10,11 +10,12 @@ from comparator.events import Decision, DecisionKind, Mode, Role, VersionFacts
 from comparator.guardrail import Verdict
 from comparator.pairing import Pairing
 from comparator.patience import DEADLINE, NO_DATA
+from comparator.phases import Phase
 from comparator.policy import Gate, Guardrail, Metric, Policy, SignOff, Step, StepKind
 from comparator.policy_error import PolicyError
 from comparator.replaying import replay
 from comparator.restraint import FreezeWindow, Restraint, Then
-from comparator.rollout import Phase, Rollout
+from comparator.rollout import Rollout
 from comparator.warm_up import WarmUp
 
 RAILS = (Guardrail(Metric.LATENCY, 1.0, quantile=0.9), Guardrail(Metric.ERROR_RATE, 0.05))

@@ -9,10 +9,10 @@ from test_judge_checkpoint import DUELS, POLICY, fresh, record, settle
 
 from comparator.checkpoint import LAYOUT, Unusable, canonical
 from comparator.events import BreakerTripped, Command, CommandKind, Decision, DecisionKind, Observations, Tick
+from comparator.phases import Phase
 from comparator.policy import Step, StepKind
 from comparator.proof import FROM_EVIDENCE, Proven, digest_of, proven, recompute
 from comparator.restraint import Then
-from comparator.rollout import Phase
 
 FINAL = {"good": DecisionKind.FINISH, "held": DecisionKind.FINISH, "bad": DecisionKind.ROLL_BACK}
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from comparator.events import AliasMove, CommandKind, Decision, DecisionKind
+from comparator.phases import Phase
 from comparator.reigns import Reign, reigns
-from comparator.rollout import Phase
 
 MOVES = st.builds(
     Decision,

@@ -4,8 +4,9 @@ import pytest
 from desk import CANARY, PROMOTE, SHADOW, SIGNED, WATCH, Desk, policy
 
 from comparator.events import AliasMove, BreakerTripped, Decision, DecisionKind, Mode, VersionFacts
+from comparator.phases import COMPARED, TERMINAL, TRANSITIONS, Phase
 from comparator.policy import Step, StepKind
-from comparator.rollout import COMPARED, TERMINAL, TRANSITIONS, IllegalTransition, Phase, Rollout, Subject
+from comparator.rollout import IllegalTransition, Rollout, Subject
 
 K = DecisionKind
 

@@ -21,9 +21,9 @@ from comparator.events import (
     VersionFacts,
 )
 from comparator.guardrail import Verdict
+from comparator.phases import Phase
 from comparator.policy import Policy, SignOff, Step, StepKind
 from comparator.policy_error import PolicyError
-from comparator.rollout import Phase
 from comparator.sign_off import NOBODY, Screen, Shown, Signature, not_allowed, says, signatures_in
 from comparator.title import Refused
 

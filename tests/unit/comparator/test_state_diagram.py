@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from comparator.rollout import TRANSITIONS
+from comparator.phases import TRANSITIONS
 
 ARCHITECTURE = Path(__file__).parents[3] / "ARCHITECTURE.md"
 

@@ -4,8 +4,8 @@ import pytest
 from desk import CANARY, PROMOTE, SHADOW, SIGNED, WATCH, Desk, kinds, on_trial, policy, state
 
 from comparator.events import AliasMove, CommandKind, DecisionKind, Mode, Role, VersionFacts
+from comparator.phases import Phase
 from comparator.policy import Gate, Step, StepKind
-from comparator.rollout import Phase
 from comparator.title import REGISTRY, Refused, Serving
 
 C, K = CommandKind, DecisionKind

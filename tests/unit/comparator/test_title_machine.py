@@ -7,9 +7,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from comparator.acts import NotOnTrial, Refused
 from comparator.events import CommandKind, DecisionKind, Mode, Tick
+from comparator.phases import Phase
 from comparator.policy import SignOff, Step, StepKind
 from comparator.restraint import FreezeWindow, Restraint, Then
-from comparator.rollout import Phase
 
 POLICIES = (
     policy(SHADOW, CANARY, PROMOTE, WATCH),

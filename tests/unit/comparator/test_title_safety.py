@@ -4,7 +4,7 @@ import pytest
 from desk import CANARY, PROMOTE, SHADOW, SIGNED, WATCH, kinds, on_trial, policy, state
 
 from comparator.events import AliasMove, CommandKind, DecisionKind
-from comparator.rollout import Phase
+from comparator.phases import Phase
 from comparator.title import Refused, Serving
 
 C, K = CommandKind, DecisionKind

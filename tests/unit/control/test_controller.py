@@ -8,10 +8,10 @@ import pytest
 
 from comparator.acts import Refused
 from comparator.events import OBSERVATION, AliasesRead, Command, CommandKind, Decision, DecisionKind, Observations
+from comparator.phases import WAYS_OUT, Phase
 from comparator.policy import Gate, Guardrail, Metric, Policy, Step, StepKind
 from comparator.restraint import Restraint, Then
 from comparator.resuming import checkpoint
-from comparator.rollout import WAYS_OUT, Phase
 from comparator.title import Title
 from router.control.controller import ModelController
 from router.control.journal import Journal

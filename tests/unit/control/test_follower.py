@@ -6,8 +6,8 @@ from types import SimpleNamespace
 import pytest
 
 from comparator.events import AliasesRead, AliasMove, Command, CommandKind, VersionFacts
+from comparator.phases import Phase
 from comparator.policy import Gate, Guardrail, Metric, Policy, Step, StepKind
-from comparator.rollout import Phase
 from comparator.title import Title
 from router.control.controller import ModelController
 from router.control.follow import Follower

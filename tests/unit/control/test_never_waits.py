@@ -13,8 +13,8 @@ from comparator.events import (
     CommandKind,
     Decision,
 )
+from comparator.phases import Phase
 from comparator.policy import Gate, Guardrail, Metric, Policy, Step, StepKind
-from comparator.rollout import Phase
 from comparator.title import Refused, Title
 from router.control.controller import ModelController
 from router.control.journal import Journal

@@ -19,7 +19,7 @@ from comparator.events import (
     Notified,
 )
 from comparator.outside import Check, Outside
-from comparator.rollout import Phase
+from comparator.phases import Phase
 from comparator.title import Title
 from router.control.controller import ModelController
 from router.control.journal import Journal

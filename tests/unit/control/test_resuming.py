@@ -8,8 +8,9 @@ import pytest
 
 from comparator.checkpoint import freeze
 from comparator.events import OBSERVATION, Decision, DecisionKind, Mode, Observations, Outcome, Role, VersionFacts
+from comparator.phases import Phase
 from comparator.policy import Gate, Guardrail, Metric, Policy, Step, StepKind
-from comparator.rollout import Phase, Rollout
+from comparator.rollout import Rollout
 from router.compose import _model, _settings
 from router.control.controller import ModelController
 from router.control.journal import Journal
