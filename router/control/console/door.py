@@ -64,7 +64,6 @@ class Door:
             path="/",
             httponly=True,
             samesite="strict",
-            secure=request.url.scheme == "https",
         )
         return answer
 
