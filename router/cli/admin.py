@@ -6,6 +6,7 @@ import contextlib
 import difflib
 import functools
 import os
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -152,14 +153,21 @@ class UnknownModel(RefusedError):
 
 def known_models(ctx: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
     """Names of models that begin so, for the completion of shells; none where titleshot does not answer soon."""
-    try:
-        url = _url(str(ctx.params.get("admin_url") or os.environ.get("TITLESHOT_ADMIN") or DEFAULT_ADMIN))
-        token_file = ctx.params.get("token_file")
-        token = _token(token_file if isinstance(token_file, Path) else None)
-        with _closing(Admin(url, token, COMPLETION_SECONDS)) as admin:
-            return sorted(name for name in admin.status().get("models", {}) if name.startswith(incomplete))
-    except click.ClickException:
-        return []
+    found: list[str] = []
+
+    def ask() -> None:
+        with contextlib.suppress(click.ClickException, httpx.InvalidURL, UnicodeError):
+            url = _url(str(ctx.params.get("admin_url") or os.environ.get("TITLESHOT_ADMIN") or DEFAULT_ADMIN))
+            token_file = ctx.params.get("token_file")
+            token = _token(token_file if isinstance(token_file, Path) else None)
+            with _closing(Admin(url, token, COMPLETION_SECONDS)) as admin:
+                models = admin.status().get("models")
+            found.extend(sorted(models) if isinstance(models, dict) else ())
+
+    asking = threading.Thread(target=ask, daemon=True)  # a server can drip: its whole answer has a deadline
+    asking.start()
+    asking.join(COMPLETION_SECONDS)
+    return [] if asking.is_alive() else [name for name in found if name.startswith(incomplete)]
 
 
 def model_argument(*, required: bool = True) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -209,7 +217,8 @@ def _url(written: str) -> str:
     try:
         parts = urlsplit(url)
         legal = parts.scheme in ("http", "https") and parts.hostname and not parts.username and parts.port != 0
-    except ValueError:
+        httpx.URL(url)
+    except (ValueError, httpx.InvalidURL):  # names that are none (IDNA) are ValueErrors
         legal = False
     if not legal:
         raise click.UsageError(f"expected --admin http://host:port, not {written!r}")

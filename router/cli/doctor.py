@@ -11,7 +11,7 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from router.cli.exits import REFUSED
+from router.cli.exits import REFUSED, RefusedError
 from router.cli.output import console, json_option, plain, print_json
 from router.cli.settings_file import read_settings, settings_option
 
@@ -29,7 +29,14 @@ def doctor(settings_path: Path, *, as_json: bool) -> None:
     """
     from router.cli.examine import Level, examine  # noqa: PLC0415 - takes a second, and the settings may be wrong
 
-    settings = read_settings(settings_path)
+    try:
+        settings = read_settings(settings_path)
+    except RefusedError as error:
+        if as_json:
+            told = {"what": "settings", "level": Level.FAIL.value, "text": error.message}
+            print_json({"well": False, "findings": [told]})
+            sys.exit(REFUSED)
+        raise
     findings = asyncio.run(examine(settings))
     whole = all(each.level is not Level.FAIL for each in findings)
     if as_json:

@@ -7,6 +7,7 @@ import click
 REFUSED = 1
 UNREACHABLE = 3
 FORBIDDEN = 4
+INTERRUPTED = 130
 
 
 class RefusedError(click.ClickException):

@@ -14,12 +14,23 @@ from rich.table import Table
 from rich.text import Text
 
 from router.cli.admin import Admin, admin_command, model_argument
-from router.cli.exits import UnreachableError
+from router.cli.exits import INTERRUPTED, UnreachableError
 from router.cli.output import console, moment, plain, version
 from router.cli.status import model_parts, overview_parts
+from router.settings.units import parse_duration
 
 SHOWN_DECISIONS = 8
-INTERRUPTED = 130
+LEAST_SECONDS = 0.2
+
+
+def _interval(_context: click.Context, _parameter: click.Parameter, value: str) -> float:
+    try:
+        seconds = parse_duration(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+    if seconds < LEAST_SECONDS:
+        raise click.BadParameter("expected at least 200ms")
+    return seconds
 
 
 @click.command()
@@ -27,11 +38,11 @@ INTERRUPTED = 130
 @click.option(
     "--interval",
     "interval_seconds",
-    type=click.FloatRange(min=0.2),
-    default=2.0,
+    callback=_interval,
+    default="2s",
     show_default=True,
-    metavar="SECONDS",
-    help="Between two looks.",
+    metavar="DURATION",
+    help="Between two looks, such as 500ms; at least 200ms.",
 )
 @click.option(
     "--once", is_flag=True, help="Print what there is to see once, and end; so it is where this is no terminal."

@@ -84,7 +84,7 @@ def levels(world):
 def test_top_follows_a_rollout_and_says_when_nobody_answers(world, terminal):
     world.start()
     world.serving(1)
-    top = terminal("top", MODEL, "--interval", "0.2", "--admin", world.admin)
+    top = terminal("top", MODEL, "--interval", "200ms", "--admin", world.admin)
     top.shows("champion: +v1")
     world.traffic = Traffic(world)
     world.set_alias("challenger", 2)
@@ -159,6 +159,8 @@ def test_doctor_says_that_a_port_is_taken_and_a_registry_is_away(world):
     code, _, said = titleshot("doctor", "--settings", world.settings_path)
     assert code == 1
     assert "titleshot.yaml:" in said
+    code, out, _ = titleshot("doctor", "--settings", world.settings_path, "--json")
+    assert (code, json.loads(out)["findings"][0]["what"]) == (1, "settings")
 
 
 def completed(line, admin):
@@ -172,7 +174,8 @@ def completed(line, admin):
 def test_commands_and_models_complete(world):
     nobody = "http://127.0.0.1:9"
     assert completed("titleshot rol", nobody) == ["rollback"]
-    assert completed("titleshot rollback la", nobody) == []
+    for nothing in (nobody, "http://xn--:1", "http://a\x01b:1", "http://[::1"):
+        assert completed("titleshot rollback la", nothing) == []
     world.start()
     world.serving(1)
     for command in ("rollback", "status", "top", "history", "sign-off"):
