@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
 
 class Verdict(str, Enum):
@@ -36,6 +37,11 @@ class Estimate:
     lower: float
     upper: float
     count: int
+
+    @classmethod
+    def from_data(cls, data: Mapping[str, Any]) -> Estimate:
+        """What `as_data` wrote."""
+        return cls(data["value"], data["lower"], math.inf if data["upper"] is None else data["upper"], data["count"])
 
     def as_data(self) -> dict[str, object]:
         """Plain data; None: no upper bound yet."""

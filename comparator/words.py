@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from comparator.guardrail import Estimate
-from comparator.policy import RANGED, Guardrail
+from comparator.policy import RANGED, Guardrail, Metric
 
 _MOST_TOLD = 1e9
 """Evidence beyond is not told to the digit: it has up to 300 of them."""
@@ -24,6 +24,20 @@ def amount(harm: float, rail: Guardrail) -> str:
 def evidence(e: float) -> str:
     """An e-value."""
     return f"{e:,.0f}" if e < _MOST_TOLD else f"over {_MOST_TOLD:,.0f}"
+
+
+def e_value(e: float) -> str:
+    """An e-value that may be small."""
+    return f"{e:.2g}" if e < 10 else evidence(e)
+
+
+def figure(name: str, estimate: Estimate) -> str:
+    """A guardrail's figure with its bounds and what it rests on, by the guardrail's name."""
+    if name.endswith("_latency"):
+        told = seconds(estimate)
+    else:
+        told = percents(estimate) if name == Metric.ERROR_RATE.value else plain(estimate)
+    return f"{told} on {estimate.count:,}"
 
 
 def duration(seconds: float) -> str:

@@ -218,11 +218,16 @@ async def _model(settings: Settings, name: str, model: ModelSettings) -> list[Fi
     return [_named(what, aliases), *await _endpoints(name, model, aliases)]
 
 
+def _versions(aliases: Aliases) -> dict[str, int]:
+    """Which version each alias names, of those that are set."""
+    named = {"champion": aliases.champion, "challenger": aliases.challenger, "previous": aliases.previous}
+    return {alias: version for alias, version in named.items() if version is not None}
+
+
 def _named(what: str, aliases: Aliases) -> Finding:
     if aliases.champion is None:
         return Finding(what, Level.FAIL, "no version is @champion: set the alias, or nobody serves")
-    named = {"champion": aliases.champion, "challenger": aliases.challenger, "previous": aliases.previous}
-    told = ", ".join(f"@{alias} is version {version}" for alias, version in named.items() if version is not None)
+    told = ", ".join(f"@{alias} is version {version}" for alias, version in _versions(aliases).items())
     if aliases.previous is None:
         return Finding(what, Level.OK, f"{told}; there is no @previous to roll back to yet")
     return Finding(what, Level.OK, told)
@@ -231,10 +236,7 @@ def _named(what: str, aliases: Aliases) -> Finding:
 async def _endpoints(name: str, model: ModelSettings, aliases: Aliases) -> Iterable[Finding]:
     prober = Prober()
     found = []
-    named = {"champion": aliases.champion, "challenger": aliases.challenger, "previous": aliases.previous}
-    for alias, version in named.items():
-        if version is None:
-            continue
+    for alias, version in _versions(aliases).items():
         what, bad = f"{name}: @{alias}", Level.FAIL if alias == "champion" else Level.WARN
         url = model.endpoint_of(version)
         if url is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +11,7 @@ from comparator.confirming import WEBHOOK
 from comparator.events import JUDGE, Decision, DecisionKind
 from comparator.guardrail import Estimate
 from comparator.patience import DEADLINE, NO_DATA
-from comparator.policy import Metric, Policy, StepKind
+from comparator.policy import Policy, StepKind
 from comparator.proof import BREAKER, Recomputed
 from router.cli.history import who
 from router.cli.output import moment
@@ -179,8 +178,8 @@ def _evidence(decision: Decision, policy: Policy | None) -> list[str]:
     for rail in evidence["guardrails"]:
         lines += _rail(rail, policy)
     lines.append(
-        f"    all guardrails together: evidence of harm {_e(evidence['combined_e'])} (1 or less is none), "
-        f"rolls back from {_e(evidence['threshold'])} on"
+        f"    all guardrails together: evidence of harm {words.e_value(evidence['combined_e'])} (1 or less is none), "
+        f"rolls back from {words.e_value(evidence['threshold'])} on"
     )
     for check in evidence.get("checks", []):
         lines += [f"    {check['name']}: {str(check['verdict']).upper()}", f"      {check['reason']}"]
@@ -203,12 +202,13 @@ def _checks(decision: Decision) -> list[str]:
 def _rail(rail: Mapping[str, Any], policy: Policy | None) -> list[str]:
     name, verdict = str(rail["name"]), str(rail["verdict"]).upper()
     challenger, champion = (_figure(name, rail[side]) for side in ("challenger", "champion"))
+    harm_e, threshold = (words.e_value(rail[key]) for key in ("harm_e", "harm_threshold"))
     proven = "; proven: not worse by more" if rail["proven"] else ""
     lines = [
         f"    {name}: {verdict}",
         f"      challenger {challenger}, champion {champion}",
         f"      {_harm(name, rail['harm'], policy)}; allowed: {_amount(name, rail['margin'], policy)}{proven}",
-        f"      evidence of harm {_e(rail['harm_e'])}, rolls back alone from {_e(rail['harm_threshold'])} on",
+        f"      evidence of harm {harm_e}, rolls back alone from {threshold} on",
     ]
     if rail["missing"]:
         lines.append(f"      a pass needed {' and '.join(rail['missing'])}")
@@ -217,15 +217,7 @@ def _rail(rail: Mapping[str, Any], policy: Policy | None) -> list[str]:
 
 def _figure(name: str, data: Mapping[str, Any] | None) -> str:
     """The figure with its bounds and what it rests on."""
-    if data is None:
-        return "unknown"
-    upper = math.inf if data["upper"] is None else data["upper"]
-    estimate = Estimate(data["value"], data["lower"], upper, data["count"])
-    if name.endswith("_latency"):
-        told = words.seconds(estimate)
-    else:
-        told = words.percents(estimate) if name == Metric.ERROR_RATE.value else words.plain(estimate)
-    return f"{told} on {estimate.count:,}"
+    return "unknown" if data is None else words.figure(name, Estimate.from_data(data))
 
 
 def _harm(name: str, harm: float | None, policy: Policy | None) -> str:
@@ -242,10 +234,6 @@ def _amount(name: str, harm: float, policy: Policy | None) -> str:
     if name.endswith("_latency"):
         return f"{harm * 100:.3g} %"
     return words.amount(harm, rail) if rail is not None else f"{harm:.3g}"
-
-
-def _e(value: float) -> str:
-    return f"{value:.2g}" if value < 10 else words.evidence(value)
 
 
 def _again(told: Explanation) -> list[str]:

@@ -53,7 +53,8 @@ async def _received(
             title.receive(fact)
             continue
         known = title.fault
-        title.guarded(partial(title.receive if state is None else partial(rejoin, title), fact))
+        take = title.receive if state is None else partial(rejoin, title)
+        title.guarded(partial(take, fact))
         if title.fault != known:
             log.error("%s: fact %d: %s; nothing goes forward", model, seq, title.fault, exc_info=title.cause)
     if state is not None:

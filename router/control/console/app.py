@@ -161,7 +161,7 @@ class Console:
             aliases=[(alias, view.version(model.get(alias))) for alias in ("champion", "challenger", "previous")],
             roles=view.roles(model),
             steps=view.steps(rollout),
-            guardrails=view.guardrails(rollout) if rollout.get("active") else [],
+            guardrails=view.guardrails(evidence) if rollout.get("active") else [],
             confirmations=[
                 tuple(str(each.get(key)) for key in ("what", "webhook", "verdict", "reason"))
                 for each in rollout.get("confirmations") or ()
@@ -233,8 +233,8 @@ class Console:
     def _form(
         self, name: str, asked: Offer, actor: Actor, problem: str = "", reason: str = "", status: int = 200
     ) -> Response:
-        model = self._state(name)
-        rails = view.guardrails(model.get("rollout") or {}) if asked.action in ("sign-off", "promote", "reject") else []
+        evidence = (self._state(name).get("rollout") or {}).get("evidence") or {}
+        rails = view.guardrails(evidence) if asked.action in ("sign-off", "promote", "reject") else []
         return self._page(
             "ask.html", actor, status, name=name, offer=asked, problem=problem, reason=reason, guardrails=rails,
             longest=LONGEST_REASON,

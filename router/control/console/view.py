@@ -105,9 +105,8 @@ def roles(model: Mapping[str, Any]) -> list[Row]:
     ]
 
 
-def guardrails(rollout: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """What each guardrail and each check says."""
-    evidence = rollout.get("evidence") or {}
+def guardrails(evidence: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """What each guardrail and each check says, by a report."""
     rails = [
         {
             "name": str(rail.get("name")).replace("_", " "),
@@ -197,7 +196,7 @@ def timeline(record: Sequence[tuple[str, Decision]]) -> list[dict[str, Any]]:
             "version": version(decision.version or None),
             "by": decision.actor,
             "reason": decision.reason,
-            "guardrails": guardrails({"evidence": decision.evidence}) if "guardrails" in decision.evidence else [],
+            "guardrails": guardrails(decision.evidence) if "guardrails" in decision.evidence else [],
             "policy": decision.policy_digest[:12],
         }
         for told, decision in record
@@ -290,19 +289,11 @@ def estimate(name: str, data: Mapping[str, Any] | None) -> str:
     """A figure with its bounds and what it rests on."""
     if not data or not isinstance(data.get("value"), int | float):
         return "unknown"
-    upper = data.get("upper")
-    told = Estimate(data["value"], data.get("lower") or 0.0, math.inf if upper is None else upper, data.get("count", 0))
-    if name.endswith("_latency"):
-        text = words.seconds(told)
-    else:
-        text = words.percents(told) if name == Metric.ERROR_RATE.value else words.plain(told)
-    return f"{text} on {told.count:,}"
+    return words.figure(name, Estimate.from_data(data))
 
 
 def _e(value: object) -> str:
-    if not isinstance(value, int | float):
-        return "unknown"
-    return f"{value:.2g}" if value < 10 else words.evidence(value)
+    return words.e_value(value) if isinstance(value, int | float) else "unknown"
 
 
 def _share(value: object) -> str:

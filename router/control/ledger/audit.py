@@ -115,8 +115,8 @@ def _ours(model: str, entry: Entry) -> bool:
 
 
 def _name(model: str, entry: Entry) -> str:
-    if entry.place is not None and entry.place.model == model:
-        return f"{model}/{entry.place.number}"
+    if entry.place is not None and _ours(model, entry):
+        return entry_id(model, entry.place.number)
     return f"{model}/seq {entry.seq}"
 
 
