@@ -205,7 +205,8 @@ async def _check(registry: ModelRegistry, asked: Asked) -> tuple[Report, str | N
 
 def _server(who: str, url: str, settings: ModelSettings) -> Server:
     try:
-        return Server(url, protocol(settings.protocol), settings.tls if place_of(url).scheme == "https" else Tls())
+        tls = settings.tls if place_of(url).scheme == "https" else Tls()
+        return Server(url, protocol(settings.protocol), settings.reader, tls)
     except OSError as error:
         raise RefusedError(f"the {who} at {url}: {plain(error)}") from None
 

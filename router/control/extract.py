@@ -10,7 +10,7 @@ import numpy as np
 
 from comparator.events import OBSERVATION, Columns, Outcome
 from router.link.messages import BODY_WHOLE, COPY_FIRST, EXCHANGE_ROW, SHED, Exchanges
-from router.protocols.protocol import Prediction, Protocol, Unreadable
+from router.protocols.protocol import Prediction, Reader, Unreadable
 
 EXCHANGE: Final = np.dtype(
     {
@@ -80,7 +80,7 @@ Positive = float | str | bool
 """The prediction that counts as positive."""
 
 
-def extract(exchanges: Exchanges, protocol: Protocol, positive: Positive | None) -> Extracted:
+def extract(exchanges: Exchanges, read: Reader, positive: Positive | None) -> Extracted:
     """Read the predictions. Raises nothing, whatever the bodies are.
 
     `prediction` becomes 1.0 where the value equals `positive`, else 0.0; numbers compare as numbers, and true is 1. A
@@ -99,7 +99,7 @@ def extract(exchanges: Exchanges, protocol: Protocol, positive: Positive | None)
     good = (rows["outcome"] == Outcome.OK).tolist()
     for index, body in enumerate(bodies):
         if good[index] and body is not None:
-            predictions = _read(body, protocol, positive)
+            predictions = _read(body, read, positive)
             if predictions is None:
                 unreadable += 1
                 outcomes[index] = Outcome.GARBAGE
@@ -130,10 +130,10 @@ def _bodies(rows: Columns, bodies: bytes) -> list[bytes | None]:
     ]
 
 
-def _read(body: bytes, protocol: Protocol, positive: Positive | None) -> list[tuple[float, float]] | None:
+def _read(body: bytes, read: Reader, positive: Positive | None) -> list[tuple[float, float]] | None:
     """(prediction, score) per row; None: there is no prediction in it."""
     try:
-        predictions = protocol.predictions(body)
+        predictions = read(body)
     except Unreadable:
         return None
     coded = [(_code(prediction, positive), prediction.score) for prediction in predictions]

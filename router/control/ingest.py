@@ -15,7 +15,6 @@ from router.control.extract import extract
 from router.control.ledger import LedgerUnavailable
 from router.control.metrics import Metrics
 from router.link.messages import Exchanges
-from router.protocols.select import protocol
 from router.settings import ModelSettings
 
 log = logging.getLogger(__name__)
@@ -46,7 +45,7 @@ class Ingest:
 
     def take(self, exchanges: Exchanges, settings: ModelSettings) -> None:
         """Extract predictions and keep the observations for the next flush."""
-        extracted = extract(exchanges, protocol(settings.protocol), settings.positive_prediction)
+        extracted = extract(exchanges, settings.reader, settings.positive_prediction)
         self._metrics.clamped(exchanges.model, clamp(extracted.columns, time.time()))
         self._metrics.observe(exchanges.model, extracted.columns)
         self._metrics.unpredicted(exchanges.model, unreadable=extracted.unreadable, unread=extracted.unread)

@@ -7,11 +7,12 @@ mapping of columns, or one value. A row is a number, a boolean, a text, the prob
 from __future__ import annotations
 
 import math
-from typing import Final
+from functools import partial
+from typing import Final, NamedTuple
 
 import msgspec
 
-from router.protocols.protocol import Prediction, Unreadable
+from router.protocols.protocol import Prediction, Reader, Reading, Unreadable
 
 VALUE_FIELDS: Final = ("prediction", "label")
 """Where a record or a mapping of columns has its prediction, the first that is there."""
@@ -47,27 +48,45 @@ class Mlflow:
         """Never: one server has one model, and its paths do not name it."""
         return None
 
-    def predictions(self, body: bytes) -> list[Prediction]:
-        """One per row. Two probabilities are [of class 0, of class 1]: the likelier is the value, the second the score.
+    def reader(self, reading: Reading) -> Reader:
+        """`prediction` and `score` are names of fields of a record, or of columns."""
+        if reading.rows:
+            raise ValueError("expected no answer.rows: MLflow's rows stand in predictions")
+        names = _Names(
+            (reading.prediction,) if reading.prediction else VALUE_FIELDS,
+            (reading.score,) if reading.score else SCORE_FIELDS,
+        )
+        return partial(_predictions, names)
 
-        NaN and null are rows without a prediction (NaN). Nothing is guessed: a row of several numbers that do not add
-        up to 1 is none of the shapes above.
 
-        Raises:
-            Unreadable: no JSON, no "predictions", no rows, or rows of no known shape.
-        """
-        found = _answer(body).predictions
-        if isinstance(found, list):
-            rows = [_row(item) for item in found]
-        elif isinstance(found, dict):
-            rows = _columns(found)
-        elif found is msgspec.UNSET:
-            raise Unreadable('expected {"predictions": ...}')
-        else:
-            rows = [_row(found)]
-        if not rows:
-            raise Unreadable("expected at least one row in predictions")
-        return rows
+class _Names(NamedTuple):
+    """Under which names a record has its prediction and its score, the first that is there."""
+
+    value: tuple[str, ...]
+    score: tuple[str, ...]
+
+
+def _predictions(names: _Names, body: bytes) -> list[Prediction]:
+    """One per row. Two probabilities are [of class 0, of class 1]: the likelier is the value, the second the score.
+
+    NaN and null are rows without a prediction (NaN). Nothing is guessed: a row of several numbers that do not add up
+    to 1 is none of the shapes above.
+
+    Raises:
+        Unreadable: no JSON, no "predictions", no rows, or rows of no known shape.
+    """
+    found = _answer(body).predictions
+    if isinstance(found, list):
+        rows = [_row(item, names) for item in found]
+    elif isinstance(found, dict):
+        rows = _columns(found, names)
+    elif found is msgspec.UNSET:
+        raise Unreadable('expected {"predictions": ...}')
+    else:
+        rows = [_row(found, names)]
+    if not rows:
+        raise Unreadable("expected at least one row in predictions")
+    return rows
 
 
 def _answer(body: bytes) -> _Answer:
@@ -94,24 +113,24 @@ def _answer_with_nan(body: bytes) -> _Answer:
     return _Answer(data.get("predictions", msgspec.UNSET))
 
 
-def _row(item: object) -> Prediction:
+def _row(item: object, names: _Names) -> Prediction:
     if isinstance(item, (float, int)):
         return Prediction(_float(item))
     if isinstance(item, str):
         return Prediction(item)
     if isinstance(item, dict):
-        return _record(item)
+        return _record(item, names)
     if isinstance(item, list):
-        return _list(item)
+        return _list(item, names)
     if item is None:
         return Prediction(_NAN)
     raise Unreadable(_EXPECTED_ROW)
 
 
-def _list(items: list[object]) -> Prediction:
+def _list(items: list[object], names: _Names) -> Prediction:
     """One item stands for itself (networks answer (n, 1)); several are probabilities."""
     if len(items) == 1 and not isinstance(items[0], list):
-        return _row(items[0])
+        return _row(items[0], names)
     probabilities = _probabilities(items)
     if probabilities is None:
         raise Unreadable(_EXPECTED_ROW)
@@ -119,26 +138,26 @@ def _list(items: list[object]) -> Prediction:
     return Prediction(float(likeliest), probabilities[1] if len(probabilities) == 2 else _NAN)
 
 
-def _record(record: dict[object, object]) -> Prediction:
+def _record(record: dict[object, object], names: _Names) -> Prediction:
     if len(record) == 1:
         (value,) = record.values()
     else:
-        value = next((record[name] for name in VALUE_FIELDS if name in record), msgspec.UNSET)
+        value = next((record[name] for name in names.value if name in record), msgspec.UNSET)
     if isinstance(value, (dict, list)) or value is msgspec.UNSET:
         raise Unreadable(_EXPECTED_ROW)
-    score = next((record[name] for name in SCORE_FIELDS if name in record), None)
-    return Prediction(_row(value).value, _score(score))
+    score = next((record[name] for name in names.score if name in record), None)
+    return Prediction(_row(value, names).value, _score(score))
 
 
-def _columns(columns: dict[object, object]) -> list[Prediction]:
+def _columns(columns: dict[object, object], names: _Names) -> list[Prediction]:
     """A mapping of columns of one length, or a single record."""
     lists = [column for column in columns.values() if isinstance(column, list)]
     if not lists:
-        return [_record(columns)]
+        return [_record(columns, names)]
     if len(lists) < len(columns) or len({len(column) for column in lists}) > 1:
         raise Unreadable("expected the columns in predictions to be lists of one length")
-    names = list(columns)
-    return [_record(dict(zip(names, row, strict=True))) for row in zip(*lists, strict=True)]
+    titles = list(columns)
+    return [_record(dict(zip(titles, row, strict=True)), names) for row in zip(*lists, strict=True)]
 
 
 def _score(score: object) -> float:

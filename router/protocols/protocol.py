@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol as Interface
 
 import msgspec
@@ -22,6 +23,25 @@ class Unreadable(ValueError):
     """A body that is not of this protocol; the message says what was expected."""
 
 
+class Reading(msgspec.Struct, frozen=True):
+    """Where a model's answers have their predictions, as its settings say; "": where the protocol usually has them.
+
+    What the texts mean is the protocol's: the name of a field, of a column, of an output, or a JSON pointer (RFC 6901).
+    """
+
+    prediction: str = ""
+    score: str = ""
+    rows: str = ""
+
+
+Reader = Callable[[bytes], list[Prediction]]
+"""The predictions of an answer's body, one per row, at least one. Off the request path.
+
+Raises:
+    Unreadable: the body is not an answer of this protocol, or has no row.
+"""
+
+
 class Protocol(Interface):
     """One protocol between clients and model servers."""
 
@@ -37,10 +57,10 @@ class Protocol(Interface):
         """The model that a path of this protocol names by itself, or None."""
         ...
 
-    def predictions(self, body: bytes) -> list[Prediction]:
-        """The predictions of an answer's body, one per row, at least one. Off the request path.
+    def reader(self, reading: Reading) -> Reader:
+        """What reads the answers of a model.
 
         Raises:
-            Unreadable: the body is not an answer of this protocol, or has no row.
+            ValueError: this protocol cannot read answers so; the message says what was expected.
         """
         ...

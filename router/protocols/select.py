@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from router.protocols.mlflow import Mlflow
-from router.protocols.protocol import Protocol
+from router.protocols.protocol import Protocol, Reader, Reading
 
 _PROTOCOLS: dict[str, Protocol] = {each.name: each for each in (Mlflow(),)}
 
@@ -21,3 +23,9 @@ def protocol(name: str) -> Protocol:
         return _PROTOCOLS[name]
     except KeyError:
         raise ValueError(f"expected a protocol ({', '.join(NAMES)}), not {name!r}") from None
+
+
+@cache
+def reader(name: str, reading: Reading) -> Reader:
+    """What reads answers of this protocol; the same object every time. Raises ValueError."""
+    return protocol(name).reader(reading)

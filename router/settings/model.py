@@ -12,7 +12,10 @@ from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, WithJs
 from comparator.policy import CLASS_METRICS, Metric, Policy, Step, StepKind
 from comparator.policy_error import PolicyError
 from router.link.endpoint import Tls, place_of
+from router.protocols.protocol import Reader
 from router.protocols.select import NAMES as PROTOCOLS
+from router.protocols.select import reader
+from router.settings.answer import AnswerSettings
 from router.settings.block import Block, Number, Percent, Switch, Text, wrong, wrong_at
 from router.settings.policy import PolicySettings
 from router.settings.problems import Path, did_you_mean
@@ -154,6 +157,11 @@ class ModelSettings(PolicySettings):
     """One model: where its versions are served, how its traffic is assigned, and its policy."""
 
     protocol: ProtocolName = Field(default="mlflow", description="What requests and predictions look like.")
+    answer: AnswerSettings = Field(
+        default=AnswerSettings(),
+        description="Where an answer has its prediction and its score, if not where the protocol usually has them.",
+        json_schema_extra={"default": {}},
+    )
     endpoint: Template | None = Field(
         default=None,
         description="Model server of any version, with {name} (the model's) and {version} filled in.",
@@ -213,6 +221,7 @@ class ModelSettings(PolicySettings):
     )
 
     _name: str = PrivateAttr(default="")
+    _reader: Reader | None = PrivateAttr(default=None)
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
@@ -225,9 +234,19 @@ class ModelSettings(PolicySettings):
         if Metric.REWARD in metrics and metrics & CLASS_METRICS and self.positive != 1.0:
             expected = f"expected positive to be 1, not {self.positive:g}: beside a reward, labels are kept as numbers"
             problems.append((("positive",), expected))
+        try:
+            self._reader = reader(self.protocol, self.answer.reading())
+        except ValueError as error:
+            problems.append((("answer",), str(error)))
         if problems:
             raise wrong_at(problems)
         return self
+
+    @property
+    def reader(self) -> Reader:
+        """What reads the predictions out of its answers."""
+        assert self._reader is not None
+        return self._reader
 
     @property
     def positive_prediction(self) -> float | None:

@@ -10,7 +10,7 @@ import httpx
 import numpy as np
 
 from router.link.endpoint import Tls, client_context, place_of
-from router.protocols.protocol import Prediction, Protocol, Unreadable
+from router.protocols.protocol import Prediction, Protocol, Reader, Unreadable
 from router.staging.contract import Answer, Row, split_of
 from router.staging.latency import Timed
 from router.staging.metrics import Answers
@@ -31,6 +31,7 @@ class Server:
     Args:
         url: of the server, as the settings have endpoints.
         protocol: that it speaks.
+        reader: of its answers.
         tls: how it is trusted.
 
     Raises:
@@ -38,10 +39,11 @@ class Server:
         OSError: a file of `tls` cannot be read.
     """
 
-    def __init__(self, url: str, protocol: Protocol, tls: Tls | None = None) -> None:
+    def __init__(self, url: str, protocol: Protocol, reader: Reader, tls: Tls | None = None) -> None:
         place, tls = place_of(url), tls or Tls()
         self._base = f"{'https' if place.scheme == 'https' else 'http'}://{place.authority}{place.base}"
         self._protocol = protocol
+        self._reader = reader
         self._named = {"sni_hostname": tls.server_name} if tls.server_name else {}
         transport = httpx.AsyncHTTPTransport(
             uds=place.socket or None,
@@ -94,7 +96,7 @@ class Server:
 
     def _read(self, body: bytes) -> tuple[Prediction, ...] | None:
         try:
-            return tuple(self._protocol.predictions(body))
+            return tuple(self._reader(body))
         except Unreadable:
             return None
 

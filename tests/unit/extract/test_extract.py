@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from comparator.events import OBSERVATION, Mode, Outcome, Role
 from router.control.extract import EXCHANGE, MOST_ROWS, extract
 from router.link.messages import BODY_NONE, BODY_UNREAD, BODY_WHOLE, COPY_FIRST, EXCHANGE_ROW, Exchanges
+from router.protocols.protocol import Reading
 from router.protocols.select import protocol
 
-MLFLOW = protocol("mlflow")
+MLFLOW = protocol("mlflow").reader(Reading())
 _ids = itertools.count(1)
 
 

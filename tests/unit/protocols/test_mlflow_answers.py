@@ -10,14 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.protocols.mlflow import Mlflow
-from router.protocols.protocol import Prediction, Unreadable
+from router.protocols.protocol import Prediction, Reading, Unreadable
 from router.protocols.select import NAMES, protocol
 
 MLFLOW = Mlflow()
+READ = MLFLOW.reader(Reading())
 
 
 def read(predictions) -> list[tuple]:
-    return [(each.value, each.score) for each in MLFLOW.predictions(json.dumps({"predictions": predictions}).encode())]
+    return [(each.value, each.score) for each in READ(json.dumps({"predictions": predictions}).encode())]
 
 
 def same(found, expected) -> bool:
@@ -92,18 +93,18 @@ def test_every_shape_that_mlflow_writes(predictions, expected):
 )
 def test_anything_else_is_unreadable_and_says_what_was_expected(body):
     with pytest.raises(Unreadable, match="expected"):
-        MLFLOW.predictions(body)
+        READ(body)
 
 
 def test_an_integer_beyond_the_floats_is_infinite_not_an_error():
     body = b'{"predictions": [NaN, ' + b"9" * 400 + b", -" + b"9" * 400 + b"]}"
-    assert [each.value for each in MLFLOW.predictions(body)][1:] == [math.inf, -math.inf]
+    assert [each.value for each in READ(body)][1:] == [math.inf, -math.inf]
 
 
 @given(st.binary() | st.binary().map(lambda tail: b'{"predictions": [' + tail))
 def test_no_body_raises_anything_but_unreadable(body):
     try:
-        predictions = MLFLOW.predictions(body)
+        predictions = READ(body)
     except Unreadable:
         return
     assert predictions
@@ -163,3 +164,16 @@ def test_a_proxy_can_import_protocols_without_heavy_modules():
     code = "import sys, router.protocols.select; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-P", "-c", code], check=True, capture_output=True, text=True).stdout
     assert not {"numpy", "mlflow", "json", "pydantic", "httpx", "asyncio"} & set(loaded.split())
+
+
+def test_a_record_says_its_prediction_where_the_settings_say():
+    read = MLFLOW.reader(Reading(prediction="late", score="p"))
+    assert read(b'{"predictions": [{"late": 1, "p": 0.75, "prediction": 0}]}') == [Prediction(1.0, 0.75)]
+    assert read(b'{"predictions": {"late": [1, 0], "p": [0.75, 0.5]}}') == [Prediction(1.0, 0.75), Prediction(0.0, 0.5)]
+    with pytest.raises(Unreadable, match="expected a row"):
+        read(b'{"predictions": [{"prediction": 1, "p": 0.5}]}')
+
+
+def test_rows_of_mlflow_have_no_place_of_their_own():
+    with pytest.raises(ValueError, match=r"expected no answer\.rows"):
+        MLFLOW.reader(Reading(rows="/predictions"))
