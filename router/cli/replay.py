@@ -18,7 +18,7 @@ from comparator.replaying import Replay, replayed
 from router.cli.exits import RefusedError
 from router.cli.figure import Figure
 from router.cli.output import plain, seconds
-from router.cli.recording import Recording, RecordingError, read_file
+from router.recordings.reading import Recording, RecordingError, read_file
 from router.settings import SettingsError, load_policy
 from router.settings.units import write_duration
 

@@ -78,6 +78,7 @@ class ModelRoutes(msgspec.Struct, frozen=True):
     mirror_random_order: bool = False  # by its id, every other request's copy is sent first
     assign_by: str = ""  # "" : the request's own id; "header:NAME"
     request_id: str = ""  # "" : made here; "header:NAME": the client's own
+    sample: int = 0  # percent of the requests that control gets a copy of
 
 
 class Routes(msgspec.Struct, frozen=True):
@@ -105,6 +106,27 @@ class Exchanges(msgspec.Struct, frozen=True, tag_field="t", tag="exchanges"):
     bodies: bytes
 
 
+class SampledRequest(msgspec.Struct, frozen=True, array_like=True):
+    """A copy of a client's request. Of its head only what says how to read the body."""
+
+    at: float  # when it came
+    request_hi: int
+    request_lo: int
+    method: bytes
+    path: bytes  # without the query
+    content_type: bytes
+    content_encoding: bytes
+    header_length: bytes  # of binary tensors
+    body: bytes
+
+
+class Sampled(msgspec.Struct, frozen=True, tag_field="t", tag="sampled"):
+    """Copies of sampled requests of one model."""
+
+    model: str
+    requests: list[SampledRequest]
+
+
 class Counters(msgspec.Struct, frozen=True, tag_field="t", tag="counters"):
     """Running totals of this worker since its start, and what is open now. Sent about once a second."""
 
@@ -115,6 +137,7 @@ class Counters(msgspec.Struct, frozen=True, tag_field="t", tag="counters"):
     client_connections: int  # open now
     upstream_connections: int  # open now
     revision: int  # the routes in use
+    samples_dropped: int = 0  # copies for control that were too much
     handed_over: dict[str, tuple[int, int]] = {}  # model -> requests handed to model servers, microseconds until then
 
 
@@ -147,7 +170,7 @@ class Retire(msgspec.Struct, frozen=True, tag_field="t", tag="retire"):
     """Down: another supervisor's worker has taken your place; finish what is open and exit."""
 
 
-Up = Hello | Exchanges | Counters | BreakerChanged | RoutesSet
+Up = Hello | Exchanges | Sampled | Counters | BreakerChanged | RoutesSet
 Down = SetRoutes | Retire
 
 _encode = msgspec.msgpack.Encoder().encode

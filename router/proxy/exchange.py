@@ -9,6 +9,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from router.link.messages import BODY_NONE, BODY_UNREAD, BODY_WHOLE, COPY_FIRST, SHED
+from router.link.sampling import in_sample
 from router.proxy import codes, mirror, refusal
 from router.proxy.answer import AnswerHead, Framing, answer_head, framing_of
 from router.proxy.breaker import Admission
@@ -63,6 +64,7 @@ class ServedExchange:
         "_recorded",
         "_retried",
         "_role",
+        "_sample",
         "_served",
         "_started",
         "_unsent",
@@ -104,6 +106,7 @@ class ServedExchange:
         self._first_byte = _NAN
         self._unsent: list[bytes] = []
         self._copy: list[bytes] | None = None
+        self._sample: list[bytes] | None = None
         self._body: list[bytes] = []
         self._body_size = 0
 
@@ -128,10 +131,7 @@ class ServedExchange:
             raise refusal.NO_CHAMPION
         self._served = target.champion
         if match.predicts:
-            self._recorded = True
-            self._mode = target.mode
-            if self._mode:
-                self._assign(target)
+            self._predict(target)
         self.forwarded = self._client.forwarded.of(request)
         if request.expects_continue and not request.complete and not request.http10:
             self._client.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -139,6 +139,8 @@ class ServedExchange:
             now = self._complete_at = self._started
             body = self._unsent = request.chunks
             request.chunks = []
+            if self._sample is not None:
+                self._sampled(body, now)
             copy = self._copy is not None
             if copy and target.random_order and self.request_lo & 1:
                 self.flags |= COPY_FIRST
@@ -210,6 +212,14 @@ class ServedExchange:
 
     # ---- assignment
 
+    def _predict(self, target: Target) -> None:
+        self._recorded = True
+        if target.samples and in_sample(self.request_hi, self.request_lo, target.samples):
+            self._sample = []
+        self._mode = target.mode
+        if self._mode:
+            self._assign(target)
+
     def _assign(self, target: Target) -> None:
         if target.splits:
             if target.assignment.to_other(self._key(target)):
@@ -255,6 +265,10 @@ class ServedExchange:
                 self._shed(mirror.TOO_LARGE)
             else:
                 self._copy += chunks
+        if self._sample is not None:
+            self._sample += chunks
+            if request.received > self._plane.limits.mirror_body_bytes:
+                self._sample = None
         if request.chunked:
             chunks = [chunk(piece) for piece in chunks]
         if self._unsent:
@@ -272,8 +286,15 @@ class ServedExchange:
 
     def _request_complete(self) -> None:
         self._complete_at = now = monotonic()
+        if self._sample is not None:
+            self._sampled(self._sample, now)
         if self._copy is not None:
             self._offer(self._copy, now)
+
+    def _sampled(self, body: list[bytes], now: float) -> None:
+        self._sample = None
+        key = (self.request_hi, self.request_lo)
+        self._plane.sampler.take(self.target.name, now + self._plane.epoch, key, self.path, self.request, body)
 
     def _offer(self, body: list[bytes], now: float) -> None:
         self._copy = None

@@ -14,6 +14,7 @@ from router.proxy.mirror import REASONS, ShadowExchange
 from router.proxy.pool import Endpoints
 from router.proxy.recorder import Recorder
 from router.proxy.routes import Table, Target
+from router.proxy.sampler import Sampler
 
 if TYPE_CHECKING:
     from router.proxy.server import ClientConnection
@@ -32,6 +33,7 @@ class DataPlane:
         self.endpoints = Endpoints(self.limits)
         self.table = Table(nothing, self.endpoints)
         self.recorder = Recorder(self.limits.record_rows)
+        self.sampler = Sampler()
         self.identities = Identities()
         self.clients: set[ClientConnection] = set()
         self.shadows: set[ShadowExchange] = set()
@@ -128,6 +130,7 @@ class DataPlane:
             refused=dict(self._refused),
             shadow_dropped={model: dict(reasons) for model, reasons in self._shed.items()},
             rows_dropped=self.recorder.dropped,
+            samples_dropped=self.sampler.dropped,
             lost_races=self.lost_races,
             client_connections=len(self.clients),
             upstream_connections=self.endpoints.connections,

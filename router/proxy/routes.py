@@ -52,6 +52,7 @@ class Target:
         "random_order",
         "request_id",
         "rollout_id",
+        "samples",
         "shadows",
         "splits",
     )
@@ -69,6 +70,7 @@ class Target:
         self.mirrors = routes.mirror if self.mode in (codes.MODE_SHADOW, codes.MODE_WATCH) else 0  # percent
         self.mirrors_credentials = routes.mirror_credentials
         self.random_order = routes.mirror_random_order
+        self.samples = routes.sample  # percent
         self.assign_by = _header(routes.assign_by)
         self.request_id = _header(routes.request_id)
         self.shadows = shadows
