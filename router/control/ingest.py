@@ -14,6 +14,7 @@ from router.control.controller import ModelController
 from router.control.extract import extract
 from router.control.ledger import LedgerUnavailable
 from router.control.metrics import Metrics
+from router.control.recordings import Recordings
 from router.link.messages import Exchanges
 from router.settings import ModelSettings
 
@@ -38,9 +39,10 @@ def clamp(columns: Columns, now: float) -> int:
 class Ingest:
     """Takes what proxies recorded; `flush` hands it on, one transaction per model."""
 
-    def __init__(self, controllers: Mapping[str, ModelController], metrics: Metrics) -> None:
+    def __init__(self, controllers: Mapping[str, ModelController], metrics: Metrics, recordings: Recordings) -> None:
         self._controllers = controllers
         self._metrics = metrics
+        self._recordings = recordings
         self._waiting: dict[str, deque[Columns]] = defaultdict(deque)
 
     def take(self, exchanges: Exchanges, settings: ModelSettings) -> None:
@@ -49,6 +51,7 @@ class Ingest:
         self._metrics.clamped(exchanges.model, clamp(extracted.columns, time.time()))
         self._metrics.observe(exchanges.model, extracted.columns)
         self._metrics.unpredicted(exchanges.model, unreadable=extracted.unreadable, unread=extracted.unread)
+        self._recordings.observed(exchanges.model, extracted.columns)
         self._waiting[exchanges.model].append(extracted.columns)
         self._bound(exchanges.model)
 

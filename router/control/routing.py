@@ -7,10 +7,10 @@ from router.link.messages import Backend, ModelRoutes
 from router.settings import ModelSettings
 
 
-def model_routes(name: str, settings: ModelSettings, serving: Serving) -> ModelRoutes:
+def model_routes(name: str, settings: ModelSettings, serving: Serving, sample: int = 0) -> ModelRoutes:
     """The routes of one model.
 
-    A version without an endpoint gets no traffic: as the champion it means 503, as the other none at all.
+    `sample` is the percent of its requests that proxies are to copy to control. A version without an endpoint gets no traffic: as the champion it means 503, as the other none at all.
     """
     other = _backend(settings, serving.other)
     return ModelRoutes(
@@ -28,6 +28,7 @@ def model_routes(name: str, settings: ModelSettings, serving: Serving) -> ModelR
         mirror_random_order=settings.mirror_order == "random",
         assign_by=settings.assign_by or "",
         request_id=settings.request_id or "",
+        sample=sample,
     )
 
 

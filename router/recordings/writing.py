@@ -49,10 +49,10 @@ def observed_lines(columns: Columns) -> list[Observed]:
             attempted_both=both,
             shed=shed,
             copy_first=copy_first,
-            prediction=_told(prediction),
-            score=_told(score),
+            prediction=_told(told[0]),
+            score=_told(told[1]),
         )
-        for at, hi, lo, row, version, role, mode, outcome, both, shed, copy_first, first_byte, latency, prediction, score in rows
+        for (at, hi, lo, row, version, role, mode, outcome, both, shed, copy_first, first_byte, latency, *told) in rows
     ]
 
 

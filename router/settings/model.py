@@ -19,6 +19,7 @@ from router.settings.answer import AnswerSettings
 from router.settings.block import Block, Number, Percent, Switch, Text, wrong, wrong_at
 from router.settings.policy import PolicySettings
 from router.settings.problems import Path, did_you_mean
+from router.settings.recording import RecordingSettings
 from router.settings.tls import TlsSettings
 from router.settings.units import shown
 
@@ -215,6 +216,10 @@ class ModelSettings(PolicySettings):
         description="Alertmanager's alerts that roll back what is on trial: label -> value, exact; an alert with all "
         "labels of one of these does it.",
         examples=[[{"alertname": "ErrorsOfModel", "severity": "page"}]],
+    )
+    recording: RecordingSettings | None = Field(
+        default=None,
+        description="That `titleshot record` may record requests, and what of them never is. Default: it may not.",
     )
     split: Split | None = Field(
         default=None, description="A manual split, instead of a rollout: never promoted by itself."

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
-from comparator.events import Columns, Command, Decision, Gated
+from comparator.events import Columns, Command, Decision, Gated, Labels, Observations
 from comparator.reigns import Reign
+from router.control.recordings import Recording
 
 
 class UnknownModel(Exception):
@@ -62,6 +64,23 @@ class Operations(Protocol):
             RegistryAway: whether there is such a version cannot be told.
             LedgerUnavailable: nothing was recorded.
             Fenced: another replica leads.
+        """
+        ...
+
+    def recording(self, model: str, share: int) -> AbstractContextManager[Recording]:
+        """A recording of so many percent of the model's requests, for as long as the context lasts.
+
+        Raises:
+            UnknownModel: no such model.
+            Refused: its settings do not say that it may be recorded.
+            TooMany: at its beginning: there are as many under way as there may be.
+        """
+        ...
+
+    def traffic(self, model: str, since: float) -> Iterator[Observations | Labels]:
+        """What the ledger has of the model's traffic, batch by batch; the first may begin before `since`. Blocks.
+
+        Raises LedgerUnavailable.
         """
         ...
 
