@@ -11,7 +11,7 @@ import secrets
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Final
 
 import numpy as np
@@ -141,15 +141,19 @@ class Recordings:
         """Percent of a model's requests that proxies are to copy."""
         return max((each.begun.share for each in self._open.get(model, ())), default=0)
 
-    @contextmanager
-    def opened(self, model: str, protocol: str, share: int, settings: RecordingSettings) -> Iterator[Recording]:
+    def opened(
+        self, model: str, protocol: str, share: int, settings: RecordingSettings
+    ) -> AbstractContextManager[Recording]:
         """A recording of so many percent of a model's requests, as long as the context lasts. Raises TooMany."""
         if sum(map(len, self._open.values())) >= MOST_AT_ONCE:
             raise TooMany
         redact, pseudonymise = settings.redact, settings.pseudonymise
         begun = Begun(time.time(), model, protocol, share, list(redact), list(pseudonymise))
         redaction = Redaction(frozenset(redact), frozenset(pseudonymise), secrets.token_bytes(32))
-        recording = Recording(begun, redaction)
+        return self._under_way(model, Recording(begun, redaction))
+
+    @contextmanager
+    def _under_way(self, model: str, recording: Recording) -> Iterator[Recording]:
         self._open.setdefault(model, []).append(recording)
         self._on_change()
         try:

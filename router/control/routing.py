@@ -10,7 +10,9 @@ from router.settings import ModelSettings
 def model_routes(name: str, settings: ModelSettings, serving: Serving, sample: int = 0) -> ModelRoutes:
     """The routes of one model.
 
-    `sample` is the percent of its requests that proxies are to copy to control. A version without an endpoint gets no traffic: as the champion it means 503, as the other none at all.
+    `sample` is the percent of its requests that proxies are to copy to control.
+
+    A version without an endpoint gets no traffic: as the champion it means 503, as the other none at all.
     """
     other = _backend(settings, serving.other)
     return ModelRoutes(

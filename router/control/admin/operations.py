@@ -73,7 +73,7 @@ class Operations(Protocol):
         Raises:
             UnknownModel: no such model.
             Refused: its settings do not say that it may be recorded.
-            TooMany: at its beginning: there are as many under way as there may be.
+            TooMany: there are as many under way as there may be.
         """
         ...
 

@@ -39,21 +39,20 @@ class RecordingStreams:
         model = self._model(request)
         share = int(_number(request, "share", 100, 1, 100))
         seconds = _number(request, "seconds", 600, 1, LONGEST_SECONDS)
-        opened = self._operations.recording(model, share)  # raises Refused
         try:
-            recording = opened.__enter__()
+            opened = self._operations.recording(model, share)
         except TooMany:
             text = f"expected fewer than {MOST_AT_ONCE} recordings under way; wait for one to end"
             raise ApiError(429, "too_many_recordings", text, {"retry-after": "60"}) from None
 
         async def lines() -> AsyncIterator[bytes]:
-            log.info("%s: %s records %d %% of the requests", model, actor.name, share)
-            try:
-                async for piece in recording.lines(seconds):
-                    yield piece
-            finally:
-                opened.__exit__(None, None, None)
-                log.info("%s: the recording of %s has ended: %s", model, actor.name, recording.counts)
+            with opened as recording:  # not before somebody reads: what is never read is never closed, either
+                log.info("%s: %s records %d %% of the requests", model, actor.name, share)
+                try:
+                    async for piece in recording.lines(seconds):
+                        yield piece
+                finally:
+                    log.info("%s: the recording of %s has ended: %s", model, actor.name, recording.counts)
 
         return StreamingResponse(lines(), headers=dict(SAFE_HEADERS), media_type=NDJSON)
 
