@@ -163,7 +163,8 @@ def _by_row(columns: Columns) -> Columns:
         return ordered
     keys = _keys(ordered)
     last = np.append((keys[1:] != keys[:-1]), True)
-    return ordered[last]
+    distinct: Columns = ordered[last]
+    return distinct
 
 
 def _common(left: Columns, right: Columns) -> tuple[Columns, Columns]:
