@@ -36,6 +36,16 @@ RELOAD_AT = Family(
 )
 LEDGER_UP = Family("titleshot_ledger_up", Kind.GAUGE, "1 if the last write to the ledger went well.")
 LEDGER_ERRORS = Family("titleshot_ledger_errors_total", Kind.COUNTER, "Writes that the ledger did not take.")
+LEDGER_LAG = Family(
+    "titleshot_ledger_lag_seconds",
+    Kind.GAUGE,
+    "For how long the oldest observation that is not in the ledger yet has waited; 0: none waits.",
+    ("model",),
+    "seconds",
+)
+UNRECORDED = Family(
+    "titleshot_observations_unrecorded", Kind.GAUGE, "Observations (rows) that are not in the ledger yet.", ("model",)
+)
 PROXIES = Family("titleshot_proxies_connected", Kind.GAUGE, "Proxy workers that are linked to the control process.")
 REVISION = Family("titleshot_routes_revision", Kind.GAUGE, "Revision of the routes as published last.")
 REVISION_IN_USE = Family(
@@ -67,5 +77,25 @@ LOST_RACES = Family(
     "titleshot_lost_races_total",
     Kind.COUNTER,
     "Requests lost to a model server that closed its idle connection as they were sent.",
+)
+CPU = Family(
+    "titleshot_process_cpu_seconds_total",
+    Kind.COUNTER,
+    "Processor time that the process has used, user and system (this and the next three: on Linux).",
+    ("process",),
+    "seconds",
+)
+MEMORY = Family(
+    "titleshot_process_resident_memory_bytes", Kind.GAUGE, "Memory that the process has in use.", ("process",), "bytes"
+)
+OPEN_FILES = Family(
+    "titleshot_process_open_fds", Kind.GAUGE, "Open file descriptors of the process, sockets included.", ("process",)
+)
+STARTED = Family(
+    "titleshot_process_start_time_seconds",
+    Kind.GAUGE,
+    "When the process started, in seconds since the epoch.",
+    ("process",),
+    "seconds",
 )
 BUILD = Family("titleshot_build_info", Kind.GAUGE, "The version of titleshot.", ("version",))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from router.control.metric_family import Family, Kind
+from router.control.metric_values import BOUNDS
+from router.link.overhead import OVERHEAD_BOUNDS
 
 _ROLE = ("model", "role")
 
@@ -19,6 +21,15 @@ DURATION = Family(
     "is no fast answer.",
     _ROLE,
     "seconds",
+    BOUNDS,
+)
+FIRST_BYTE = Family(
+    "titleshot_first_byte_seconds",
+    Kind.HISTOGRAM,
+    "From the request's arrival to the head of the answer, of good answers.",
+    _ROLE,
+    "seconds",
+    BOUNDS,
 )
 LATENCY = Family(
     "titleshot_latency_quantile_seconds",
@@ -27,16 +38,14 @@ LATENCY = Family(
     (*_ROLE, "q"),  # promtool keeps the name "quantile" for summaries
     "seconds",
 )
-HANDED_OVER = Family(
-    "titleshot_handovers_total", Kind.COUNTER, "Requests of clients that were handed to a model server.", ("model",)
-)
-HANDOVER = Family(
-    "titleshot_handover_seconds_total",
-    Kind.COUNTER,
-    "Time that those requests spent in titleshot before they were handed over, the wait for a connection included; "
-    "by titleshot_handovers_total it is the mean overhead, apart from the time in the model.",
+OVERHEAD = Family(
+    "titleshot_overhead_seconds",
+    Kind.HISTOGRAM,
+    "Time that clients' requests spent in titleshot, apart from the time in the model: from arrival until a model "
+    "server has them, the wait for a connection included, and from the end of the answer until that is written.",
     ("model",),
     "seconds",
+    OVERHEAD_BOUNDS,
 )
 SHARE = Family(
     "titleshot_traffic_share_ratio", Kind.GAUGE, "Share of the clients that this role answers.", _ROLE, "ratio"
