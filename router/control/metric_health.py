@@ -67,6 +67,14 @@ ACCESS_REFUSED = Family(
     "Requests to the admin port without a known token (unauthenticated) or without the right (forbidden).",
     ("reason",),
 )
+ALERTS = Family(
+    "titleshot_alerts_total",
+    Kind.COUNTER,
+    "Alerts that Alertmanager sent, by what became of them. acted, nothing (was on trial), refused (could not be done "
+    "then): once for each model that one was for. resolved: it fires no more. ignored: no rollback_on of its model has "
+    "its labels. unknown_model: it is of no model here. malformed: it is no alert.",
+    ("result",),
+)
 LOST_ROWS = Family(
     "titleshot_observations_dropped_total",
     Kind.COUNTER,

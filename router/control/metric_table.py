@@ -25,7 +25,7 @@ TABLE: Final = (
     DROPPED, BREAKER,
     VERSION, READY, AWAITED, REGISTRY_UP, REGISTRY_READ, REGISTRY_ERRORS,
     RELOAD_OK, RELOAD_AT, LEDGER_UP, LEDGER_ERRORS, LEDGER_LAG, UNRECORDED, LOST_ROWS,
-    PROXIES, REVISION, REVISION_IN_USE, CLIENTS, UPSTREAMS, REFUSED, ACCESS_REFUSED, LOST_RACES,
+    PROXIES, REVISION, REVISION_IN_USE, CLIENTS, UPSTREAMS, REFUSED, ACCESS_REFUSED, ALERTS, LOST_RACES,
     CPU, MEMORY, OPEN_FILES, STARTED, BUILD,
 )  # fmt: skip
 """All of them, in the order of the exposition."""
@@ -89,6 +89,7 @@ def markdown() -> str:
     lines += [f"| {label} | {', '.join(values)} |" for label, values in sorted(_VALUES.items())]
     lines += [
         f"| outcome of `{JOINED.name}` | {', '.join(JOINS)} |",
+        f"| result of `{ALERTS.name}` | {', '.join(ALERT_RESULTS)} |",
         f"| outcome of `{NOTIFIED.name}` | {', '.join(NOTIFICATION_OUTCOMES)} |",
         f"| reason of `{DROPPED.name}` | {', '.join(DROP_REASONS)} |",
         f"| reason of `{ACCESS_REFUSED.name}` | {', '.join(ACCESS_REFUSALS)} |",

@@ -37,6 +37,7 @@ REFUSALS: Final = (
 )  # fmt: skip
 """As the proxy names them; a test holds both tuples equal to its own. What else it may name appears when it does."""
 
+ALERT_RESULTS: Final = ("acted", "nothing", "refused", "resolved", "ignored", "unknown_model", "malformed")
 ACCESS_REFUSALS: Final = ("unauthenticated", "forbidden")
 
 POSSIBLE: Final = (

@@ -75,6 +75,7 @@ class Metrics:
         self._workers: dict[int, Counters] = {}
         self._refused: Counter[str] = Counter()
         self._access_refused: Counter[str] = Counter()
+        self._alerts: Counter[str] = Counter()
         self._lost_by_proxies = 0
         self._lost_races = 0
         self._reload = (time.time(), True)
@@ -199,6 +200,10 @@ class Metrics:
         """The admin port refused a request: unauthenticated or forbidden."""
         self._access_refused[reason] += 1
 
+    def alerted(self, results: Mapping[str, int]) -> None:
+        """So many alerts of Alertmanager's came to this."""
+        self._alerts.update(results)
+
     def ledger(self, ok: bool) -> None:  # noqa: FBT001 - the one thing that it tells
         """The ledger took a write, or did not."""
         self._ledger_up = ok
@@ -287,6 +292,8 @@ class Metrics:
             page.add(names.REFUSED, self._refused[reason], reason)
         for reason in names.ACCESS_REFUSALS:
             page.add(names.ACCESS_REFUSED, self._access_refused[reason], reason)
+        for result in names.ALERT_RESULTS:
+            page.add(names.ALERTS, self._alerts[result], result)
         page.add(names.LOST_RACES, self._lost_races)
         for where, count in zip(names.DROPPED_BY, (self._lost_by_proxies, self._lost_here), strict=True):
             page.add(names.LOST_ROWS, count, where)
