@@ -223,6 +223,10 @@ class ControlPlane:
             raise UnknownModel(model)
         return self.settings.models[model].rollback_on
 
+    def alerted(self, results: Mapping[str, int]) -> None:
+        """Count what became of alerts."""
+        self.metrics.alerted(results)
+
     async def add_labels(self, model: str, columns: Columns) -> None:
         """Record labels; they are safe when this returns. Raises UnknownModel, LedgerUnavailable."""
         await self._controller(model).labels(columns)

@@ -11,6 +11,7 @@ import struct
 import msgspec
 
 from router.link.endpoint import Tls
+from router.link.overhead import Overhead
 
 EXCHANGE_ROW = struct.Struct("<dQQQIIffIHBBBBBx")
 """One exchange with a model server: at, rollout_id, request_hi, request_lo, version, body_length, first_byte, latency,
@@ -138,7 +139,7 @@ class Counters(msgspec.Struct, frozen=True, tag_field="t", tag="counters"):
     upstream_connections: int  # open now
     revision: int  # the routes in use
     samples_dropped: int = 0  # copies for control that were too much
-    handed_over: dict[str, tuple[int, int]] = {}  # model -> requests handed to model servers, microseconds until then
+    overhead: dict[str, Overhead] = {}  # model -> of the requests that were handed to model servers
 
 
 class BreakerChanged(msgspec.Struct, frozen=True, tag_field="t", tag="breaker"):

@@ -55,6 +55,7 @@ class ServedExchange:
         "_end_sent",
         "_first_byte",
         "_head_sent",
+        "_held",
         "_keep",
         "_mode",
         "_moved",
@@ -103,6 +104,9 @@ class ServedExchange:
         self._keep = request.keep_alive
         self._chunked_answer = False
         self._complete_at = 0.0
+        self._held = (
+            0.0  # seconds with us: until it was handed over, and from the end of the answer until that was written
+        )
         self._first_byte = _NAN
         self._unsent: list[bytes] = []
         self._copy: list[bytes] | None = None
@@ -324,7 +328,7 @@ class ServedExchange:
             parts.append(LAST_CHUNK)
         self._unsent = []
         write(connection.transport, parts)
-        self._plane.handed_over(self.target.name, monotonic() - self._started)
+        self._held = monotonic() - self._started
         if not request.complete:
             self._client.unhold(UNCONNECTED)
 
@@ -367,6 +371,7 @@ class ServedExchange:
             write(self._client.transport, out)
         if complete:
             assert connection.head is not None
+            self._held += monotonic() - now
             self._finish(codes.OUTCOME_OF[connection.head.status], now)
 
     def broken(self, connection: UpstreamConnection) -> None:
@@ -427,6 +432,7 @@ class ServedExchange:
         if connection is None:
             self._served.endpoint.cancel(self)
         else:
+            self._plane.held(self.target.name, self._held)
             head = connection.head
             if head is not None:
                 status, state = head.status, BODY_UNREAD

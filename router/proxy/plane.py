@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from router.link.messages import BreakerChanged, Counters, Routes
+from router.link.overhead import Overhead
 from router.proxy import codes
 from router.proxy.breaker import Change
 from router.proxy.identity import Identities
@@ -43,7 +44,7 @@ class DataPlane:
         """Wall clock less monotonic clock, in seconds; renewed by `keep_time`."""
         self._refused: dict[str, int] = {}
         self._shed: dict[str, dict[str, int]] = {}
-        self._handed_over: dict[str, tuple[int, int]] = {}
+        self._overhead: dict[str, Overhead] = {}
         self._on_breaker = on_breaker
         self.keep_time()
 
@@ -81,10 +82,12 @@ class DataPlane:
             shed = self._shed[model] = dict.fromkeys(REASONS, 0)
         shed[reason] += 1
 
-    def handed_over(self, model: str, seconds: float) -> None:
-        """A client's request went to its model server so long after it came."""
-        requests, microseconds = self._handed_over.get(model, (0, 0))
-        self._handed_over[model] = (requests + 1, microseconds + round(seconds * 1e6))
+    def held(self, model: str, seconds: float) -> None:
+        """A request that was handed to its model server spent so long with us."""
+        overhead = self._overhead.get(model)
+        if overhead is None:
+            overhead = self._overhead[model] = Overhead.none()
+        overhead.add(seconds)
 
     def judge(self, target: Target, outcome: int, now: float, *, is_challenger: bool, probe: bool) -> None:
         """Tell the breaker of an outcome."""
@@ -135,5 +138,5 @@ class DataPlane:
             client_connections=len(self.clients),
             upstream_connections=self.endpoints.connections,
             revision=self.table.revision,
-            handed_over=dict(self._handed_over),
+            overhead={model: overhead.copy() for model, overhead in self._overhead.items()},
         )

@@ -1,6 +1,7 @@
 """A control plane in memory: the admin port's Operations, without registry, proxies and judge."""
 
 import time
+from collections import Counter
 
 from comparator.acts import NotOnTrial
 from comparator.events import Command, CommandKind, Decision, DecisionKind, Gated
@@ -23,6 +24,7 @@ class SmallPlane:
         self.away = None  # an exception: the ledger is away
         self.reasons = []
         self.alerts = {}  # model -> matchers
+        self.alert_results = Counter()
         self.on_trial = True
         self.ready = True
         self.policy = Policy()
@@ -36,6 +38,9 @@ class SmallPlane:
 
     def rollback_on(self, model):
         return self.alerts.get(self._known(model), ())
+
+    def alerted(self, results):
+        self.alert_results.update(results)
 
     async def add_labels(self, model, columns):
         self._known(model)

@@ -98,6 +98,10 @@ class Operations(Protocol):
         """
         ...
 
+    def alerted(self, results: Mapping[str, int]) -> None:
+        """Count what became of alerts: acted, nothing, refused, resolved, ignored, unknown_model or malformed."""
+        ...
+
     def status(self) -> Mapping[str, Any]:
         """Everything that people and scripts want to know, as plain data.
 
