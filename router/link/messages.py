@@ -22,8 +22,10 @@ SHED = 1  # flag of a champion's row: it was to be mirrored, but the copy was sh
 COPY_FIRST = 2  # flag of both rows of a pair: the copy was sent before the client's request
 
 BODY_WHOLE = 0  # the whole body is there
-BODY_UNREAD = 1  # longer than `extract_bytes`, or an encoding we do not read: not kept
+BODY_UNREAD = 1  # longer than `extract_bytes`, or a coding we do not read: not kept
 BODY_NONE = 2  # there was no answer
+BODY_GZIP = 3  # the whole body is there, gzipped
+BODY_DEFLATE = 4  # the whole body is there, deflated
 
 MAX_FRAME = 64 * 1024 * 1024
 

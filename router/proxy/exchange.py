@@ -8,7 +8,7 @@ from __future__ import annotations
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from router.link.messages import BODY_NONE, BODY_UNREAD, BODY_WHOLE, COPY_FIRST, SHED
+from router.link.messages import BODY_NONE, BODY_UNREAD, COPY_FIRST, SHED
 from router.proxy import codes, mirror, refusal
 from router.proxy.answer import AnswerHead, Framing, answer_head, framing_of
 from router.proxy.breaker import Admission
@@ -412,10 +412,10 @@ class ServedExchange:
                 if (
                     outcome == codes.OK
                     and self._recorded
-                    and not head.coded
+                    and head.body_state != BODY_UNREAD
                     and self._body_size <= self._plane.limits.extract_bytes
                 ):
-                    body, state = b"".join(self._body), BODY_WHOLE
+                    body, state = b"".join(self._body), head.body_state
             if self._client.paused and not connection.transport.is_closing():
                 connection.transport.resume_reading()
             connection.done(now, reusable=outcome <= codes.SERVER_ERROR and self.request.complete)

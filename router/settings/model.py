@@ -22,7 +22,7 @@ from router.settings.problems import Path, did_you_mean
 from router.settings.tls import TlsSettings
 from router.settings.units import shown
 
-PLANNED_PROTOCOLS = ("open_inference", "kserve_v1", "openai", "json")
+PLANNED_PROTOCOLS = ("openai",)
 
 MODEL_NAME_PATTERN = r"^(?!\.+$)[A-Za-z0-9._-]{1,64}$"
 _MODEL_NAME = re.compile(MODEL_NAME_PATTERN, re.ASCII)
