@@ -72,9 +72,7 @@ CASES: dict[str, tuple[str, Reading, bytes, int]] = {
 
 def message(body: bytes, state: int) -> Exchanges:
     rows = b"".join(
-        EXCHANGE_ROW.pack(
-            1e9, 1, 1, pair, 7, len(body), 0.01, 0.01, 0, 200, role, Mode.SHADOW, 1, Outcome.OK, state
-        )
+        EXCHANGE_ROW.pack(1e9, 1, 1, pair, 7, len(body), 0.01, 0.01, 0, 200, role, Mode.SHADOW, 1, Outcome.OK, state)
         for pair in range(PAIRS)
         for role in (Role.CHAMPION, Role.CHALLENGER)
     )

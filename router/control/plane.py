@@ -25,7 +25,6 @@ from router.control.publish import Publisher
 from router.control.registry import RegistryUnavailable, UnknownVersion
 from router.control.status import plane_status
 from router.link.messages import BreakerChanged, Counters, Exchanges, Up
-from router.protocols.select import protocol
 from router.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -298,7 +297,7 @@ class ControlPlane:
         url = settings.endpoint_of(version)
         if url is None:
             raise Refused(f"cannot roll back: there is no endpoint for version {version}")
-        answers = await self.prober.check(url, protocol(settings.protocol).ready_path, settings.tls)
+        answers = await self.prober.check(url, settings.ready_path, settings.tls)
         controller.probed(version, ready=answers)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:

@@ -28,6 +28,8 @@ def model_routes(name: str, settings: ModelSettings, serving: Serving) -> ModelR
         mirror_random_order=settings.mirror_order == "random",
         assign_by=settings.assign_by or "",
         request_id=settings.request_id or "",
+        served_as=settings.served_as,
+        predict_path=settings.predict_path or "",
     )
 
 

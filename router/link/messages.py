@@ -80,6 +80,8 @@ class ModelRoutes(msgspec.Struct, frozen=True):
     mirror_random_order: bool = False  # by its id, every other request's copy is sent first
     assign_by: str = ""  # "" : the request's own id; "header:NAME"
     request_id: str = ""  # "" : made here; "header:NAME": the client's own
+    served_as: str = ""  # the model's name in paths, for protocols that have one; "": `name`
+    predict_path: str = ""  # the only path of predictions, for protocols that know none; "": what the protocol says
 
 
 class Routes(msgspec.Struct, frozen=True):

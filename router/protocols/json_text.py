@@ -28,7 +28,7 @@ def read_json(body: bytes, decode: msgspec.json.Decoder[T], of: str) -> T:
 
 
 def _with_nan(body: bytes, decode: msgspec.json.Decoder[T], of: str) -> T:
-    """NaN and Infinity are not JSON, but Python's and TensorFlow's servers write them; the standard library reads them."""
+    """NaN and Infinity are not JSON, but some servers write them, and the standard library reads them."""
     import json  # noqa: PLC0415 - a proxy imports this module and never reads a body
 
     try:

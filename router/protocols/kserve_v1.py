@@ -6,6 +6,7 @@ and :regress with {"results": [...]}.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from functools import partial
@@ -39,6 +40,7 @@ class KserveV1(Protocol):
 
     name: str = "kserve_v1"
     ready_path: str = "/v1/models/{model}"
+    paths_name_models: bool = True
 
     def calls_for_prediction(self, method: bytes, path: bytes) -> bool:
         """POST ...:predict, :classify and :regress; status, metadata and :explain do not."""
@@ -96,15 +98,15 @@ def _by_column(outputs: Any, names: Names) -> list[Prediction]:  # noqa: ANN401 
 def _result(item: Any) -> Prediction:  # noqa: ANN401 - whatever stood there
     """A number, of :regress; or [[label, score], ...] of the classes, of :classify.
 
-    The value is the label of the highest score, of two classes the score is the second's. TF Serving's labels are texts:
-    one that is a number in writing is that number, and classes without labels are numbered.
+    The value is the label of the highest score, of two classes the score is the second's. TF Serving's labels are
+    texts: one that is a number in writing is that number, and classes without labels are numbered.
     """
     if isinstance(item, (int, float)):
         return Prediction(as_float(item))
     if not isinstance(item, list) or not item or not all(_is_pair(pair) for pair in item):
         raise Unreadable("expected results to be numbers, or lists of [label, score]")
     scores = [score_of(score) for _, score in item]
-    best = max(range(len(scores)), key=lambda index: -1.0 if scores[index] != scores[index] else scores[index])  # noqa: PLR0124 - NaN
+    best = max(range(len(scores)), key=lambda index: -math.inf if math.isnan(scores[index]) else scores[index])
     label = item[best][0]
     return Prediction(_class(label) if label != "" else float(best), scores[1] if len(scores) == 2 else NAN)
 

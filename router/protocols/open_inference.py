@@ -43,6 +43,7 @@ class OpenInference(Protocol):
 
     name: str = "open_inference"
     ready_path: str = "/v2/models/{model}/ready"
+    paths_name_models: bool = True
 
     def calls_for_prediction(self, method: bytes, path: bytes) -> bool:
         """POST .../infer; metadata, health, and all that some servers add (generate, repository) do not."""
@@ -109,7 +110,7 @@ def _predictions(names: Names, body: bytes) -> list[Prediction]:
 def _parts(body: bytes) -> tuple[bytes, memoryview]:
     """The JSON at the beginning, and what is behind it.
 
-    Every byte is a character of Latin-1, and what JSON is made of is ASCII: its end is found without decoding its texts.
+    Every byte is a character of Latin-1, and what JSON is made of is ASCII: its end is found without decoding texts.
     """
     import json  # noqa: PLC0415 - a proxy imports this module and never reads a body
 

@@ -1,4 +1,4 @@
-"""Any other server that is asked by POST and answers in JSON: JSON pointers (RFC 6901) say where its predictions are."""
+"""Any other server that is asked by POST and answers in JSON: JSON pointers (RFC 6901) say where predictions are."""
 
 from __future__ import annotations
 
@@ -36,6 +36,7 @@ class PlainJson(Protocol):
 
     name: str = "json"
     ready_path: str = "/health"
+    knows_its_paths: bool = False
 
     def calls_for_prediction(self, method: bytes, path: bytes) -> bool:  # noqa: ARG002 - the interface's
         """Every POST; the model's setting `predict_path` names one path."""

@@ -74,6 +74,12 @@ class Protocol(Interface):
     ready_path: str
     """GET it at a model server: 200 when ready. `{model}` in it is the model's name there."""
 
+    paths_name_models: bool = False
+    """Whether `model_in_path` ever names one."""
+
+    knows_its_paths: bool = True
+    """Whether the protocol says which paths are predictions; else every POST is, or those to a path of the settings."""
+
     def calls_for_prediction(self, method: bytes, path: bytes) -> bool:
         """Whether this request is a prediction (recorded, mirrored); the path is without query."""
         ...

@@ -10,9 +10,7 @@ from router.protocols.open_inference import OpenInference
 from router.protocols.plain_json import PlainJson
 from router.protocols.protocol import Protocol, Reader, Reading
 
-_PROTOCOLS: dict[str, Protocol] = {
-    each.name: each for each in (Mlflow(), OpenInference(), KserveV1(), PlainJson())
-}
+_PROTOCOLS: dict[str, Protocol] = {each.name: each for each in (Mlflow(), OpenInference(), KserveV1(), PlainJson())}
 
 NAMES: tuple[str, ...] = tuple(_PROTOCOLS)
 """What is spoken today."""

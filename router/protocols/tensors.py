@@ -39,8 +39,8 @@ _EXPECTED_SHAPE: Final = "expected outputs of shape [rows], [rows, 1], or [rows,
 class Tensor(NamedTuple):
     """One output. `values` is flat, row by row; what JSON had in place of a number stays."""
 
-    shape: tuple[int, ...]
-    values: Sequence[Any]
+    shape: Sequence[int]
+    values: list[Any]
 
 
 def size_of(shape: Sequence[int]) -> int:
@@ -50,18 +50,23 @@ def size_of(shape: Sequence[int]) -> int:
     return math.prod(shape)
 
 
-def nested(datatype: str, shape: Sequence[int], data: Sequence[Any]) -> Tensor:
+def nested(datatype: str, shape: Sequence[int], data: list[Any]) -> Tensor:
     """A tensor whose values stand in JSON, or in a message's typed contents; flat or nested as its shape."""
     size = size_of(shape)
-    depth = 1
-    while depth < len(shape) and data and isinstance(data[0], list):
+    if data and isinstance(data[0], list):
+        data = _flat(data, len(shape))
+    if len(data) != size:
+        raise Unreadable(f"expected {size} values of {datatype}, not {len(data)}")
+    return Tensor(shape, data)
+
+
+def _flat(data: list[Any], dimensions: int) -> list[Any]:
+    """Nested no deeper than its dimensions; what is not nested as it should be stays, and has not its shape's size."""
+    for _ in range(dimensions - 1):
         if not all(isinstance(inner, list) for inner in data):
             break
         data = [item for inner in data for item in inner]
-        depth += 1
-    if len(data) != size:
-        raise Unreadable(f"expected {size} values of {datatype}, not {len(data)}")
-    return Tensor(tuple(shape), data)
+    return data
 
 
 def binary(datatype: str, shape: Sequence[int], raw: memoryview) -> Tensor:
@@ -72,7 +77,7 @@ def binary(datatype: str, shape: Sequence[int], raw: memoryview) -> Tensor:
     """
     size = size_of(shape)
     if datatype == "BYTES":
-        return Tensor(tuple(shape), _texts(raw, size))
+        return Tensor(shape, _texts(raw, size))
     kind = _HALF if datatype == "BF16" else _NUMPY.get(datatype)
     if kind is None:
         raise Unreadable(f"expected a known datatype, not {datatype[:20]!r}")
@@ -81,7 +86,7 @@ def binary(datatype: str, shape: Sequence[int], raw: memoryview) -> Tensor:
     found = np.frombuffer(raw, kind)
     if datatype == "BF16":
         found = (found.astype(np.uint32) << 16).view(np.float32)
-    return Tensor(tuple(shape), found.tolist())
+    return Tensor(shape, found.tolist())
 
 
 @lru_cache(maxsize=1024)
@@ -129,16 +134,17 @@ def predictions(value: Tensor, score: Tensor | None) -> list[Prediction]:
 
 def _width(tensor: Tensor) -> int:
     """Values of one row; of a shape without dimensions, there is one row."""
-    if len(tensor.shape) <= 1:
+    shape = tensor.shape
+    if len(shape) < 2:
         return 1
-    width = math.prod(tensor.shape[1:])
-    if width == 0 or (width > 1 and len(tensor.shape) > 2):
+    width = shape[1] if len(shape) == 2 else math.prod(shape[1:])
+    if width == 0 or (width > 1 and len(shape) > 2):
         raise Unreadable(_EXPECTED_SHAPE)
     return width
 
 
-def _cut(values: Sequence[Any], width: int) -> list[list[Any]]:
-    return [list(values[begin : begin + width]) for begin in range(0, len(values), width)]
+def _cut(values: list[Any], width: int) -> list[list[Any]]:
+    return [values[begin : begin + width] for begin in range(0, len(values), width)]
 
 
 def _of_classes(row: list[Any]) -> Prediction:

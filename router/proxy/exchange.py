@@ -129,7 +129,7 @@ class ServedExchange:
         self._served = target.champion
         if match.predicts:
             self._recorded = True
-            self._mode = target.mode
+            self._mode = match.mode
             if self._mode:
                 self._assign(target)
         self.forwarded = self._client.forwarded.of(request)
