@@ -28,7 +28,6 @@ from router.control.recordings import Recording, Recordings
 from router.control.registry import RegistryUnavailable, UnknownVersion
 from router.control.status import plane_status
 from router.link.messages import BreakerChanged, Counters, Exchanges, Sampled, Up
-from router.protocols.select import protocol
 from router.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -326,7 +325,7 @@ class ControlPlane:
         url = settings.endpoint_of(version)
         if url is None:
             raise Refused(f"cannot roll back: there is no endpoint for version {version}")
-        answers = await self.prober.check(url, protocol(settings.protocol).ready_path, settings.tls)
+        answers = await self.prober.check(url, settings.ready_path, settings.tls)
         controller.probed(version, ready=answers)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:

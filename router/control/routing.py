@@ -31,6 +31,8 @@ def model_routes(name: str, settings: ModelSettings, serving: Serving, sample: i
         assign_by=settings.assign_by or "",
         request_id=settings.request_id or "",
         sample=sample,
+        served_as=settings.served_as,
+        predict_path=settings.predict_path or "",
     )
 
 

@@ -23,8 +23,10 @@ SHED = 1  # flag of a champion's row: it was to be mirrored, but the copy was sh
 COPY_FIRST = 2  # flag of both rows of a pair: the copy was sent before the client's request
 
 BODY_WHOLE = 0  # the whole body is there
-BODY_UNREAD = 1  # longer than `extract_bytes`, or an encoding we do not read: not kept
+BODY_UNREAD = 1  # longer than `extract_bytes`, or a coding we do not read: not kept
 BODY_NONE = 2  # there was no answer
+BODY_GZIP = 3  # the whole body is there, gzipped
+BODY_DEFLATE = 4  # the whole body is there, deflated
 
 MAX_FRAME = 64 * 1024 * 1024
 
@@ -80,6 +82,8 @@ class ModelRoutes(msgspec.Struct, frozen=True):
     assign_by: str = ""  # "" : the request's own id; "header:NAME"
     request_id: str = ""  # "" : made here; "header:NAME": the client's own
     sample: int = 0  # percent of the requests that control gets a copy of
+    served_as: str = ""  # the model's name in paths, for protocols that have one; "": `name`
+    predict_path: str = ""  # the only path of predictions, for protocols that know none; "": what the protocol says
 
 
 class Routes(msgspec.Struct, frozen=True):

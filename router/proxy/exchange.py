@@ -8,7 +8,7 @@ from __future__ import annotations
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from router.link.messages import BODY_NONE, BODY_UNREAD, BODY_WHOLE, COPY_FIRST, SHED
+from router.link.messages import BODY_NONE, BODY_UNREAD, COPY_FIRST, SHED
 from router.link.sampling import in_sample
 from router.proxy import codes, mirror, refusal
 from router.proxy.answer import AnswerHead, Framing, answer_head, framing_of
@@ -135,7 +135,7 @@ class ServedExchange:
             raise refusal.NO_CHAMPION
         self._served = target.champion
         if match.predicts:
-            self._predict(target)
+            self._predict(target, match.mode)
         self.forwarded = self._client.forwarded.of(request)
         if request.expects_continue and not request.complete and not request.http10:
             self._client.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -216,12 +216,12 @@ class ServedExchange:
 
     # ---- assignment
 
-    def _predict(self, target: Target) -> None:
+    def _predict(self, target: Target, mode: int) -> None:
         self._recorded = True
         if target.samples and in_sample(self.request_hi, self.request_lo, target.samples):
             self._sample = []
-        self._mode = target.mode
-        if self._mode:
+        self._mode = mode
+        if mode:
             self._assign(target)
 
     def _assign(self, target: Target) -> None:
@@ -439,10 +439,10 @@ class ServedExchange:
                 if (
                     outcome == codes.OK
                     and self._recorded
-                    and not head.coded
+                    and head.body_state != BODY_UNREAD
                     and self._body_size <= self._plane.limits.extract_bytes
                 ):
-                    body, state = b"".join(self._body), BODY_WHOLE
+                    body, state = b"".join(self._body), head.body_state
             if self._client.paused and not connection.transport.is_closing():
                 connection.transport.resume_reading()
             connection.done(now, reusable=outcome <= codes.SERVER_ERROR and self.request.complete)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import string
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Literal, Self
+from urllib.parse import quote
 
 from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, WithJsonSchema, model_validator
 
@@ -14,7 +15,7 @@ from comparator.policy_error import PolicyError
 from router.link.endpoint import Tls, place_of
 from router.protocols.protocol import Reader
 from router.protocols.select import NAMES as PROTOCOLS
-from router.protocols.select import reader
+from router.protocols.select import protocol, reader
 from router.settings.answer import AnswerSettings
 from router.settings.block import Block, Number, Percent, Switch, Text, wrong, wrong_at
 from router.settings.policy import PolicySettings
@@ -23,11 +24,13 @@ from router.settings.recording import RecordingSettings
 from router.settings.tls import TlsSettings
 from router.settings.units import shown
 
-PLANNED_PROTOCOLS = ("open_inference", "kserve_v1", "openai", "json")
+PLANNED_PROTOCOLS = ("openai",)
 
 MODEL_NAME_PATTERN = r"^(?!\.+$)[A-Za-z0-9._-]{1,64}$"
 _MODEL_NAME = re.compile(MODEL_NAME_PATTERN, re.ASCII)
 _HEADER = re.compile(r"header:([A-Za-z0-9!#$%&'*+.^_`|~-]{1,64})", re.ASCII)
+_PATH = re.compile(r"/[!-\"$-~]*", re.ASCII)
+_SERVED_AS = re.compile(r"[^/\x00-\x1f\x7f]{1,256}")
 _LABEL_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}", re.ASCII)
 _PLACEHOLDERS = ("name", "version")
 
@@ -92,6 +95,18 @@ def _url(value: object) -> str:
         raise wrong(str(error)) from None
 
 
+def _path(value: object) -> str:
+    if isinstance(value, str) and _PATH.fullmatch(value):
+        return value
+    raise wrong(f"expected a path such as /predict, percent-encoded as in a URL, not {shown(value)}")
+
+
+def _served_as(value: object) -> str:
+    if isinstance(value, str) and _SERVED_AS.fullmatch(value):
+        return value
+    raise wrong(f"expected the model's name in paths, 1 to 256 characters without '/', not {shown(value)}")
+
+
 def _version(value: object) -> int:
     if isinstance(value, str) and re.fullmatch(r"[1-9][0-9]{0,8}", value, re.ASCII):
         return int(value)
@@ -111,6 +126,10 @@ Template = Annotated[
     WithJsonSchema({"type": "string", "pattern": r"^(https?://|unix:///).*\{version\}"}),
 ]
 Header = Annotated[str, BeforeValidator(_header), WithJsonSchema({"type": "string", "pattern": f"^{_HEADER.pattern}$"})]
+UrlPath = Annotated[str, BeforeValidator(_path), WithJsonSchema({"type": "string", "pattern": "^/"})]
+ServedAs = Annotated[
+    str, BeforeValidator(_served_as), WithJsonSchema({"type": "string", "pattern": "^[^/]+$", "maxLength": 256})
+]
 ProtocolName = Annotated[str, BeforeValidator(_protocol), WithJsonSchema({"type": "string", "enum": list(PROTOCOLS)})]
 
 
@@ -162,6 +181,23 @@ class ModelSettings(PolicySettings):
         default=AnswerSettings(),
         description="Where an answer has its prediction and its score, if not where the protocol usually has them.",
         json_schema_extra={"default": {}},
+    )
+    served_as_written: ServedAs | None = Field(
+        default=None,
+        alias="served_as",
+        description="The model's name in the paths of open_inference and kserve_v1, for clients and model servers "
+        "alike. Default: the model's name here.",
+    )
+    predict_path: UrlPath | None = Field(
+        default=None,
+        description="With json: the path of predictions. Default: every POST is one.",
+        examples=["/predict"],
+    )
+    ready_path_written: UrlPath | None = Field(
+        default=None,
+        alias="ready_path",
+        description="GET it at a model server: 200 when ready. Default: as the protocol has it; with json: /health.",
+        examples=["/healthz"],
     )
     endpoint: Template | None = Field(
         default=None,
@@ -243,9 +279,30 @@ class ModelSettings(PolicySettings):
             self._reader = reader(self.protocol, self.answer.reading())
         except ValueError as error:
             problems.append((("answer",), str(error)))
+        problems += self._paths()
         if problems:
             raise wrong_at(problems)
         return self
+
+    def _paths(self) -> Iterable[tuple[Path, str]]:
+        spoken = protocol(self.protocol)
+        if self.served_as_written is not None and not spoken.paths_name_models:
+            yield ("served_as",), f"expected no served_as: the paths of {self.protocol} name no model"
+        if self.predict_path is not None and spoken.knows_its_paths:
+            yield ("predict_path",), f"expected no predict_path: {self.protocol} says which requests are predictions"
+        elif self.predict_path is not None and "?" in self.predict_path:
+            yield ("predict_path",), "expected a path without a query: any query is a prediction's"
+
+    @property
+    def served_as(self) -> str:
+        """The model's name in paths."""
+        return self.served_as_written or self._name
+
+    @property
+    def ready_path(self) -> str:
+        """GET it at a model server: 200 when ready."""
+        usual = protocol(self.protocol).ready_path.replace("{model}", quote(self.served_as, safe=""))
+        return self.ready_path_written or usual
 
     @property
     def reader(self) -> Reader:
