@@ -75,7 +75,7 @@ def test_classes_have_names_of_their_own_that_are_safe(text):
 @pytest.mark.parametrize(
     ("lines", "where"),
     [
-        (["positive: true"], "5:15: models.m.positive: expected a class, not true: true is 1 and false is 0, and a text"),
+        (["positive: true"], "5:15: models.m.positive: expected a class, not true: true is 1 and false is 0"),
         (["positive: [late]"], "5:15: models.m.positive: expected a class (a number or a text), not a list"),
         (["predicts: regression"],
          "m.predicts: expected 'binary', 'multiclass' or 'number', not 'regression'"),
