@@ -22,8 +22,8 @@ from router.cli.output import console, json_option, print_json
 from router.cli.replay import as_data, in_words
 from router.cli.settings_file import read_model
 from router.cli.span import Span
-from router.control.extract import Positive
 from router.link.endpoint import Tls, place_of
+from router.protocols.coding import Coding
 from router.protocols.protocol import Reader, Reading
 from router.protocols.select import NAMES, reader
 from router.recordings.files import create
@@ -59,7 +59,7 @@ class _Asking:
     """How both servers are asked and their answers read."""
 
     read: Reader
-    positive: Positive | None
+    coding: Coding
     tls: Tls
     speed: float | None
     at_once: int
@@ -77,7 +77,7 @@ class _Asking:
 @click.option("--settings", "settings_path", type=_THERE, help="Settings with MODEL: protocol, answer, positive, tls.")
 @click.option("--model", help="The model in --settings. Default: the recording's.")
 @click.option("--protocol", type=click.Choice(NAMES), help="Default: the recording's, or mlflow.")
-@click.option("--positive", type=float, default=1.0, show_default=True, help="Which prediction counts as positive.")
+@click.option("--positive", default="1", show_default=True, help="Which prediction counts as positive.")
 @click.option("--labels", "label_path", type=_THERE, help="Labels in another file.")
 @click.option("--policy", "policy_path", type=_THERE, help="A policy's file: what it would have decided.")
 @click.option("--out", type=_FILE, help="Keep the answers as a recording, for `titleshot replay`.")
@@ -94,7 +94,7 @@ def resend(  # noqa: PLR0913 - the options of a command
     settings_path: Path | None,
     model: str | None,
     protocol: str | None,
-    positive: float,
+    positive: str,
     label_path: Path | None,
     policy_path: Path | None,
     out: Path | None,
@@ -154,20 +154,22 @@ def _check_bodies(file: Path, requests: list[Asked]) -> None:
             raise RefusedError(f"{file}: request {asked.request_id}: body_base64: expected text in Base64") from None
 
 
-def _reading(
-    settings_path: Path | None, model: str, protocol: str, positive: float
-) -> tuple[Reader, Positive | None, Tls]:
+def _reading(settings_path: Path | None, model: str, protocol: str, positive: str) -> tuple[Reader, Coding, Tls]:
     if settings_path is None:
-        return reader(protocol, Reading()), positive, Tls()
+        try:
+            number: float | str = float(positive)
+        except ValueError:
+            number = positive
+        return reader(protocol, Reading()), Coding(positive=number), Tls()
     _, settings = read_model(settings_path, model)
-    return settings.reader, settings.positive_prediction, settings.tls
+    return settings.reader, settings.coding, settings.tls
 
 
 async def _sent(requests: list[Asked], urls: tuple[str, str], asking: _Asking, tell: Callable[[int], None]) -> Resent:
     targets = [_target(url, asking) for url in urls]
     try:
         resending = Resending(
-            *targets, read=asking.read, positive=asking.positive, speed=asking.speed, at_once=asking.at_once
+            *targets, read=asking.read, coding=asking.coding, speed=asking.speed, at_once=asking.at_once
         )
         return await resending.run(requests, tell)
     finally:

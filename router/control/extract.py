@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,7 +10,8 @@ import numpy as np
 from comparator.events import OBSERVATION, Columns, Outcome
 from router.control.coded import MOST_BYTES, MOST_BYTES_TOGETHER, decoded
 from router.link.messages import BODY_DEFLATE, BODY_GZIP, BODY_WHOLE, COPY_FIRST, EXCHANGE_ROW, SHED, Exchanges
-from router.protocols.protocol import Prediction, Reader, Unreadable
+from router.protocols.coding import Coding
+from router.protocols.protocol import Reader, Unreadable
 
 EXCHANGE: Final = np.dtype(
     {
@@ -80,17 +80,10 @@ class Extracted:
     unread: int
 
 
-Positive = float | str | bool
-"""The prediction that counts as positive."""
+def extract(exchanges: Exchanges, read: Reader, coding: Coding) -> Extracted:
+    """Read the predictions, as the model's coding makes numbers of them. Raises nothing, whatever the bodies are.
 
-
-def extract(exchanges: Exchanges, read: Reader, positive: Positive | None) -> Extracted:
-    """Read the predictions. Raises nothing, whatever the bodies are.
-
-    `prediction` becomes 1.0 where the value equals `positive`, else 0.0; numbers compare as numbers, and true is 1. A
-    value of another kind (a text where `positive` is a number, or the other way round) can never equal it, so it is no
-    prediction; nor is NaN. Where `positive` is None, predictions are kept as numbers, and a text is none. An answer
-    that holds no prediction at all is GARBAGE.
+    An answer that holds no prediction at all is GARBAGE.
     """
     size = EXCHANGE_ROW.size
     rows = np.frombuffer(exchanges.rows, EXCHANGE, count=len(exchanges.rows) // size)
@@ -105,7 +98,7 @@ def extract(exchanges: Exchanges, read: Reader, positive: Positive | None) -> Ex
     for index, kept in enumerate(bodies):
         body = coded.body(index, kept) if index in coded.states and kept is not None else kept
         if good[index] and body is not None:
-            predictions = _read(body, read, positive)
+            predictions = _read(body, read, coding)
             if predictions is None:
                 unreadable += 1
                 outcomes[index] = Outcome.GARBAGE
@@ -154,23 +147,14 @@ class _Coded:
         return found
 
 
-def _read(body: bytes, read: Reader, positive: Positive | None) -> list[tuple[float, float]] | None:
+def _read(body: bytes, read: Reader, coding: Coding) -> list[tuple[float, float]] | None:
     """(prediction, score) per row; None: there is no prediction in it."""
     try:
         predictions = read(body)
     except Unreadable:
         return None
-    coded = [(_code(prediction, positive), prediction.score) for prediction in predictions]
+    coded = [coding.prediction(prediction) for prediction in predictions]
     return coded if any(value == value for value, _ in coded) else None  # noqa: PLR0124 - NaN is not itself
-
-
-def _code(prediction: Prediction, positive: Positive | None) -> float:
-    value = prediction.value
-    if positive is None:
-        return _NAN if isinstance(value, str) or not -math.inf < value < math.inf else float(value)
-    if isinstance(value, str) is not isinstance(positive, str) or value != value:  # noqa: PLR0124 - NaN is not itself
-        return _NAN
-    return 1.0 if value == positive else 0.0
 
 
 def _assemble(

@@ -28,6 +28,7 @@ from router.control.recordings import Recording, Recordings
 from router.control.registry import RegistryUnavailable, UnknownVersion
 from router.control.status import plane_status
 from router.link.messages import BreakerChanged, Counters, Exchanges, Sampled, Up
+from router.protocols.coding import Coding
 from router.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -210,11 +211,11 @@ class ControlPlane:
         """The names of all models."""
         return sorted(self.settings.models)
 
-    def positive(self, model: str) -> float | str | bool | None:
-        """Which label counts as positive; None: labels are numbers. Raises UnknownModel."""
+    def coding(self, model: str) -> Coding:
+        """How its labels become numbers. Raises UnknownModel."""
         if model not in self.settings.models:
             raise UnknownModel(model)
-        return self.settings.models[model].positive_label
+        return self.settings.models[model].coding
 
     def rollback_on(self, model: str) -> tuple[Mapping[str, str], ...]:
         """Alerts with all labels of one of these roll the model's rollout back. Raises UnknownModel."""

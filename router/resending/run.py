@@ -11,8 +11,9 @@ import numpy as np
 
 from comparator.columns import key_bytes
 from comparator.events import OBSERVATION, Columns, Mode, Role
-from router.control.extract import Positive, extract
+from router.control.extract import extract
 from router.link.messages import BODY_NONE, BODY_WHOLE, EXCHANGE_ROW, Exchanges
+from router.protocols.coding import Coding
 from router.protocols.protocol import Reader
 from router.recordings.lines import Asked
 from router.resending.target import Reply, Target
@@ -54,7 +55,7 @@ class Resending:
         a: asked as the champion.
         b: asked as the challenger.
         read: the predictions in an answer.
-        positive: see `router.control.extract`.
+        coding: how they become numbers.
         speed: recorded seconds a second; None: as fast as `at_once` lets it go.
         at_once: requests under way at most; what is due beyond waits, and is late.
     """
@@ -65,12 +66,12 @@ class Resending:
         b: Target,
         *,
         read: Reader,
-        positive: Positive | None,
+        coding: Coding,
         speed: float | None,
         at_once: int,
     ) -> None:
         self._targets = (a, b)
-        self._read, self._positive = read, positive
+        self._read, self._coding = read, coding
         self._speed = speed
         self._slots = asyncio.Semaphore(at_once)
         self._done: list[tuple[Asked, tuple[Reply, Reply]]] = []
@@ -117,7 +118,7 @@ class Resending:
                 bodies.append(reply.body)
         if rows:
             exchanges = Exchanges("resent", b"".join(rows), b"".join(bodies))
-            self._resent.add(extract(exchanges, self._read, self._positive).columns)
+            self._resent.add(extract(exchanges, self._read, self._coding).columns)
 
 
 def _row(asked: Asked, role: Role, reply: Reply) -> bytes:

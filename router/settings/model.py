@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import string
 from collections.abc import Iterable, Mapping
@@ -13,11 +14,12 @@ from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, WithJs
 from comparator.policy import CLASS_METRICS, Metric, Policy, Step, StepKind
 from comparator.policy_error import PolicyError
 from router.link.endpoint import Tls, place_of
+from router.protocols.coding import Coding, Predicts
 from router.protocols.protocol import Reader
 from router.protocols.select import NAMES as PROTOCOLS
 from router.protocols.select import protocol, reader
 from router.settings.answer import AnswerSettings
-from router.settings.block import Block, Number, Percent, Switch, Text, wrong, wrong_at
+from router.settings.block import Block, Class, Number, Percent, Switch, Text, wrong, wrong_at
 from router.settings.policy import PolicySettings
 from router.settings.problems import Path, did_you_mean
 from router.settings.recording import RecordingSettings
@@ -208,9 +210,15 @@ class ModelSettings(PolicySettings):
         default={},
         description="Model server by version. A version that is not here has the one of `endpoint`, where that is set.",
     )
-    positive: Number = Field(
+    positive: Class = Field(
         default=1.0,
-        description="Which prediction and which label count as positive; with a guardrail on mae, neither is read so.",
+        description="Which prediction and which label count as positive, a number or a text, of two classes.",
+    )
+    threshold: Number | None = Field(
+        default=None,
+        description="A prediction is positive whose score (or, without one, whose number) is at least this, whatever "
+        "class the server made of it. Default: a prediction that equals `positive` is.",
+        examples=[0.7],
     )
     assign_by: Header | None = Field(
         default=None,
@@ -273,8 +281,12 @@ class ModelSettings(PolicySettings):
             problems.append((("split",), "expected either split or rollout"))
         metrics = {rail.metric for rail in self.guardrails.guardrails()} if self.guardrails is not None else set()
         if Metric.REWARD in metrics and metrics & CLASS_METRICS and self.positive != 1.0:
-            expected = f"expected positive to be 1, not {self.positive:g}: beside a reward, labels are kept as numbers"
+            expected = f"expected positive to be 1, not {self.positive}: beside a reward, labels are kept as numbers"
             problems.append((("positive",), expected))
+        if self.threshold is not None and self.predicted is not Predicts.BINARY:
+            problems.append((("threshold",), f"expected none where {self.predicted.value} is predicted"))
+        if self.threshold is not None and not math.isfinite(self.threshold):
+            problems.append((("threshold",), f"expected a finite number, not {self.threshold:g}"))
         try:
             self._reader = reader(self.protocol, self.answer.reading())
         except ValueError as error:
@@ -311,15 +323,17 @@ class ModelSettings(PolicySettings):
         return self._reader
 
     @property
-    def positive_prediction(self) -> float | None:
-        """Which prediction counts as positive; None: predictions are numbers, for a guardrail on mae."""
-        return None if self.guardrails is not None and self.guardrails.mae is not None else self.positive
-
-    @property
-    def positive_label(self) -> float | None:
-        """Which label counts as positive; None: labels are numbers, for a guardrail on mae or reward."""
-        numbers = self.guardrails is not None and (self.guardrails.mae or self.guardrails.reward) is not None
-        return None if numbers else self.positive
+    def coding(self) -> Coding:
+        """How its predictions and labels become numbers."""
+        rails = self.guardrails.guardrails() if self.guardrails is not None else ()
+        of = [each for rail in rails for each in ((rail.of,) if rail.of is not None else rail.classes or ())]
+        return Coding(
+            predicts=self.predicted,
+            positive=self.positive,
+            threshold=self.threshold,
+            classes=tuple({isinstance(each, str): each for each in of}.values()),  # one of each kind
+            label_numbers=any(rail.metric is Metric.REWARD for rail in rails),
+        )
 
     def policy(self) -> Policy:
         """The policy that the next rollout of this model begins with."""

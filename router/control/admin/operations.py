@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from comparator.events import Columns, Command, Decision, Gated, Labels, Observations
 from comparator.reigns import Reign
 from router.control.recordings import Recording
+from router.protocols.coding import Coding
 
 
 class UnknownModel(Exception):
@@ -26,8 +27,8 @@ class Operations(Protocol):
         """The names of all models."""
         ...
 
-    def positive(self, model: str) -> float | str | bool | None:
-        """Which label counts as positive; None: labels are numbers. Raises UnknownModel."""
+    def coding(self, model: str) -> Coding:
+        """How its labels become numbers. Raises UnknownModel."""
         ...
 
     def rollback_on(self, model: str) -> Sequence[Mapping[str, str]]:
