@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from comparator.events import OBSERVATION, Columns, Outcome
-from router.link.messages import BODY_WHOLE, COPY_FIRST, EXCHANGE_ROW, SHED, Exchanges
+from router.link.messages import BODY_PROTO, BODY_WHOLE, COPY_FIRST, EXCHANGE_ROW, SHED, Exchanges
 from router.protocols.protocol import Prediction, Reader, Unreadable
 
 EXCHANGE: Final = np.dtype(
@@ -80,17 +80,20 @@ Positive = float | str | bool
 """The prediction that counts as positive."""
 
 
-def extract(exchanges: Exchanges, read: Reader, positive: Positive | None) -> Extracted:
+def extract(
+    exchanges: Exchanges, read: Reader, positive: Positive | None, read_grpc: Reader | None = None
+) -> Extracted:
     """Read the predictions. Raises nothing, whatever the bodies are.
 
     `prediction` becomes 1.0 where the value equals `positive`, else 0.0; numbers compare as numbers, and true is 1. A
     value of another kind (a text where `positive` is a number, or the other way round) can never equal it, so it is no
     prediction; nor is NaN. Where `positive` is None, predictions are kept as numbers, and a text is none. An answer
-    that holds no prediction at all is GARBAGE.
+    that holds no prediction at all is GARBAGE. Answers over gRPC are read by `read_grpc`; None: they are not read.
     """
     size = EXCHANGE_ROW.size
     rows = np.frombuffer(exchanges.rows, EXCHANGE, count=len(exchanges.rows) // size)
-    bodies = _bodies(rows, exchanges.bodies)
+    bodies = _bodies(rows, exchanges.bodies, grpc_too=read_grpc is not None)
+    over_grpc = (rows["body_state"] == BODY_PROTO).tolist()
     counts = np.ones(len(rows), np.intp)
     outcomes = rows["outcome"].copy()
     values: list[float] = []
@@ -99,7 +102,7 @@ def extract(exchanges: Exchanges, read: Reader, positive: Positive | None) -> Ex
     good = (rows["outcome"] == Outcome.OK).tolist()
     for index, body in enumerate(bodies):
         if good[index] and body is not None:
-            predictions = _read(body, read, positive)
+            predictions = _read(body, read_grpc if over_grpc[index] and read_grpc is not None else read, positive)
             if predictions is None:
                 unreadable += 1
                 outcomes[index] = Outcome.GARBAGE
@@ -118,12 +121,13 @@ def extract(exchanges: Exchanges, read: Reader, positive: Positive | None) -> Ex
     return Extracted(_assemble(rows, counts, outcomes, values, scores), unreadable, unread)
 
 
-def _bodies(rows: Columns, bodies: bytes) -> list[bytes | None]:
+def _bodies(rows: Columns, bodies: bytes, *, grpc_too: bool) -> list[bytes | None]:
     """Each row's whole body, or None: not kept. Lengths that do not add up are a fault of the proxy: all None."""
     ends = np.cumsum(rows["body_length"], dtype=np.int64).tolist()
     if (ends[-1] if ends else 0) != len(bodies):
         return [None] * len(rows)
-    whole = (rows["body_state"] == BODY_WHOLE).tolist()
+    states = rows["body_state"]
+    whole = ((states == BODY_WHOLE) | ((states == BODY_PROTO) & grpc_too)).tolist()
     return [
         bodies[begin:end] if is_whole else None
         for begin, end, is_whole in zip([0, *ends[:-1]], ends, whole, strict=False)

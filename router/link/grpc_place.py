@@ -43,13 +43,11 @@ def grpc_place(url: str) -> GrpcPlace:
         ValueError: anything else; the message says what was expected.
     """
     expected = "expected grpc://host:port, or grpcs://host:port for TLS"
-    for scheme, like in SCHEMES.items():
-        if url.startswith(scheme):
-            break
-    else:
+    scheme = next((scheme for scheme in SCHEMES if url.startswith(scheme)), None)
+    if scheme is None:
         raise ValueError(expected)
     try:
-        place = place_of(like + url[len(scheme) :])
+        place = place_of(SCHEMES[scheme] + url[len(scheme) :])
     except ValueError:
         raise ValueError(f"{expected}, and nothing before or after it") from None
     if place.base or not place.authority.endswith(f":{place.port}"):

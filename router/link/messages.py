@@ -24,6 +24,7 @@ COPY_FIRST = 2  # flag of both rows of a pair: the copy was sent before the clie
 BODY_WHOLE = 0  # the whole body is there
 BODY_UNREAD = 1  # longer than `extract_bytes`, or an encoding we do not read: not kept
 BODY_NONE = 2  # there was no answer
+BODY_PROTO = 3  # the whole body is there: a ModelInferResponse in protobuf, not what the model's protocol says in HTTP
 
 MAX_FRAME = 64 * 1024 * 1024
 
@@ -32,8 +33,9 @@ class Backend(msgspec.Struct, frozen=True):
     """One version's model server."""
 
     version: int
-    endpoint: str  # as router.link.endpoint.place_of reads it
+    endpoint: str  # as router.link.endpoint.place_of reads it; "": it is served by gRPC only
     tls: Tls = Tls()
+    grpc: str = ""  # as router.link.grpc_place.grpc_place reads it; "": none
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -109,7 +111,7 @@ class Counters(msgspec.Struct, frozen=True, tag_field="t", tag="counters"):
     """Running totals of this worker since its start, and what is open now. Sent about once a second."""
 
     refused: dict[str, int]  # requests that we answered ourselves, by reason: unknown_model, no_champion, malformed
-    shadow_dropped: dict[str, dict[str, int]]  # model -> reason (full, breaker_open, too_large, deadline) -> count
+    shadow_dropped: dict[str, dict[str, int]]  # model -> reason, as proxy.mirror has them -> count
     rows_dropped: int  # observations lost because control was away too long
     lost_races: int  # requests lost to a server that closed its idle connection
     client_connections: int  # open now

@@ -18,6 +18,9 @@ from router.protocols.wire import FIXED32, FIXED64, LENGTH, VARINT, Malformed, f
 MODEL_NAME: Final = 1
 """Field of ModelInferRequest, and of all requests that are about one model: its name."""
 
+TRUE: Final = b"\x08\x01"
+"""A message whose first field is true: of ServerLiveResponse and ServerReadyResponse the only one."""
+
 _OUTPUTS: Final = 5  # of ModelInferResponse
 _RAW_OUTPUTS: Final = 6
 _NAME, _DATATYPE, _SHAPE, _CONTENTS = 1, 2, 3, 5  # of an output
@@ -67,14 +70,22 @@ def reader(reading: Reading) -> Reader:
         ValueError: `rows` is no part of this protocol.
     """
     if reading.rows:
-        raise ValueError("expected no answer.rows: rows of the Open Inference Protocol are the outputs' first dimension")
+        raise ValueError(
+            "expected no answer.rows: rows of the Open Inference Protocol are the outputs' first dimension"
+        )
     return partial(_predictions, reading)
 
 
 def stream_answer(message: bytes) -> tuple[bytes, bool]:
-    """The ModelInferResponse in a ModelStreamInferResponse, and whether it tells of an error. Raises Malformed."""
+    """The ModelInferResponse in what a stream answers, and whether it tells of an error. Raises Malformed.
+
+    Triton wraps each answer into a ModelStreamInferResponse, which has two fields; MLServer sends them as they are,
+    with their outputs in a later field.
+    """
     answer, failed = b"", False
     for number, kind, begin, end in fields(message):
+        if number > _ANSWER:
+            return message, False
         if kind == LENGTH and number == _ANSWER:
             answer = message[begin:end]
         elif kind == LENGTH and number == _ERROR:

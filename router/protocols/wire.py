@@ -43,7 +43,7 @@ def varint(data: bytes | memoryview, at: int, end: int) -> tuple[int, int]:
 
 
 def fields(data: bytes | memoryview) -> Iterator[tuple[int, int, int, int]]:
-    """Each field of a message: its number, its kind, and a number with 0 (VARINT, FIXED), or where its bytes begin and end.
+    """Each field of a message: its number and kind; a number and 0, or (LENGTH) where its bytes begin and end.
 
     Raises:
         Malformed: the message does not end where a field does, or has too many or none of the known kinds.

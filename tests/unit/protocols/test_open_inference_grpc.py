@@ -108,7 +108,7 @@ def test_what_is_no_prediction_is_said(outputs, reading, expected):
 
 
 def test_rows_is_no_word_of_this_protocol():
-    with pytest.raises(ValueError, match="no answer.rows"):
+    with pytest.raises(ValueError, match=r"no answer\.rows"):
         reader(Reading(rows="x"))
 
 
@@ -161,4 +161,6 @@ def test_an_answer_in_a_stream():
         inner.SerializeToString(),
         False,
     )
+    plain = answer(("y", "INT64", [1], {"int64_contents": [1]}))
+    assert stream_answer(plain) == (plain, False)  # as MLServer sends it
     assert stream_answer(pb.ModelStreamInferResponse(error_message="no").SerializeToString()) == (b"", True)
