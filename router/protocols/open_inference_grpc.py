@@ -13,10 +13,9 @@ from typing import Final
 
 from router.protocols.output_rows import Output, predictions
 from router.protocols.protocol import Prediction, Reader, Reading, Unreadable
-from router.protocols.wire import FIXED32, FIXED64, LENGTH, VARINT, Malformed, fields, varint
+from router.protocols.wire import FIXED32, FIXED64, LENGTH, VARINT, Malformed, fields, texts_of, varint
 
-MODEL_NAME: Final = 1
-"""Field of ModelInferRequest, and of all requests that are about one model: its name."""
+_MODEL_NAME, _MODEL_VERSION = 1, 2  # of ModelInferRequest, and of all requests that are about one model
 
 TRUE: Final = b"\x08\x01"
 """A message whose first field is true: of ServerLiveResponse and ServerReadyResponse the only one."""
@@ -74,6 +73,12 @@ def reader(reading: Reading) -> Reader:
             "expected no answer.rows: rows of the Open Inference Protocol are the outputs' first dimension"
         )
     return partial(_predictions, reading)
+
+
+def model_of(request: bytes) -> tuple[str, bool]:
+    """The model that a request names, and whether it asks for one of the server's own versions. Raises Malformed."""
+    name, version = texts_of(request, _MODEL_NAME, _MODEL_VERSION)
+    return name, version != ""
 
 
 def stream_answer(message: bytes) -> tuple[bytes, bool]:

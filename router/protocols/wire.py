@@ -76,22 +76,20 @@ def fields(data: bytes | memoryview) -> Iterator[tuple[int, int, int, int]]:
     raise Malformed(f"expected at most {MOST_FIELDS} fields")
 
 
-def text_of(message: bytes, field: int) -> str:
-    """A text of a message, "" where it is not there. As in every reader of protobuf the last one counts.
+def texts_of(message: bytes, *wanted: int) -> list[str]:
+    """The texts in these fields of a message, "" where one is not there. As everywhere, the last of a field counts.
 
     Raises:
-        Malformed: this is no message, or the field is no UTF-8.
+        Malformed: this is no message, or one of them is no UTF-8.
     """
-    found: tuple[int, int] | None = None
+    found: dict[int, tuple[int, int]] = {}
     for number, kind, begin, end in fields(message):
-        if number == field and kind == LENGTH:
-            found = begin, end
-    if found is None:
-        return ""
+        if kind == LENGTH and number in wanted:
+            found[number] = begin, end
     try:
-        return message[found[0] : found[1]].decode()
+        return [message[begin:end].decode() for begin, end in (found.get(number, (0, 0)) for number in wanted)]
     except UnicodeDecodeError:
-        raise Malformed("expected a text in UTF-8") from None
+        raise Malformed("expected texts in UTF-8") from None
 
 
 def text_field(number: int, text: str) -> bytes:

@@ -39,6 +39,7 @@ class GrpcExchange:
         champion: its champion.
         context: of the client's call.
         most_seconds: it may take so long, if the client's own deadline is not earlier.
+        assigned: False: the champion answers it, outside the evidence.
     """
 
     __slots__ = (
@@ -62,7 +63,14 @@ class GrpcExchange:
     )
 
     def __init__(
-        self, plane: DataPlane, target: GrpcTarget, champion: Reached, context: Context, most_seconds: float
+        self,
+        plane: DataPlane,
+        target: GrpcTarget,
+        champion: Reached,
+        context: Context,
+        most_seconds: float,
+        *,
+        assigned: bool,
     ) -> None:
         self.started = monotonic()
         self._plane = plane
@@ -80,18 +88,18 @@ class GrpcExchange:
         self.deadline = self.started + (most_seconds if left is None else min(most_seconds, left))
         self.first_byte = _NAN
         self._role = codes.CHAMPION
-        self._mode = target.mode
+        self._mode = target.mode if assigned else codes.MODE_NONE
         self.flags = 0
         self._attempted_both = False
         self._probe = False
         self._over = False
-        if target.splits and target.assignment.to_other(self._key(given, identity)):
+        if self._mode and target.splits and target.assignment.to_other(self._key(given, identity)):
             self._challenge()
 
     def copies(self, size: int) -> bool:
         """Whether a copy of a request of so many bytes is due."""
         target = self.target
-        if not target.mirrors or target.splits:
+        if not self._mode or not target.mirrors:
             return False
         given = self._context.invocation_metadata() or ()
         if target.mirrors != ALL and not target.assignment.mirrored(self._key(given, self.request_id.encode())):

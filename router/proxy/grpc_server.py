@@ -17,8 +17,8 @@ import grpc.aio
 
 from router.link.endpoint import ListenTls, server_context
 from router.link.grpc_place import SERVICE, GrpcListen
-from router.protocols.open_inference_grpc import MODEL_NAME, TRUE
-from router.protocols.wire import Malformed, text_field, text_of
+from router.protocols.open_inference_grpc import TRUE, model_of
+from router.protocols.wire import Malformed, text_field
 from router.proxy import codes
 from router.proxy.grpc_exchange import Context, GrpcExchange, connected, offer
 from router.proxy.grpc_metadata import Metadata, back
@@ -91,8 +91,9 @@ class GrpcPort:
 
     async def infer(self, request: bytes, context: Context) -> bytes:
         """ModelInfer: assigned, perhaps copied, recorded."""
-        target, champion = await self._model(request, context)
-        exchange = GrpcExchange(self._plane, target, champion, context, self._plane.limits.first_byte_seconds)
+        target, champion, pinned = await self._model(request, context)
+        seconds = self._plane.limits.first_byte_seconds
+        exchange = GrpcExchange(self._plane, target, champion, context, seconds, assigned=not pinned)
         copies = exchange.copies(len(request))
         if copies and exchange.copy_goes_first:
             self._copy(exchange, request, first=True)
@@ -121,8 +122,9 @@ class GrpcPort:
 
     async def ask_champion(self, method: str, request: bytes, context: Context) -> bytes:
         """What is asked of a model but predictions: its champion answers."""
-        target, champion = await self._model(request, context)
-        exchange = GrpcExchange(self._plane, target, champion, context, self._plane.limits.first_byte_seconds)
+        target, champion, _ = await self._model(request, context)
+        seconds = self._plane.limits.first_byte_seconds
+        exchange = GrpcExchange(self._plane, target, champion, context, seconds, assigned=False)
         call = champion.unary(method)(request, timeout=exchange.seconds_left(), metadata=exchange.metadata)
         try:
             body: bytes = await call
@@ -167,17 +169,17 @@ class GrpcPort:
         self._copies.add(task)
         task.add_done_callback(self._copies.discard)
 
-    async def _model(self, request: bytes, context: Context) -> tuple[GrpcTarget, Reached]:
-        """Whose routes a request goes by; refuses what names no model that is served here."""
+    async def _model(self, request: bytes, context: Context) -> tuple[GrpcTarget, Reached, bool]:
+        """Whose routes a request goes by, and whether it asks for a version of its own; refuses what names no model."""
         if len(request) > self._plane.limits.max_body_bytes:
             await self.refuse(
                 context, grpc.StatusCode.RESOURCE_EXHAUSTED, "body_too_large", "The message is too large."
             )
         try:
-            name = text_of(request, MODEL_NAME)
+            name, pinned = model_of(request)
         except Malformed as error:
             await self.refuse(context, grpc.StatusCode.INVALID_ARGUMENT, "malformed", f"Not a request: {error}.")
-        return await self.target(name, context)
+        return *await self.target(name, context), pinned
 
     async def target(self, name: str, context: Context) -> tuple[GrpcTarget, Reached]:
         """A model's routes and its champion, or the call is refused."""

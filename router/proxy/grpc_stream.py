@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import grpc
 import grpc.aio
 
-from router.protocols.open_inference_grpc import MODEL_NAME, stream_answer
-from router.protocols.wire import Malformed, text_of
+from router.protocols.open_inference_grpc import model_of, stream_answer
+from router.protocols.wire import Malformed
 from router.proxy import codes, mirror
 from router.proxy.grpc_exchange import Context, GrpcExchange
 
@@ -55,11 +55,11 @@ class Stream:
         if first is grpc.aio.EOF:
             return
         try:
-            self._name = text_of(first, MODEL_NAME)
+            self._name, pinned = model_of(first)
         except Malformed as error:
             await port.refuse(context, grpc.StatusCode.INVALID_ARGUMENT, "malformed", f"Not a request: {error}.")
         target, champion = await port.target(self._name, context)
-        exchange = GrpcExchange(plane, target, champion, context, plane.limits.total_seconds)
+        exchange = GrpcExchange(plane, target, champion, context, plane.limits.total_seconds, assigned=not pinned)
         if exchange.copies(0):
             exchange.shed(mirror.STREAM)
         call = exchange.served.channel.stream_stream(self._method)(
@@ -110,7 +110,7 @@ class Stream:
 
     def _named(self, message: bytes) -> bool:
         try:
-            return text_of(message, MODEL_NAME) == self._name
+            return model_of(message)[0] == self._name
         except Malformed:
             return False
 

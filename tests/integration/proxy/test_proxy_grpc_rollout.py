@@ -16,6 +16,7 @@ from comparator.events import Mode, Outcome, Role
 from router.link.messages import BODY_PROTO, COPY_FIRST, SHED, Backend, BreakerChanged, Limits, ModelRoutes
 
 SHADOW = {"mode": int(Mode.SHADOW), "mirror": 100, "rollout_id": 77}
+CANARY = {"mode": int(Mode.CANARY), "share": 100, "rollout_id": 77}
 
 
 def test_the_copy_is_the_same_bytes_marked_and_without_credentials(grpc_world):
@@ -72,6 +73,16 @@ def test_a_request_that_is_too_large_is_not_copied(grpc_world):
     assert row["flags"] == SHED
     assert not challenger.calls
     grpc_world.wait_counters(lambda counters: counters.shadow_dropped["m"]["too_large"] == 1)
+
+
+def test_who_asks_for_a_version_of_the_servers_own_is_answered_by_the_champion_outside_the_evidence(grpc_world):
+    champion, challenger = grpc_world.infer_server(), grpc_world.infer_server()
+    grpc_world.serve(model(champion, challenger, **SHADOW), model(champion, challenger, name="c", **CANARY))
+    for name in ("m", "c"):
+        grpc_world.call(request(name, model_version="1"))
+    rows = grpc_world.control.wait_rows(2)
+    assert [(row["role"], row["mode"], row["flags"]) for row in rows] == [(Role.CHAMPION, Mode.NONE, 0)] * 2
+    assert not challenger.calls
 
 
 def test_in_random_order_half_of_the_copies_go_first(grpc_world):

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.protocols.open_inference_grpc import MODEL_NAME, reader, stream_answer
+from router.protocols.open_inference_grpc import model_of, reader, stream_answer
 from router.protocols.protocol import Prediction, Reading, Unreadable
-from router.protocols.wire import Malformed, fields, text_field, text_of
+from router.protocols.wire import Malformed, fields, text_field
 
 pb = pytest.importorskip("tritonclient.grpc.service_pb2", reason="tritonclient is not installed")
 
@@ -139,9 +139,9 @@ def test_the_models_name_is_found_where_protobuf_finds_it(first, last, raw):
     request = pb.ModelInferRequest(model_name=first, id="some", raw_input_contents=[raw])
     request.inputs.add(name="x", datatype="FP32", shape=[1, 2]).contents.fp32_contents.extend([1.0, 2.0])
     body = request.SerializeToString()
-    assert text_of(body, MODEL_NAME) == first
-    twice = body + text_field(MODEL_NAME, last)
-    assert text_of(twice, MODEL_NAME) == pb.ModelInferRequest.FromString(twice).model_name == last
+    assert model_of(body) == (first, False)
+    twice = body + text_field(1, last) + text_field(2, "7")
+    assert model_of(twice) == (pb.ModelInferRequest.FromString(twice).model_name, True) == (last, True)
 
 
 @given(st.binary(max_size=60))
