@@ -237,7 +237,7 @@ async def _endpoints(name: str, model: ModelSettings, aliases: Aliases) -> Itera
     found = []
     for alias, version in _versions(aliases).items():
         what, bad = f"{name}: @{alias}", Level.FAIL if alias == "champion" else Level.WARN
-        url = model.endpoint_of(version)
+        url = model.probed_at(version)
         if url is None:
             found.append(
                 Finding(what, bad, f"version {version} has no endpoint: add it to `endpoints` in the settings")

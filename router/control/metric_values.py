@@ -29,7 +29,7 @@ ROLLBACK_TRIGGERS: Final = ("breaker", "operator", "alert")
 PATIENCE_TRIGGERS: Final = TRIGGERS
 """Of notices, and of rollouts that the judge aborts."""
 
-DROP_REASONS: Final = ("full", "breaker_open", "too_large", "deadline")
+DROP_REASONS: Final = ("full", "breaker_open", "too_large", "stream", "deadline")
 REFUSALS: Final = (
     "malformed", "expectation", "slow_request", "body_too_large", "head_too_large", "upgrade", "unknown_model",
     "no_champion", "no_routes", "too_many_connections", "overloaded", "connect_failed", "connect_timeout",

@@ -295,7 +295,7 @@ class ControlPlane:
                 # not what the registry said: this answer is open to everybody
                 unread = "the registry cannot be read" if self.followers[name].error else "it has not been read yet"
                 reasons.append(f"{name}: {'the registry names no champion' if title.aliases else unread}")
-            elif self.settings.models[name].endpoint_of(title.champion) is None:
+            elif self.settings.models[name].probed_at(title.champion) is None:
                 reasons.append(f"{name}: no endpoint for version {title.champion}")
         return not reasons, reasons
 
@@ -323,7 +323,7 @@ class ControlPlane:
         if version is None:
             return
         settings = self.settings.models[model]
-        url = settings.endpoint_of(version)
+        url = settings.probed_at(version)
         if url is None:
             raise Refused(f"cannot roll back: there is no endpoint for version {version}")
         answers = await self.prober.check(url, settings.ready_path, settings.tls)

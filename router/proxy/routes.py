@@ -35,21 +35,23 @@ class Served:
         self.endpoint = endpoint
 
 
-class Target:
-    """How one model's traffic goes, in one snapshot."""
+class Flow:
+    """How one model's traffic goes, in one snapshot, whatever carries it.
+
+    Args:
+        routes: the model's.
+        shadows: the slots and the breaker of its rollout.
+        reachable: whether the other version can be asked at all.
+    """
 
     __slots__ = (
         "assign_by",
         "assignment",
-        "champion",
         "mirrors",
         "mirrors_credentials",
         "mode",
         "name",
-        "other",
         "other_role",
-        "predict_path",
-        "protocol",
         "random_order",
         "request_id",
         "rollout_id",
@@ -59,15 +61,10 @@ class Target:
         "splits",
     )
 
-    def __init__(self, routes: ModelRoutes, endpoints: Endpoints, shadows: Shadows) -> None:
+    def __init__(self, routes: ModelRoutes, shadows: Shadows, *, reachable: bool) -> None:
         self.name = routes.name
-        self.protocol: Protocol = protocol(routes.protocol)
-        self.served_as = (routes.served_as or routes.name).encode()
-        self.predict_path = routes.predict_path.encode()
-        self.champion = _served(routes.champion, endpoints)
-        self.other = _served(routes.other, endpoints)
         self.other_role = routes.other_role
-        self.mode = routes.mode if self.other is not None else codes.MODE_NONE
+        self.mode = routes.mode if reachable else codes.MODE_NONE
         self.rollout_id = routes.rollout_id
         self.assignment = Assignment(routes.rollout_id, routes.share, routes.mirror)
         self.splits = self.mode == codes.MODE_CANARY and routes.share > 0
@@ -78,6 +75,20 @@ class Target:
         self.assign_by = _header(routes.assign_by)
         self.request_id = _header(routes.request_id)
         self.shadows = shadows
+
+
+class Target(Flow):
+    """How one model's traffic over HTTP goes, in one snapshot."""
+
+    __slots__ = ("champion", "other", "predict_path", "protocol", "served_as")
+
+    def __init__(self, routes: ModelRoutes, endpoints: Endpoints, shadows: Shadows) -> None:
+        self.protocol: Protocol = protocol(routes.protocol)
+        self.champion = _served(routes.champion, endpoints)
+        self.other = _served(routes.other, endpoints)
+        self.served_as = (routes.served_as or routes.name).encode()
+        self.predict_path = routes.predict_path.encode()
+        super().__init__(routes, shadows, reachable=self.other is not None)
 
     def predicts(self, method: bytes, path: bytes) -> bool:
         """Whether this request is a prediction; the path is the model server's, without query."""
@@ -112,6 +123,7 @@ class Table:
         self.revision = routes.revision
         self.generation = routes.generation
         self.limits = routes.limits
+        self.models = routes.models
         self._targets: dict[bytes, Target] = {}
         for model in routes.models:
             before = former.target(model.name) if former is not None else None
@@ -203,7 +215,7 @@ def read_routes(path: Path) -> Routes | None:
 
 
 def _served(backend: Backend | None, endpoints: Endpoints) -> Served | None:
-    if backend is None:
+    if backend is None or not backend.endpoint:
         return None
     try:
         return Served(backend, endpoints.at(backend.endpoint, backend.tls))

@@ -1,4 +1,4 @@
-"""Several classes: a guardrail of one is that of two classes; accuracy is of all; RMSE beside a champion without errors."""
+"""Several classes: a guardrail of one is that of two classes, accuracy is of all; RMSE, the champion without errors."""
 
 import json
 import math
