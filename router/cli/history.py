@@ -11,8 +11,7 @@ from rich.text import Text
 
 from router.cli.admin import Admin, admin_command, model_argument
 from router.cli.output import console, json_option, moment, plain, print_json, version
-
-WHO: Mapping[str, str] = {"titleshot": "the judge", "registry": "by hand in the registry", "": "-"}
+from router.control.explanation import who
 
 
 @click.command()
@@ -77,8 +76,3 @@ def _table(*headings: str) -> Table:
         table.add_column(heading, no_wrap=True)
     table.add_column(headings[-1], overflow="fold")
     return table
-
-
-def who(actor: object) -> str:
-    """Who decided, in words."""
-    return WHO.get(str(actor), str(actor))

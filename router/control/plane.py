@@ -15,10 +15,13 @@ from comparator.events import BreakerTripped, Columns, Command, CommandKind, Dec
 from comparator.reigns import Reign
 from router.control.admin.operations import RegistryAway, UnknownModel
 from router.control.controller import ModelController
+from router.control.explained import explained
+from router.control.explanation import Explanation
 from router.control.follow import Follower
 from router.control.ingest import Ingest
 from router.control.ledger import Ledger, LedgerUnavailable
 from router.control.ledger.archive import Archive
+from router.control.ledger.audit import read
 from router.control.ledger.chain import entry_id
 from router.control.metrics import Metrics
 from router.control.probe import Prober
@@ -267,6 +270,13 @@ class ControlPlane:
         """See `Operations.traffic`."""
         with Archive.open(self.settings.ledger) as archive:
             yield from archive.traffic(model, since)
+
+    def explained(self, model: str, number: int) -> Explanation | None:
+        """See `Operations.explained`."""
+        with Archive.open(self.settings.ledger) as archive:
+            record = read(archive, model)
+            found = [each for each in record.decisions if each.number == number]
+            return explained(archive, record, found[0]) if len(found) == 1 else None
 
     async def record(self, model: str, limit: int) -> list[tuple[str, Decision]]:
         """The newest decisions, the newest first, each with its id. Raises UnknownModel, LedgerUnavailable."""

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from comparator.events import Columns, Command, Decision, Gated, Labels, Observations
 from comparator.reigns import Reign
+from router.control.explanation import Explanation
 from router.control.recordings import Recording
 from router.protocols.coding import Coding
 
@@ -80,6 +81,13 @@ class Operations(Protocol):
 
     def traffic(self, model: str, since: float) -> Iterator[Observations | Labels]:
         """What the ledger has of the model's traffic, batch by batch; the first may begin before `since`. Blocks.
+
+        Raises LedgerUnavailable.
+        """
+        ...
+
+    def explained(self, model: str, number: int) -> Explanation | None:
+        """A recorded decision by its number, made again from its evidence; None: there is none. Blocks.
 
         Raises LedgerUnavailable.
         """

@@ -28,6 +28,7 @@ from router.control.console import view
 from router.control.console.acts import Offer, offer, offers
 from router.control.console.door import Door, form_of
 from router.control.console.series import SAMPLE_SECONDS, Series
+from router.control.explanation import in_words
 from router.control.ledger import Fenced, LedgerUnavailable
 
 log = logging.getLogger(__name__)
@@ -69,6 +70,7 @@ class Console:
         self._door = Door(access)
         self._series = Series()
         self._streams = 0
+        self._explaining = asyncio.Lock()
         self._made: dict[tuple[str, frozenset[Right]], tuple[float, Markup]] = {}
         self._files = {name: (HERE / "static" / name).read_bytes() for name in _STATIC}
         self._templates = Environment(
@@ -101,6 +103,7 @@ class Console:
             Route("/console/stream", self._guarded(self._overview_stream), methods=["GET"]),
             Route(model, self._guarded(self._model), methods=["GET"]),
             Route(f"{model}/stream", self._guarded(self._model_stream), methods=["GET"]),
+            Route(f"{model}/decisions/{{number}}", self._guarded(self._decision), methods=["GET"]),
             Route(f"{model}/ask/{{action}}", self._guarded(self._ask), methods=["GET"]),
             Route(f"{model}/ask/{{action}}", self._guarded(self._act), methods=["POST"]),
         ]
@@ -179,6 +182,19 @@ class Console:
             return list(record), list(await self._operations.production(name)), ""
         except LedgerUnavailable as error:
             return [], [], f"the ledger cannot be read: {error}"
+
+    async def _decision(self, request: Request, actor: Actor) -> Response:
+        """A decision with its numbers, decided again from its evidence as `titleshot explain` does."""
+        name, number = self._name(request), _whole(str(request.path_params["number"]))
+        if self._explaining.locked():
+            raise ApiError(503, "too_many", "another decision is being explained: try soon", {"retry-after": "2"})
+        async with self._explaining:
+            # in a thread: the loop has rollouts to look after
+            found = None if not number else await asyncio.to_thread(self._operations.explained, name, number)
+        if found is None:
+            raise ApiError(404, "not_found", "there is no such decision in the record")
+        lines = in_words(found, view.moment)
+        return self._page("decision.html", actor, name=name, id=found.id, stands=found.stands, lines=lines)
 
     # ---- acting
 

@@ -191,6 +191,7 @@ def timeline(record: Sequence[tuple[str, Decision]]) -> list[dict[str, Any]]:
     return [
         {
             "id": told,
+            "number": told.rpartition("/")[2],
             "at": moment(decision.at),
             "kind": decision.kind.value.replace("_", " "),
             "version": version(decision.version or None),

@@ -99,6 +99,19 @@ def test_the_overview_and_a_models_page_show_what_goes_on(app, plane):
         assert text in told, text
 
 
+def test_a_decision_is_explained_on_a_page_of_its_own(app, plane):
+    asyncio.run(plane.command("late", _rollback(EVIL)))
+    assert f'href="{MODEL}/decisions/1"' in page(app, MODEL)
+    told = page(app, f"{MODEL}/decisions/1")
+    assert "roll back, version 2" in told
+    assert "nothing to recompute" in told
+    assert "&lt;script&gt;" in told
+    assert "<script>alert" not in told
+    for number in ("2", "0", "x", "-1", "9" * 30):
+        page(app, f"{MODEL}/decisions/{number}", 404)
+    page(app, "/console/models/nobody/decisions/1", 404)
+
+
 def test_nothing_is_in_a_page_but_our_own_files(app):
     for answer in looked_at(app, "/", MODEL, f"{MODEL}/ask/pause", "/console/login"):
         policy = answer.headers["content-security-policy"]
