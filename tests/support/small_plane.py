@@ -25,6 +25,7 @@ class SmallPlane:
         self.reasons = []
         self.alerts = {}  # model -> matchers
         self.alert_results = Counter()
+        self.refused_acts = []
         self.on_trial = True
         self.ready = True
         self.policy = Policy()
@@ -81,6 +82,12 @@ class SmallPlane:
             raise self.away
         made = self.decisions[model][:limit]
         return [(f"{model}/{len(self.decisions[model]) - index}", decision) for index, decision in enumerate(made)]
+
+    async def refused(self, model, limit):
+        self._known(model)
+        if self.away is not None:
+            raise self.away
+        return [each for each in self.refused_acts[::-1] if each.model in (model, "")][:limit]
 
     async def production(self, model):
         await self.record(model, 1)
