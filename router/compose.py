@@ -157,6 +157,7 @@ async def _run_control(settings_path: Path, state: Path, generation: str, lifeli
             "flush": plane.flush_forever(),
             "tick": plane.tick_forever(),
             "prune": plane.prune_forever(),
+            "refusals": plane.refusals.run(),
             "checkpoint": plane.checkpoint_forever(),
             "console": console.sample_forever(),
             "loops": plane.watch_loops(),
@@ -188,7 +189,9 @@ def _admin(plane: ControlPlane, settings: Settings, metrics: Metrics) -> tuple[S
     from router.control.console import Console
 
     tokens = Tokens(settings.tokens_path) if settings.tokens_path is not None else None
-    access = Access(settings.admin.host, settings.admin_hosts, tokens, refused=metrics.access_refused)
+    access = Access(
+        settings.admin.host, settings.admin_hosts, tokens, refused=metrics.access_refused, attempted=plane.attempted
+    )
     console = Console(plane, access)
     return admin_app(plane, access, pages=console.routes()), console
 

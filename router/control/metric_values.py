@@ -37,6 +37,12 @@ REFUSALS: Final = (
 )  # fmt: skip
 """As the proxy names them; a test holds both tuples equal to its own. What else it may name appears when it does."""
 
+ACTS: Final = (
+    "rollback", "pause", "resume", "abort", "start", "promote", "sign-off", "reject", "unfreeze",
+    "gate", "labels", "alerts",
+)  # fmt: skip
+"""As the admin port names them; a test holds them equal to its own."""
+
 ALERT_RESULTS: Final = ("acted", "nothing", "refused", "resolved", "ignored", "unknown_model", "malformed")
 ACCESS_REFUSALS: Final = ("unauthenticated", "forbidden")
 

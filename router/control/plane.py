@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Any
 
 from comparator.acts import Refused
@@ -19,7 +20,7 @@ from router.control.explained import explained
 from router.control.explanation import Explanation
 from router.control.follow import Follower
 from router.control.ingest import Ingest
-from router.control.ledger import Ledger, LedgerUnavailable
+from router.control.ledger import Ledger, LedgerUnavailable, RefusedAct
 from router.control.ledger.archive import Archive
 from router.control.ledger.audit import read
 from router.control.ledger.chain import entry_id
@@ -28,6 +29,7 @@ from router.control.probe import Prober
 from router.control.produced import told_reigns
 from router.control.publish import Publisher
 from router.control.recordings import Recording, Recordings
+from router.control.refusals import Refusals
 from router.control.registry import RegistryUnavailable, UnknownVersion
 from router.control.status import plane_status
 from router.link.messages import BreakerChanged, Counters, Exchanges, Sampled, Up
@@ -77,6 +79,7 @@ class ControlPlane:
         self.ledger = ledger
         self.recordings = Recordings(self.publish)
         self.ingest = Ingest(self.controllers, metrics, self.recordings)
+        self.refusals = Refusals(ledger, metrics.act_refused, metrics.refusals_lost)
         self._publisher = publisher
         self._join = join
         prober.on_change = self._endpoint_changed
@@ -159,6 +162,7 @@ class ControlPlane:
         for task in self._loops.values():
             task.cancel()
         await asyncio.gather(*self._loops.values(), return_exceptions=True)
+        await self.refusals.finish()
         await self.ingest.flush()
         for controller in self.controllers.values():
             await controller.finish()
@@ -226,6 +230,11 @@ class ControlPlane:
             raise UnknownModel(model)
         return self.settings.models[model].rollback_on
 
+    def attempted(self, refused: RefusedAct) -> None:
+        """Somebody was refused who would have changed something. A name that is no model's is not kept."""
+        known = refused.model in self.settings.models
+        self.refusals.add(refused if known else replace(refused, model=""))
+
     def alerted(self, results: Mapping[str, int]) -> None:
         """Count what became of alerts."""
         self.metrics.alerted(results)
@@ -282,6 +291,11 @@ class ControlPlane:
         """The newest decisions, the newest first, each with its id. Raises UnknownModel, LedgerUnavailable."""
         self._controller(model)
         return [(entry_id(model, number), each) for number, each in await self.ledger.numbered(model, limit)]
+
+    async def refused(self, model: str, limit: int) -> list[RefusedAct]:
+        """The latest refused attempts to act, the newest first. Raises UnknownModel, LedgerUnavailable."""
+        self._controller(model)
+        return await self.ledger.refused(model, limit)
 
     async def production(self, model: str) -> list[tuple[str, Reign]]:
         """What was in production when, the latest first. Raises UnknownModel, LedgerUnavailable."""

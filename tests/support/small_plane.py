@@ -28,6 +28,7 @@ class SmallPlane:
         self.reasons = []
         self.alerts = {}  # model -> matchers
         self.alert_results = Counter()
+        self.refused_acts = []
         self.on_trial = True
         self.ready = True
         self.policy = Policy()
@@ -91,6 +92,12 @@ class SmallPlane:
             return None
         found = Numbered(number, "ab" * 32, made[number - 1])
         return Explanation(model, found, (), None, None, "", from_evidence=False, findings=())
+
+    async def refused(self, model, limit):
+        self._known(model)
+        if self.away is not None:
+            raise self.away
+        return [each for each in self.refused_acts[::-1] if each.model in (model, "")][:limit]
 
     async def production(self, model):
         await self.record(model, 1)

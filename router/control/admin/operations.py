@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from comparator.events import Columns, Command, Decision, Gated, Labels, Observations
 from comparator.reigns import Reign
 from router.control.explanation import Explanation
+from router.control.ledger import RefusedAct
 from router.control.recordings import Recording
 from router.protocols.coding import Coding
 
@@ -95,6 +96,13 @@ class Operations(Protocol):
 
     async def record(self, model: str, limit: int) -> Sequence[tuple[str, Decision]]:
         """The latest decisions, the newest first, each with its id: what `titleshot explain` takes.
+
+        Raises UnknownModel, LedgerUnavailable.
+        """
+        ...
+
+    async def refused(self, model: str, limit: int) -> Sequence[RefusedAct]:
+        """The latest refused attempts to act on a model, or on none that is known, the newest first.
 
         Raises UnknownModel, LedgerUnavailable.
         """
