@@ -59,7 +59,7 @@ EXPECTED = {
     "score": "a number",
     "label": "a number, true or false",
 }
-TEXT_EXPECTED = "a number, true or false; --positive says which text is the positive class"
+TEXT_EXPECTED = "a number, true or false; --positive says which text is the positive class (of two)"
 
 
 class Wrong(ValueError):

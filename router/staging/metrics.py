@@ -10,7 +10,7 @@ import numpy as np
 from comparator.gated import Measured
 from comparator.guardrail import Verdict
 from comparator.label_metric import LabelMetric
-from comparator.policy import RANGED, Metric
+from comparator.rail import IN_LABEL_UNITS, Metric
 from comparator.staging import LEAST_COUNTING
 from comparator.words import amount
 from router.staging.bounds import (
@@ -18,6 +18,7 @@ from router.staging.bounds import (
     NUISANCE_ALPHA,
     Floats,
     PairedLoss,
+    PairedRatio,
     Rows,
     binomial_bounds,
     mean_bounds,
@@ -26,6 +27,7 @@ from router.staging.check import Check
 
 _OF_COUNTS = frozenset({Metric.PRECISION, Metric.RECALL, Metric.ACCURACY, Metric.F1})
 _MOST_ROWS_TOLD = 10**8
+_MOST_TIMES = 1000.0  # so many times worse is told as this
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,7 @@ def reproduced(asked: Measured, found: Figure | None, offline: float | None, tol
     if found is None or found.counting < LEAST_COUNTING:
         return _too_few(name, metric, found, expected)
     better = metric.sign > 0
-    least = offline - metric.sign * tolerance
+    least = offline * (1 + tolerance) if metric.relative else offline - metric.sign * tolerance
     check = _held(
         name,
         found,
@@ -115,6 +117,8 @@ def no_regression(asked: Measured, ours: Figure | None, theirs: Figure | None, r
             return _too_few(name, metric, figure_of, expected, who)
     if ours is None or theirs is None:  # said above
         raise AssertionError
+    if metric.relative:
+        return _no_higher(asked, metric, ours, theirs, rows)
     scale = 1.0 if metric.rail.metric in _OF_COUNTS else metric.rail.width
     paired = _paired(metric, ours, theirs)
     loss = paired.loss()
@@ -130,6 +134,28 @@ def no_regression(asked: Measured, ours: Figure | None, theirs: Figure | None, r
     if paired.less_than(margin / scale):
         return Check(name, Verdict.PASS, text, numbers)
     return Check(name, Verdict.INCONCLUSIVE, text + _more(rows * paired.times_needed(margin / scale)), numbers)
+
+
+def _no_higher(asked: Measured, metric: LabelMetric, ours: Figure, theirs: Figure, rows: int) -> Check:
+    """The same of an RMSE, by the mean squared errors: its margin is relative."""
+    name, margin = f"{asked.name}.no_regression", asked.rail.margin
+    paired = PairedRatio(
+        Rows.of(theirs.n, theirs.d, ours.n, ours.d), _shares(metric, theirs.n, theirs.d, NUISANCE_ALPHA / 2)
+    )
+    most = (1 + margin) ** 2
+    found = paired.multiple()
+    value, lower, upper = (min(math.sqrt(each) - 1, _MOST_TIMES) for each in (found.value, found.lower, found.upper))
+    numbers = {"loss": value, "lower": lower, "upper": upper, "margin": margin, "value": ours.value}
+    text = (
+        f"{metric.name} {ours.value:.3f} against the champion's {theirs.value:.3f} on the same {rows:,} rows: "
+        f"{_difference(asked, value, lower, upper)}, the margin is {_amount(asked, margin)}"
+    )
+    numbers["champion"] = theirs.value
+    if paired.more_than(most):
+        return Check(name, Verdict.FAIL, text, numbers)
+    if paired.less_than(most):
+        return Check(name, Verdict.PASS, text, numbers)
+    return Check(name, Verdict.INCONCLUSIVE, text + _more(rows * paired.times_needed(most)), numbers)
 
 
 def _paired(metric: LabelMetric, ours: Figure, theirs: Figure) -> PairedLoss:
@@ -182,7 +208,7 @@ def _difference(asked: Measured, loss: float, lower: float, upper: float) -> str
 
 def _bare(asked: Measured, ratio: float) -> str:
     """The same without its unit, for bounds in brackets."""
-    return f"{ratio if asked.rail.metric in RANGED else ratio * 100:.3g}"
+    return f"{ratio if asked.rail.metric in IN_LABEL_UNITS else ratio * 100:.3g}"
 
 
 def _more(rows: float) -> str:
