@@ -106,11 +106,13 @@ class PairedLoss:
     Args:
         rows: n, d of the champion and n, d of the version; 0 <= n <= d.
         bound: of max n * max (d - n), see `comparator.label_metric`: what a row can lose at most.
-        ratio: bounds of the champion's ratio, each at 1 - NUISANCE_ALPHA / 2.
+        ratio: bounds of the champion's ratio, each at 1 - NUISANCE_ALPHA / (2 parts).
+        parts: this is one of so many that have to hold together: each bound has a part of alpha.
     """
 
-    def __init__(self, rows: Rows, bound: float, ratio: tuple[float, float]) -> None:
+    def __init__(self, rows: Rows, bound: float, ratio: tuple[float, float], parts: int = 1) -> None:
         self._rows = rows
+        self._parts = parts
         self._bound = bound
         self._ratio = ratio
         n, d, n_ours, d_ours = rows.sums
@@ -124,11 +126,11 @@ class PairedLoss:
 
     def less_than(self, x: float) -> bool:
         """Whether the rows show that the loss is less than x."""
-        return _reached(self.logs(x, 1.0))
+        return _reached(self.logs(x, 1.0), self._parts)
 
     def more_than(self, x: float) -> bool:
         """Whether the rows show that the loss is more than x."""
-        return _reached(self.logs(x, -1.0))
+        return _reached(self.logs(x, -1.0), self._parts)
 
     def times_needed(self, x: float) -> float:
         """How often rows like these would have to come to tell on which side of x the loss is; infinite: never."""
@@ -191,8 +193,8 @@ class PairedRatio:
         return np.asarray(np.minimum(*found))
 
 
-def _reached(logs: Floats) -> bool:
-    return float(log_mean_exp(logs)) >= -math.log(ALPHA - NUISANCE_ALPHA)
+def _reached(logs: Floats, parts: int = 1) -> bool:
+    return float(log_mean_exp(logs)) >= -math.log((ALPHA - NUISANCE_ALPHA) / parts)
 
 
 def _times(logs: Floats) -> float:

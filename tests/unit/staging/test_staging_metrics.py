@@ -243,3 +243,35 @@ def test_a_class_is_measured_against_all_others(metric):
     assert (one.value, one.lower, one.upper, one.counting) == (two.value, two.lower, two.upper, two.counting)
     whole = figure(LabelMetric(Guardrail(Metric.ACCURACY, 0.02), multiclass=True), labels, answers(said))
     assert whole.value == pytest.approx(3 / 5)
+
+
+MACRO = Guardrail(Metric.PRECISION, 0.1, classes=(1, 2, 3))
+
+
+def of_classes(right, seed=1, count=3000):
+    """Rows of three classes, of which so many are told right; labels, and what is said."""
+    chance = np.random.default_rng(seed)
+    labels = 1.0 + chance.choice(3, count, p=(0.6, 0.3, 0.1))
+    said = np.where(chance.random(count) < right, labels, 1.0 + chance.choice(3, count))
+    return labels, figure(LabelMetric(MACRO, multiclass=True), labels, answers(said)), said
+
+
+def test_the_mean_over_classes_and_its_bounds():
+    labels, found, said = of_classes(0.8)
+    assert found.value == pytest.approx(np.mean([np.mean(labels[said == each] == each) for each in (1, 2, 3)]))
+    assert found.lower < found.value < found.upper
+    assert minimum(asked(MACRO, 0.5), found, 3000).verdict is Verdict.PASS
+    assert "macro precision 0." in minimum(asked(MACRO, 0.99), found, 3000).reason
+    assert figure(LabelMetric(MACRO, multiclass=True), labels, answers(np.where(said == 3, 1, said))) is None
+
+
+@pytest.mark.parametrize(
+    ("right", "verdict"), [(0.8, Verdict.PASS), (0.82, Verdict.PASS), (0.5, Verdict.FAIL), (0.71, Verdict.INCONCLUSIVE)]
+)
+def test_a_mean_over_classes_is_no_worse_by_its_margin(right, verdict):
+    theirs, ours = of_classes(0.8)[1], of_classes(right)[1]
+    check = no_regression(asked(MACRO), ours, theirs, 3000)
+    assert check.verdict is verdict, check.reason
+    assert check.numbers["lower"] <= check.numbers["loss"] <= check.numbers["upper"]
+    if verdict is Verdict.INCONCLUSIVE:
+        assert "rows would tell" in check.reason
