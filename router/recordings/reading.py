@@ -18,6 +18,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from comparator.class_code import class_code
 from comparator.columns import fill, key_bytes, outcome_of
 from comparator.events import LABEL, OBSERVATION, Columns, Mode, Outcome, Role
 from router.recordings.lines import (
@@ -33,6 +34,10 @@ from router.recordings.lines import (
     Wrong,
     in_words,
 )
+from comparator.events import LABEL, OBSERVATION, Columns, Mode, Role
+from router.cli.recording_lines import EXPECTED, TEXT_EXPECTED, Line, Observed, Told, Value, Wrong, in_words
+from router.protocols.coding import Coding
+from router.protocols.protocol import Prediction
 
 CHUNK = 4 * 1024 * 1024
 """Bytes read at once; a line that is longer is refused."""
@@ -71,9 +76,14 @@ class Recording:
         begun: what the recording says of itself, where it does.
         ended: what it says at its end.
         asked: takes the requests; None: they are left out.
+            numbers already, or classes.
+        multiclass: they are classes: a text stands as its code (see `class_code`).
+        threshold: a prediction is positive whose score, or without one whose number, is at least this.
     """
 
     positive: str | None = None
+    multiclass: bool = False
+    threshold: float | None = None
     lines: int = 0
     begun: Begun | None = None
     ended: Ended | None = None
@@ -138,16 +148,27 @@ class Recording:
         both = np.array([_UNTOLD if line.attempted_both is None else line.attempted_both for line in lines], np.uint8)
         out["attempted_both"] = both == 1
         return _Part(out, out["mode"] != _UNTOLD, out["version"] != 0, both != _UNTOLD)
+        out["first_byte"] = np.nan
+        out["prediction"] = [self._predicted(line) for line in lines]
+        return _Part(out, out["mode"] != _UNTOLD, out["version"] != 0)
 
     def _labelled(self, lines: list[Told]) -> Columns:
         out = _start(lines, LABEL)
         out["label"] = [self._number("label", line.label) for line in lines]
         return out
 
+    def _predicted(self, line: Observed) -> float:
+        if self.threshold is None:
+            return self._number("prediction", line.prediction)
+        value = line.prediction if isinstance(line.prediction, str) else as_number(line.prediction)
+        return Coding(threshold=self.threshold).prediction(Prediction(value, as_number(line.score)))[0]
+
     def _number(self, name: str, value: Value) -> float:
         if value is None:
             return np.nan
         if self.positive is None:
+            if isinstance(value, str) and self.multiclass:
+                return class_code(value)
             if isinstance(value, str):
                 raise Wrong(f"{name}: expected {TEXT_EXPECTED}, not {value[:40]!r}")
             return float(value)
@@ -163,6 +184,12 @@ class Recording:
 
 
 def _start(lines: Sequence[Observed] | Sequence[Told], dtype: np.dtype[np.void]) -> Columns:
+def as_number(value: float | None) -> float:
+    """NaN where there is none."""
+    return np.nan if value is None else float(value)
+
+
+def _start(lines: Sequence[Line], dtype: np.dtype[np.void]) -> Columns:
     out = np.zeros(len(lines), dtype=dtype)
     keys = b"".join([key_bytes(line.request_id) for line in lines])
     halves = np.frombuffer(keys, dtype=">u8").reshape(-1, 2)
@@ -227,7 +254,7 @@ def read_ndjson(file: BinaryIO, name: str, into: Recording, *, only_labels: bool
 def fault(decode: Callable[[Any], Line], line: object, into: Recording) -> str | None:
     """What is wrong with one line, in words; None: nothing."""
     try:
-        Recording(into.positive).take([decode(line)])
+        Recording(into.positive, into.multiclass, into.threshold).take([decode(line)])
     except Wrong as error:
         return str(error)
     except msgspec.ValidationError as error:
