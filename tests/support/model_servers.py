@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import httpx
@@ -92,3 +93,28 @@ def kserve(folder: Path, version: int) -> Served:
     port = free_port()
     command = [str(executables / "python"), str(_HERE / "late_kserve.py"), SERVED_AS, str(port)]
     return Served(command, folder, port, f"/v1/models/{SERVED_AS}", TITLESHOT_TEST_CUT=str(CUTS[version]))
+
+
+def scoring(folder: Path, version: int) -> Served:
+    """MLflow's own scoring server, as `mlflow models serve` starts it."""
+    import mlflow
+    from mlflow.models import ModelSignature
+    from mlflow.types.schema import ColSpec, Schema
+
+    saved = folder / f"model-{version}"
+    signature = ModelSignature(
+        Schema([ColSpec("long", "truth"), ColSpec("double", "noise")]), Schema([ColSpec("double")])
+    )
+    mlflow.pyfunc.save_model(
+        saved, python_model=str(_HERE / "late_pyfunc.py"), signature=signature, pip_requirements=["mlflow-skinny"]
+    )
+    port = free_port()
+    command = [sys.executable, "-m", "uvicorn", "--host", "127.0.0.1", "--port", str(port), "--log-level", "warning"]
+    return Served(
+        [*command, "mlflow.pyfunc.scoring_server.app:app"],
+        folder,
+        port,
+        "/ping",
+        TITLESHOT_TEST_CUT=str(CUTS[version]),
+        __pyfunc_model_path__=str(saved),
+    )
