@@ -1,7 +1,10 @@
 """titleshot in front of real model servers, in one of its modes, and what its metrics say of the traffic."""
 
 import contextlib
+import random
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,6 +15,7 @@ _POLICY = {
     "shadow": "    rollout: [{shadow: 100, for: 1h}, {promote: {}}]\n",
     "canary": "    split: {challenger: 50}\n",
 }
+_STAGING = "    staging: {minimum: {precision: 0.7}}\n"
 _RELOADED = "titleshot_config_reload_timestamp_seconds"
 
 
@@ -63,6 +67,25 @@ class RestWorld(World):
             return 0.0
         name = "titleshot_mirrored_share_ratio" if mode == "shadow" else "titleshot_traffic_share_ratio"
         return samples.get(f'{name}{{model="{MODEL}",role="challenger"}}', 0.0)
+
+    def gate(self, version: int, expect: int = 0) -> subprocess.CompletedProcess:
+        """`titleshot gate` on holdout rows, without handing the report in."""
+        chance = random.Random(3)
+        rows = [(int(chance.random() < 0.4), chance.random()) for _ in range(1500)]
+        lines = "".join(f"{truth},{noise:.6f},{truth}\n" for truth, noise in rows)
+        (self.folder / "holdout.csv").write_text(f"truth,noise,label\n{lines}")
+        self.write_settings(f"{self._more}{QUICK_POLICY}{_POLICY['shadow']}{_STAGING}")
+        options = ["--staging", self.stubs[version].url, "--data", "holdout.csv", "--no-submit", "--json"]
+        done = subprocess.run(
+            [sys.executable, "-c", "from router.cli.main import main; main()", "gate", MODEL, str(version), *options],
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == expect, done.stdout + done.stderr
+        return done
 
     def samples(self) -> dict[str, float]:
         """The metrics page."""

@@ -1,5 +1,7 @@
 """KServe's server behind titleshot, by both versions of its protocol, in every mode."""
 
+import json
+
 import httpx
 import numpy as np
 import pytest
@@ -39,6 +41,7 @@ def test_version_1(tmp_path, registry_template, servers):
             assert all(labels in [LABELS[version] for version in versions] for labels in seen)
             world.wait_answers(mode, 24)
         assert len(curl(f"{world.url}{V1}:predict", {"instances": ROWS})["predictions"]) == 3
+        assert json.loads(world.gate(2).stdout)["verdict"] == "PASS"
         for body in (b"", b"no JSON", b'{"instances": [{}]}'):
             refused = client.post(f"{world.url}{V1}:predict", content=body)
             assert refused.status_code == 400
@@ -69,3 +72,4 @@ def test_version_2_in_binary_and_in_json(tmp_path, registry_template, servers):
             assert all(LABELS[version] in seen for version in versions)
             assert all(labels in [LABELS[version] for version in versions] for labels in seen)
             world.wait_answers(mode, 24)
+        assert json.loads(world.gate(2).stdout)["verdict"] == "PASS"

@@ -9,7 +9,7 @@ from model_servers import scoring
 from rest_world import both_versions, rest_world
 
 ROWS = [{"truth": 1, "noise": 0.5}, {"truth": 0, "noise": 0.2}, {"truth": 1, "noise": -1.0}]
-LABELS = {1: [1.0, 0.0], 2: [1.0, 1.0]}
+LABELS = {1: [1.0, 1.0], 2: [1.0, 0.0]}
 """By version; the third row has none."""
 
 COLUMNS = {"columns": ["truth", "noise"], "data": [[row["truth"], row["noise"]] for row in ROWS]}

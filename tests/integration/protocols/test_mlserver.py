@@ -12,7 +12,7 @@ from rest_world import both_versions, rest_world
 from tritonclient.utils import InferenceServerException
 
 ROWS = [{"truth": 1, "noise": 0.5}, {"truth": 0, "noise": 0.2}, {"truth": 1, "noise": 0.05}]
-LABELS = {1: [1, 0, 0], 2: [1, 1, 0]}
+LABELS = {1: [1, 1, 0], 2: [1, 0, 0]}
 """By version."""
 
 HELLO = f"/v2/models/{SERVED_AS}/ready"
@@ -94,6 +94,11 @@ def test_tritonclient_sees_the_server_in_every_mode_and_all_answers_are_read(wor
     for _ in range(8):
         assert httpx.post(f"{pinned}/v1/infer", json={"inputs": inputs(ROWS)}, trust_env=False).status_code == 200
     assert httpx.post(f"{pinned}/v2/infer", json={"inputs": inputs(ROWS)}, trust_env=False).status_code == 404
+
+
+def test_the_gate_asks_in_tensors(world):
+    report = json.loads(world.gate(2).stdout)
+    assert {check["verdict"] for check in report["checks"]} == {"PASS"}
 
 
 def test_errors_of_the_server_are_the_clients(world, servers):

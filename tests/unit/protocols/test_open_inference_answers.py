@@ -1,4 +1,5 @@
-"""What a server of the Open Inference Protocol answers over HTTP, in JSON and with binary tensors, read as predictions."""
+"""What servers of the Open Inference Protocol answer over HTTP, in JSON and with binary tensors, as predictions."""
+# ruff: noqa: E501 - a case is a line
 
 import json
 import math
@@ -117,7 +118,7 @@ def test_anything_else_is_unreadable_and_says_what_was_expected(body):
         READ(body)
 
 
-def binary(*outputs, names="prediction score".split()) -> bytes:
+def binary(*outputs, names=("prediction", "score")) -> bytes:
     """As a server writes it, for (datatype, shape, bytes)."""
     told = [
         {"name": name, "shape": shape, "datatype": datatype, "parameters": {"binary_data_size": len(raw)}}
