@@ -75,6 +75,8 @@ def wait_for(condition: Callable[[], object], what: str, within_seconds: float =
 class World:
     """Versions 1, 2, ... of one model, each with its stub server; titleshot in front of them."""
 
+    protocol = "mlflow"
+
     def __init__(
         self, folder: Path, registry_template: Path, versions: dict[int, Callable[[dict], float]], server=StubModel
     ) -> None:
@@ -114,7 +116,7 @@ class World:
             f"ledger: sqlite:///{self.folder / 'titleshot.db'}\n"
             f"workers: {self.workers}\n"
             f"poll: 200ms\n{self.more}"
-            f"models:\n  {MODEL}:\n    protocol: mlflow\n    endpoints: {{{endpoints}}}\n{policy}"
+            f"models:\n  {MODEL}:\n    protocol: {self.protocol}\n    endpoints: {{{endpoints}}}\n{policy}"
         )
         fresh.replace(self.settings_path)
 
