@@ -21,6 +21,8 @@ from numpy.typing import NDArray
 from comparator.class_code import class_code
 from comparator.columns import fill, key_bytes, outcome_of
 from comparator.events import LABEL, OBSERVATION, Columns, Mode, Outcome, Role
+from router.protocols.coding import Coding
+from router.protocols.protocol import Prediction
 from router.recordings.lines import (
     EXPECTED,
     TEXT_EXPECTED,
@@ -34,10 +36,6 @@ from router.recordings.lines import (
     Wrong,
     in_words,
 )
-from comparator.events import LABEL, OBSERVATION, Columns, Mode, Role
-from router.cli.recording_lines import EXPECTED, TEXT_EXPECTED, Line, Observed, Told, Value, Wrong, in_words
-from router.protocols.coding import Coding
-from router.protocols.protocol import Prediction
 
 CHUNK = 4 * 1024 * 1024
 """Bytes read at once; a line that is longer is refused."""
@@ -71,14 +69,13 @@ class Recording:
 
     Args:
         positive: the raw prediction or label that is the positive class (1; any other value is 0); None: they are
-            numbers already.
+            numbers already, or classes.
+        multiclass: they are classes: a text stands as its code (see `class_code`).
+        threshold: a prediction is positive whose score, or without one whose number, is at least this.
         lines: read so far.
         begun: what the recording says of itself, where it does.
         ended: what it says at its end.
         asked: takes the requests; None: they are left out.
-            numbers already, or classes.
-        multiclass: they are classes: a text stands as its code (see `class_code`).
-        threshold: a prediction is positive whose score, or without one whose number, is at least this.
     """
 
     positive: str | None = None
@@ -142,15 +139,12 @@ class Recording:
             out["latency"] = [np.nan if line.latency_s is None else line.latency_s for line in lines]
             out["first_byte"] = [np.nan if line.first_byte_s is None else line.first_byte_s for line in lines]
         out["score"] = [np.nan if line.score is None else line.score for line in lines]
-        out["prediction"] = [self._number("prediction", line.prediction) for line in lines]
+        out["prediction"] = [self._predicted(line) for line in lines]
         out["shed"] = [line.shed for line in lines]
         out["copy_first"] = [line.copy_first for line in lines]
         both = np.array([_UNTOLD if line.attempted_both is None else line.attempted_both for line in lines], np.uint8)
         out["attempted_both"] = both == 1
         return _Part(out, out["mode"] != _UNTOLD, out["version"] != 0, both != _UNTOLD)
-        out["first_byte"] = np.nan
-        out["prediction"] = [self._predicted(line) for line in lines]
-        return _Part(out, out["mode"] != _UNTOLD, out["version"] != 0)
 
     def _labelled(self, lines: list[Told]) -> Columns:
         out = _start(lines, LABEL)
@@ -183,13 +177,12 @@ class Recording:
             return 0.0
 
 
-def _start(lines: Sequence[Observed] | Sequence[Told], dtype: np.dtype[np.void]) -> Columns:
 def as_number(value: float | None) -> float:
     """NaN where there is none."""
     return np.nan if value is None else float(value)
 
 
-def _start(lines: Sequence[Line], dtype: np.dtype[np.void]) -> Columns:
+def _start(lines: Sequence[Observed] | Sequence[Told], dtype: np.dtype[np.void]) -> Columns:
     out = np.zeros(len(lines), dtype=dtype)
     keys = b"".join([key_bytes(line.request_id) for line in lines])
     halves = np.frombuffer(keys, dtype=">u8").reshape(-1, 2)

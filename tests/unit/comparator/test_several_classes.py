@@ -1,5 +1,3 @@
-"""Several classes: a guardrail of one is that of two classes, accuracy is of all; RMSE, the champion without errors."""
-
 """Several classes: a guardrail of one is that of two; accuracy is of all. An RMSE beside a champion without errors."""
 
 import json
