@@ -24,7 +24,7 @@ COPY_FIRST = 2  # flag of both rows of a pair: the copy was sent before the clie
 BODY_WHOLE = 0  # the whole body is there
 BODY_UNREAD = 1  # longer than `extract_bytes`, or an encoding we do not read: not kept
 BODY_NONE = 2  # there was no answer
-BODY_PROTO = 3  # the whole body is there: a ModelInferResponse in protobuf, not what the model's protocol says in HTTP
+BODY_PROTO = 5  # the whole body is there: a ModelInferResponse in protobuf, not what the model's protocol says in HTTP
 
 MAX_FRAME = 64 * 1024 * 1024
 
