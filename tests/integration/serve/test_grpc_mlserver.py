@@ -12,9 +12,10 @@ pytest.importorskip("tritonclient.grpc", reason="needs grpcio and tritonclient (
 import grpc
 import numpy as np
 import tritonclient.grpc as triton
+from grpc_serving import GrpcServing
 from mlserver_process import MlServer
 from tritonclient.grpc import service_pb2 as pb
-from world import MODEL, QUICK_POLICY, QUICK_ROLLOUT, World, free_port, wait_for
+from world import MODEL, QUICK_POLICY, QUICK_ROLLOUT, wait_for
 
 RIGHT_ABOVE = {1: 0.3, 2: 0.1, 3: 0.9}  # fair, good, bad
 
@@ -32,31 +33,9 @@ def servers(tmp_path_factory):
             server.close()
 
 
-class GrpcWorld(World):
-    """titleshot with a gRPC port, before servers that have one only."""
-
-    def __init__(self, folder, registry_template, servers) -> None:
-        self.grpc_port = free_port()
-        self.servers = servers
-        super().__init__(folder, registry_template, {})
-
-    @property
-    def address(self) -> str:
-        return f"127.0.0.1:{self.grpc_port}"
-
-    def write_settings(self, policy: str) -> None:
-        super().write_settings(policy)
-        endpoints = ", ".join(f"{version}: {server.url!r}" for version, server in self.servers.items())
-        text = self.settings_path.read_text()
-        text = text.replace(
-            "    endpoints: {}\n", f"    grpc_endpoints: {{{endpoints}}}\n    request_id: header:x-order\n"
-        )
-        self.settings_path.write_text(text.replace("models:\n", f"grpc: {self.address}\nmodels:\n"))
-
-
 @pytest.fixture
 def grpc_serve(tmp_path, registry_template, servers):
-    made = GrpcWorld(tmp_path, registry_template, servers)
+    made = GrpcServing(tmp_path, registry_template, servers)
     yield made
     made.close()
     for line in (tmp_path / "serve.log").read_text().splitlines():
@@ -73,7 +52,7 @@ def tensor(rows) -> triton.InferInput:
 class GrpcTraffic:
     """Clients in threads; each row carries its truth, and labels follow by the clients' own ids."""
 
-    def __init__(self, world: GrpcWorld, threads: int = 2) -> None:
+    def __init__(self, world: GrpcServing, threads: int = 2) -> None:
         self.outcomes: Counter = Counter()
         self._world = world
         self._stop = threading.Event()
@@ -115,8 +94,7 @@ def test_a_good_challenger_is_promoted_and_a_bad_one_rolled_back_over_grpc(grpc_
     world.write_settings(QUICK_POLICY + QUICK_ROLLOUT)
     world.set_alias("champion", 1)
     world.start()
-    client = triton.InferenceServerClient(world.address)
-    wait_for(lambda: ready(client), "the champion is served", 60)
+    world.served()
     traffic = GrpcTraffic(world)
     try:
         world.set_alias("challenger", 2)
@@ -135,14 +113,6 @@ def test_a_good_challenger_is_promoted_and_a_bad_one_rolled_back_over_grpc(grpc_
     assert status["champion"] == 2
     assert status["roles"]["champion"]["precision"]["value"] > 0.8
     assert httpx.get(f"http://127.0.0.1:{world.port}/ping", timeout=5, trust_env=False).status_code == 503
-    client.close()
-
-
-def ready(client: triton.InferenceServerClient) -> bool:
-    try:
-        return client.is_model_ready(MODEL)
-    except triton.InferenceServerException:
-        return False
 
 
 def test_mlserver_gives_the_same_through_titleshot_as_directly(grpc_serve, servers):
@@ -152,7 +122,7 @@ def test_mlserver_gives_the_same_through_titleshot_as_directly(grpc_serve, serve
     through, direct = (
         triton.InferenceServerClient(address) for address in (world.address, f"127.0.0.1:{servers[1].port}")
     )
-    wait_for(lambda: ready(through), "the champion is served", 60)
+    world.served()
     assert through.is_server_live()
     assert through.is_server_ready()
     assert through.get_model_metadata(MODEL) == direct.get_model_metadata(MODEL)
