@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from prometheus_client import Metric
+from prometheus_client.samples import Exemplar
 
 from router.control.metric_table import BOUNDS, TABLE, Family, Kind
 
@@ -22,13 +23,16 @@ class Page:
         sample = dict(zip(family.labels, labels, strict=True))
         self._metric(family).add_sample(family.name, sample, float(value))
 
-    def add_histogram(self, family: Family, counts: Sequence[int], total: float, *labels: str) -> None:
+    def add_histogram(
+        self, family: Family, counts: Sequence[int], total: float, *labels: str, exemplars: Sequence[Exemplar | None]
+    ) -> None:
         """One histogram: how many fell into each bucket of BOUNDS and beyond, and their sum in the family's unit."""
         metric, own = self._metric(family), dict(zip(family.labels, labels, strict=True))
         reached = 0
-        for bound, count in zip(_BOUND_LABELS, counts, strict=True):
+        for bound, count, exemplar in zip(_BOUND_LABELS, counts, exemplars, strict=True):
             reached += count
-            metric.add_sample(f"{family.name}_bucket", {**own, "le": bound}, reached)
+            shown = exemplar if count else None  # its row may yet be on its way
+            metric.add_sample(f"{family.name}_bucket", {**own, "le": bound}, reached, exemplar=shown)
         metric.add_sample(f"{family.name}_count", own, reached)
         metric.add_sample(f"{family.name}_sum", own, total)
 

@@ -45,6 +45,7 @@ JOINS: Final = ("tp", "fp", "fn", "tn")
 LABEL_RESULTS: Final = ("matched", "duplicate", "conflicting", "invalid", "expired")
 BREAKER_STATES: Final = ("open", "half_open")
 NOTIFICATION_OUTCOMES: Final = ("delivered", "refused", "given_up", "dropped")
+SPAN_OUTCOMES: Final = ("exported", "failed", "dropped")
 DROPPED_BY: Final = ("proxy", "control")
 NO_TRIGGER: Final = "none"
 ROLLBACK_TRIGGERS: Final = ("breaker", "operator", "alert")
@@ -342,6 +343,13 @@ LOST_RACES = Family(
     Kind.COUNTER,
     "Requests lost to a model server that closed its idle connection as they were sent.",
 )
+SPANS = Family(
+    "titleshot_spans_total",
+    Kind.COUNTER,
+    "Spans of traced requests by what became of them. failed: the collector did not take them. "
+    "dropped: more came than could be kept.",
+    ("outcome",),
+)
 BUILD = Family("titleshot_build_info", Kind.GAUGE, "The version of titleshot.", ("version",))
 
 TABLE: Final = (
@@ -354,7 +362,7 @@ TABLE: Final = (
     DROPPED, BREAKER,
     VERSION, READY, AWAITED, REGISTRY_UP, REGISTRY_READ, REGISTRY_ERRORS,
     RELOAD_OK, RELOAD_AT, LEDGER_UP, LEDGER_ERRORS, LOST_ROWS,
-    PROXIES, REVISION, REVISION_IN_USE, CLIENTS, UPSTREAMS, REFUSED, ACCESS_REFUSED, LOST_RACES, BUILD,
+    PROXIES, REVISION, REVISION_IN_USE, CLIENTS, UPSTREAMS, REFUSED, ACCESS_REFUSED, LOST_RACES, SPANS, BUILD,
 )  # fmt: skip
 """All of them, in the order of the exposition."""
 
@@ -393,6 +401,8 @@ made from the table in `router/control/metric_table.py`: `python -m router.contr
   restart.
 - An error ratio is 1 less the rate of `titleshot_requests_total` with the outcome ok over the rate of all but cancelled
   and lost_race, which say nothing about a version.
+- With [tracing](tracing.md), buckets of `titleshot_request_duration_seconds` have exemplars in OpenMetrics: the trace
+  of the latest traced answer in each.
 - Rely on `titleshot_latency_quantile_seconds` for p50 and p99 of a version. `histogram_quantile` over the histogram
   can look at any span of time, but is up to 7 % off.
 
@@ -412,6 +422,7 @@ def markdown() -> str:
     lines += [
         f"| outcome of `{JOINED.name}` | {', '.join(JOINS)} |",
         f"| outcome of `{NOTIFIED.name}` | {', '.join(NOTIFICATION_OUTCOMES)} |",
+        f"| outcome of `{SPANS.name}` | {', '.join(SPAN_OUTCOMES)} |",
         f"| reason of `{DROPPED.name}` | {', '.join(DROP_REASONS)} |",
         f"| reason of `{ACCESS_REFUSED.name}` | {', '.join(ACCESS_REFUSALS)} |",
         f"| reason of `{REFUSED.name}` | {', '.join(REFUSALS)} |",

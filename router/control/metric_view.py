@@ -45,9 +45,8 @@ def count_tally(page: Page, model: str, tally: Tally) -> None:
         page.add(names.REQUESTS, count, model, role.name.lower(), mode.name.lower(), outcome.name.lower())
     for role in Role:
         name = role.name.lower()
-        page.add_histogram(
-            names.DURATION, tally.durations[role].tolist(), float(tally.duration_seconds[role]), model, name
-        )
+        counts, seconds = tally.durations[role].tolist(), float(tally.duration_seconds[role])
+        page.add_histogram(names.DURATION, counts, seconds, model, name, exemplars=tally.exemplars.of(role))
         for cell in names.JOINS:
             page.add(names.JOINED, tally.joined[role, cell], model, name, cell)
     for result in names.LABEL_RESULTS:

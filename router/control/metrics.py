@@ -21,7 +21,7 @@ from router.control import metric_table as names
 from router.control.metric_page import Page
 from router.control.metric_view import count_decisions, count_tally, label_results, serving_roles, show_title, totals
 from router.control.tally import Joins, Tally, began_anew, growth
-from router.link.messages import Counters
+from router.link.messages import Counters, Span
 
 _NEW_BREAKER = frozenset(
     {
@@ -73,6 +73,7 @@ class Metrics:
         self._workers: dict[int, Counters] = {}
         self._refused: Counter[str] = Counter()
         self._access_refused: Counter[str] = Counter()
+        self._spans: Counter[str] = Counter()
         self._lost_by_proxies = 0
         self._lost_races = 0
         self._reload = (time.time(), True)
@@ -191,6 +192,15 @@ class Metrics:
         """The admin port refused a request: unauthenticated or forbidden."""
         self._access_refused[reason] += 1
 
+    def traced(self, span: Span) -> None:
+        """A traced request, or an exchange of one, has ended."""
+        if span.model in self._tallies:
+            self._tallies[span.model].exemplars.take(span)
+
+    def spanned(self, outcome: str, count: int) -> None:
+        """So many spans were exported, failed to be, or were dropped."""
+        self._spans[outcome] += count
+
     def ledger(self, ok: bool) -> None:  # noqa: FBT001 - the one thing that it tells
         """The ledger took a write, or did not."""
         self._ledger_up = ok
@@ -277,6 +287,8 @@ class Metrics:
         for reason in names.ACCESS_REFUSALS:
             page.add(names.ACCESS_REFUSED, self._access_refused[reason], reason)
         page.add(names.LOST_RACES, self._lost_races)
+        for outcome in names.SPAN_OUTCOMES:
+            page.add(names.SPANS, self._spans[outcome], outcome)
         for where, count in zip(names.DROPPED_BY, (self._lost_by_proxies, self._lost_here), strict=True):
             page.add(names.LOST_ROWS, count, where)
         for target, queue in self._notifications().items():

@@ -24,7 +24,8 @@ from router.control.produced import told_reigns
 from router.control.publish import Publisher
 from router.control.registry import RegistryUnavailable, UnknownVersion
 from router.control.status import plane_status
-from router.link.messages import BreakerChanged, Counters, Exchanges, Up
+from router.control.tracing import Tracing
+from router.link.messages import BreakerChanged, Counters, Exchanges, Spans, Up
 from router.protocols.select import protocol
 from router.settings import Settings
 
@@ -70,6 +71,7 @@ class ControlPlane:
         self.prober = prober
         self.ledger = ledger
         self.ingest = Ingest(self.controllers, metrics)
+        self.tracing = Tracing(lambda: self.settings.tracing, metrics)
         self._publisher = publisher
         self._join = join
         prober.on_change = self._endpoint_changed
@@ -155,6 +157,7 @@ class ControlPlane:
         await self.ingest.flush()
         for controller in self.controllers.values():
             await controller.finish()
+        await self.tracing.close()
 
     # ---- from the proxies
 
@@ -165,6 +168,8 @@ class ControlPlane:
                 self.ingest.take(message, self.settings.models[message.model])
             case Counters():
                 self.metrics.counters(worker, message)
+            case Spans():
+                self.tracing.take(message)
             case BreakerChanged() if message.model in self.controllers:
                 self.metrics.breaker(message.model, worker, message.state)
                 if message.tripped:
@@ -181,7 +186,8 @@ class ControlPlane:
 
     def publish(self) -> None:
         """Who serves may have changed."""
-        self._publisher.publish(self.controllers, self.settings.models, self.settings.limits)
+        settings = self.settings
+        self._publisher.publish(self.controllers, settings.models, settings.limits, settings.traced)
 
     async def adopt(self, settings: Settings) -> None:
         """New good settings: what can change while running does; the rest is named."""

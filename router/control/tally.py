@@ -10,6 +10,7 @@ import numpy as np
 
 from comparator.answers import Answers
 from comparator.events import Columns, Mode, Outcome, Role
+from router.control.exemplars import Exemplars
 from router.control.metric_table import BOUNDS, JOINS, POSSIBLE
 
 _ROLES, _MODES, _OUTCOMES = len(Role), len(Mode), len(Outcome)
@@ -26,6 +27,7 @@ class Tally:
         self.requests = np.zeros((_ROLES, _MODES, _OUTCOMES), dtype=np.int64)
         self.durations = np.zeros((_ROLES, _BUCKETS), dtype=np.int64)
         self.duration_seconds = np.zeros(_ROLES)
+        self.exemplars = Exemplars()
         self.decisions: Counter[tuple[str, str]] = Counter()  # (kind, trigger)
         self.dropped: Counter[str] = Counter()
         self.labels: Counter[str] = Counter()

@@ -14,6 +14,8 @@ from router.proxy.mirror import REASONS, ShadowExchange
 from router.proxy.pool import Endpoints
 from router.proxy.recorder import Recorder
 from router.proxy.routes import Table, Target
+from router.proxy.spans import SpanQueue
+from router.proxy.traced import Tracing
 
 if TYPE_CHECKING:
     from router.proxy.server import ClientConnection
@@ -33,6 +35,9 @@ class DataPlane:
         self.table = Table(nothing, self.endpoints)
         self.recorder = Recorder(self.limits.record_rows)
         self.identities = Identities()
+        self.spans = SpanQueue()
+        self.tracing: Tracing | None = None
+        """Off unless the routes say otherwise."""
         self.clients: set[ClientConnection] = set()
         self.shadows: set[ShadowExchange] = set()
         self.lost_races = 0
@@ -60,6 +65,7 @@ class DataPlane:
         self.limits = routes.limits
         self.endpoints.set_limits(routes.limits)
         self.recorder.most_rows = routes.limits.record_rows
+        self.tracing = Tracing(routes.traced, self.spans) if routes.traced is not None else None
         former = self.table
         self.table = Table(routes, self.endpoints, former)
         for target in former.targets():
