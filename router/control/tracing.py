@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 MOST_WAITING: Final = 4096
 BATCH: Final = 512
 PAUSE_SECONDS: Final = 0.2
-"""Between two batches: 2,500 spans a second cost this process a tenth of a core, and the judge has the rest."""
+"""Between two batches: 2,500 spans a second cost this process an eighth of a core, and the judge has the rest."""
 
 COMPLAINT_SECONDS: Final = 60.0
 CLOSING_SECONDS: Final = 2.0

@@ -5,7 +5,7 @@ https://www.w3.org/TR/trace-context/
 
 from __future__ import annotations
 
-import os
+import random
 import re
 from collections.abc import Callable
 from typing import Final
@@ -56,7 +56,7 @@ class Context:
 
 def new_span_id() -> bytes:
     """A span's id: random, so that no two of a trace are alike."""
-    return os.urandom(8).hex().encode()
+    return b"%016x" % random.getrandbits(64)
 
 
 def context_of(lines: list[bytes], share: float, chance: Callable[[], float]) -> Context | None:
@@ -73,7 +73,7 @@ def context_of(lines: list[bytes], share: float, chance: Callable[[], float]) ->
         return Context(trace_id, parent_id, flags) if flags & SAMPLED else None
     if chance() >= share:
         return None
-    return Context(os.urandom(16).hex().encode(), b"", SAMPLED)
+    return Context(b"%032x" % random.getrandbits(128), b"", SAMPLED)
 
 
 def read_traceparent(value: bytes) -> tuple[bytes, bytes, int] | None:

@@ -244,7 +244,7 @@ class TracedExchange(ServedExchange):
 
 
 def _text(piece: bytes) -> str:
-    return piece[:LONGEST].decode("latin-1")
+    return piece[:LONGEST].decode("utf-8", "replace")
 
 
 def _path(url: bytes) -> str:

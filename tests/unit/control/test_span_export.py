@@ -137,7 +137,6 @@ def test_switched_off_what_waits_is_dropped(metrics):
 
 
 def test_an_exporter_that_cannot_be_made_is_a_failure_and_no_more(metrics, monkeypatch, collector):
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_CREDENTIAL_PROVIDER", "none")
     monkeypatch.setenv("OTEL_PYTHON_EXPORTER_OTLP_HTTP_CREDENTIAL_PROVIDER", "no-such-provider")
 
     async def road():
