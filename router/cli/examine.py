@@ -188,11 +188,13 @@ def _free(host: str, port: int) -> str:
 
 
 async def _others(settings: Settings) -> list[Finding]:
-    """The user's Prometheus and webhooks: whether somebody is there. Nothing is sent to them."""
+    """The user's Prometheus, webhooks and collector: whether somebody is there. Nothing is sent to them."""
     addresses = {f"webhook {name}": each.url for name, each in settings.webhooks.items()}
     if settings.prometheus is not None:
         addresses["prometheus"] = settings.prometheus.url
     addresses |= {f"notify {each.name}": each.url for each in settings.notify if each.url is not None}
+    if settings.tracing is not None and settings.tracing.endpoint is not None:
+        addresses["tracing"] = settings.tracing.endpoint
     return list(await asyncio.gather(*(_reached(what, url) for what, url in addresses.items())))
 
 
@@ -207,7 +209,8 @@ async def _reached(what: str, url: str) -> Finding:
             await writer.wait_closed()
     except (OSError, TimeoutError) as error:
         why = getattr(error, "strerror", None) or "no answer"
-        return Finding(what, Level.WARN, f"{parts.hostname}:{port} cannot be reached ({why}): what needs it holds")
+        so = "spans are lost" if what == "tracing" else "what needs it holds"
+        return Finding(what, Level.WARN, f"{parts.hostname}:{port} cannot be reached ({why}): {so}")
     return Finding(what, Level.OK, f"{parts.hostname}:{port} can be reached")
 
 

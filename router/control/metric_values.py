@@ -21,6 +21,7 @@ JOINS: Final = ("tp", "fp", "fn", "tn")
 LABEL_RESULTS: Final = ("matched", "duplicate", "conflicting", "invalid", "expired")
 BREAKER_STATES: Final = ("open", "half_open")
 NOTIFICATION_OUTCOMES: Final = ("delivered", "refused", "given_up", "dropped")
+SPAN_OUTCOMES: Final = ("exported", "failed", "dropped")
 DROPPED_BY: Final = ("proxy", "control")
 NO_TRIGGER: Final = "none"
 ROLLBACK_TRIGGERS: Final = ("breaker", "operator", "alert")

@@ -42,6 +42,7 @@ class Publisher:
         controllers: Mapping[str, ModelController],
         settings: Mapping[str, ModelSettings],
         limits: Limits,
+        traced: int | None = None,
         sample: Callable[[str], int] = lambda _: 0,
     ) -> None:
         """Send the routes if they changed. A model that nothing is known of yet keeps its last ones.
@@ -56,12 +57,12 @@ class Publisher:
             elif name in self._last:
                 models.append(self._last[name])
         current = self.current
-        if current is not None and current.models == tuple(models) and current.limits == limits:
+        if current is not None and (current.models, current.limits, current.traced) == (tuple(models), limits, traced):
             return
         if current is None and not models:
             return
         revision = current.revision + 1 if current is not None else 1
-        self.current = Routes(revision, self._generation, tuple(models), limits)
+        self.current = Routes(revision, self._generation, tuple(models), limits, traced)
         self._last = {model.name: model for model in models}
         self._link.publish(self.current)
         try:

@@ -6,7 +6,7 @@ Nothing here waits: every method is called by a connection when something has co
 from __future__ import annotations
 
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from router.link.messages import BODY_NONE, BODY_UNREAD, COPY_FIRST, SHED
 from router.link.sampling import in_sample
@@ -83,6 +83,7 @@ class ServedExchange:
     path: bytes
     forwarded: bytes
     _served: Served
+    shadow_kind: ClassVar[type[mirror.ShadowExchange]] = mirror.ShadowExchange  # that of a traced request is another
 
     def __init__(self, plane: DataPlane, client: ClientConnection, request: Request) -> None:
         self._plane = plane

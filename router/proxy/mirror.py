@@ -83,7 +83,7 @@ def offer(plane: DataPlane, served: ServedExchange, body: list[bytes], now: floa
     lines = request.lines if target.mirrors_credentials else without_secrets(request)
     message += passed_on(request, lines, served.forwarded, served.request_id)
     message += body
-    shadow = ShadowExchange(plane, served, message, now, probe=admission is Admission.PROBE)
+    shadow = served.shadow_kind(plane, served, message, now, probe=admission is Admission.PROBE)
     shadows.open += 1
     shadows.bytes += size
     plane.shadows.add(shadow)

@@ -214,7 +214,11 @@ class ClientConnection(RequestQueue, asyncio.Protocol):
             self.unhold(PIPELINE)
 
     def _start(self, request: Request) -> None:
-        exchange = self._exchange = ServedExchange(self._plane, self, request)
+        plane = self._plane
+        tracing = plane.tracing
+        exchange = self._exchange = (
+            ServedExchange(plane, self, request) if tracing is None else tracing.exchange(plane, self, request)
+        )
         try:
             exchange.start()
         except Refusal as why:
