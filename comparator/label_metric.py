@@ -34,6 +34,8 @@ Mask = NDArray[np.bool_]
 Parts = tuple[Any, Any]
 
 GRAIN = 2.0**24
+FIRST_CODE = 2.0**52
+"""Of a class that is a text (`class_code`)."""
 
 
 def _precision(label: Floats, prediction: Floats, score: Floats, rail: Guardrail) -> Parts:  # noqa: ARG001
@@ -114,9 +116,10 @@ class LabelMetric:
         )
 
     def legal_label(self, label: Floats) -> Mask:
-        """Which labels say something: of classes 0 and 1, else every finite number."""
+        """Which labels say something: of classes 0 and 1 (of accuracy any that is a text, too), else finite numbers."""
         if self.rail.metric in CLASS_METRICS:
-            return np.asarray((label == 0.0) | (label == 1.0))
+            text = (label >= FIRST_CODE) & (label < 2 * FIRST_CODE) & (self.rail.metric is Metric.ACCURACY)
+            return np.asarray((label == 0.0) | (label == 1.0) | text)
         return np.asarray(np.isfinite(label))
 
     def bad_score(self, score: Floats) -> Mask:

@@ -9,8 +9,9 @@ from typing import Final
 import numpy as np
 
 from comparator.events import OBSERVATION, Columns, Outcome
+from router.control.tokens import token_columns
 from router.link.messages import BODY_WHOLE, COPY_FIRST, EXCHANGE_ROW, SHED, Exchanges
-from router.protocols.protocol import Prediction, Reader, Unreadable
+from router.protocols.protocol import Failed, Metered, Prediction, Reader, Unreadable, Usage
 
 EXCHANGE: Final = np.dtype(
     {
@@ -69,11 +70,13 @@ class Extracted:
             request carry its latency and outcome; consumers count them at row 0.
         unreadable: answers in which no prediction could be read; their outcome is GARBAGE.
         unread: good answers whose body was not kept, or has more than MOST_ROWS rows; their prediction is NaN.
+        tokens: of the answers that tell them, dtype TOKENS; None: none does.
     """
 
     columns: Columns
     unreadable: int
     unread: int
+    tokens: Columns | None = None
 
 
 Positive = float | str | bool
@@ -86,7 +89,8 @@ def extract(exchanges: Exchanges, read: Reader, positive: Positive | None) -> Ex
     `prediction` becomes 1.0 where the value equals `positive`, else 0.0; numbers compare as numbers, and true is 1. A
     value of another kind (a text where `positive` is a number, or the other way round) can never equal it, so it is no
     prediction; nor is NaN. Where `positive` is None, predictions are kept as numbers, and a text is none. An answer
-    that holds no prediction at all is GARBAGE.
+    that holds no prediction at all is GARBAGE, unless it is none that predicts. An answer that says that it failed is a
+    failure, whatever its status was.
     """
     size = EXCHANGE_ROW.size
     rows = np.frombuffer(exchanges.rows, EXCHANGE, count=len(exchanges.rows) // size)
@@ -95,27 +99,35 @@ def extract(exchanges: Exchanges, read: Reader, positive: Positive | None) -> Ex
     outcomes = rows["outcome"].copy()
     values: list[float] = []
     scores: list[float] = []
+    usages: list[tuple[int, Usage]] = []
     unreadable = unread = 0
     good = (rows["outcome"] == Outcome.OK).tolist()
     for index, body in enumerate(bodies):
         if good[index] and body is not None:
-            predictions = _read(body, read, positive)
-            if predictions is None:
+            try:
+                found = read(body)
+                predictions = _coded(found, positive)
+            except Failed as failure:
+                outcomes[index] = _outcome(failure)
+            except Unreadable:
                 unreadable += 1
                 outcomes[index] = Outcome.GARBAGE
-            elif len(predictions) <= MOST_ROWS:
-                counts[index] = len(predictions)
-                for value, score in predictions:
-                    values.append(value)
-                    scores.append(score)
-                continue
             else:
-                unread += 1
+                if type(found) is Metered:
+                    usages.append((index, found.usage))
+                if 0 < len(predictions) <= MOST_ROWS:
+                    counts[index] = len(predictions)
+                    for value, score in predictions:
+                        values.append(value)
+                        scores.append(score)
+                    continue
+                unread += len(predictions) > MOST_ROWS
         elif good[index]:
             unread += 1
         values.append(_NAN)
         scores.append(_NAN)
-    return Extracted(_assemble(rows, counts, outcomes, values, scores), unreadable, unread)
+    tokens = token_columns(rows, usages) if usages else None
+    return Extracted(_assemble(rows, counts, outcomes, values, scores), unreadable, unread, tokens)
 
 
 def _bodies(rows: Columns, bodies: bytes) -> list[bytes | None]:
@@ -130,14 +142,19 @@ def _bodies(rows: Columns, bodies: bytes) -> list[bytes | None]:
     ]
 
 
-def _read(body: bytes, read: Reader, positive: Positive | None) -> list[tuple[float, float]] | None:
-    """(prediction, score) per row; None: there is no prediction in it."""
-    try:
-        predictions = read(body)
-    except Unreadable:
-        return None
+def _coded(predictions: list[Prediction], positive: Positive | None) -> list[tuple[float, float]]:
+    """(prediction, score) per row. Raises Unreadable: there are rows, and no prediction is in any of them."""
     coded = [(_code(prediction, positive), prediction.score) for prediction in predictions]
-    return coded if any(value == value for value, _ in coded) else None  # noqa: PLR0124 - NaN is not itself
+    if coded and not any(value == value for value, _ in coded):  # noqa: PLR0124 - NaN is not itself
+        raise Unreadable("expected a prediction of the kind that the model's is")
+    return coded
+
+
+def _outcome(failure: Failed) -> Outcome:
+    """What the status that it should have had stands for."""
+    if not failure.status:
+        return Outcome.BROKEN
+    return Outcome.CLIENT_ERROR if failure.status < 500 else Outcome.SERVER_ERROR
 
 
 def _code(prediction: Prediction, positive: Positive | None) -> float:

@@ -41,6 +41,7 @@ VERDICTS: Final = tuple(verdict.name.lower() for verdict in Verdict)
 DECISIONS: Final = tuple(kind.value for kind in DecisionKind)
 ALIASES: Final = ("champion", "challenger", "previous")
 QUANTILES: Final = ("0.5", "0.99")
+TOKEN_KINDS: Final = ("prompt", "completion")
 JOINS: Final = ("tp", "fp", "fn", "tn")
 LABEL_RESULTS: Final = ("matched", "duplicate", "conflicting", "invalid", "expired")
 BREAKER_STATES: Final = ("open", "half_open")
@@ -56,8 +57,8 @@ PATIENCE_TRIGGERS: Final = TRIGGERS
 DROP_REASONS: Final = ("full", "breaker_open", "too_large", "deadline")
 REFUSALS: Final = (
     "malformed", "expectation", "slow_request", "body_too_large", "head_too_large", "upgrade", "unknown_model",
-    "no_champion", "no_routes", "too_many_connections", "overloaded", "connect_failed", "connect_timeout",
-    "upstream_broken", "upstream_closed", "upstream_timeout",
+    "unnamed_model", "no_champion", "no_routes", "too_many_connections", "overloaded", "connect_failed",
+    "connect_timeout", "upstream_broken", "upstream_closed", "upstream_timeout",
 )  # fmt: skip
 """As the proxy names them; a test holds both tuples equal to its own. What else it may name appears when it does."""
 
@@ -258,6 +259,20 @@ UNREAD = Family(
     "Good answers whose prediction was not looked for: longer than limits.extract, encoded, or with too many rows.",
     ("model",),
 )
+TOKENS_USED = Family(
+    "titleshot_tokens_total",
+    Kind.COUNTER,
+    "Tokens of language models' good answers, as the answers say (protocol openai). Completion tokens of a streamed "
+    "answer that does not say are its pieces. There from the first answer that says something.",
+    (*_ROLE, "kind"),
+)
+OUTPUT_TOKEN = Family(
+    "titleshot_time_per_output_token_seconds",
+    Kind.HISTOGRAM,
+    "Of a streamed answer (protocol openai): from its first byte to its end, by its tokens after the first.",
+    _ROLE,
+    "seconds",
+)
 CLAMPED = Family(
     "titleshot_observations_clamped_total",
     Kind.COUNTER,
@@ -346,6 +361,7 @@ BUILD = Family("titleshot_build_info", Kind.GAUGE, "The version of titleshot.", 
 
 TABLE: Final = (
     REQUESTS, DURATION, HANDED_OVER, HANDOVER, LATENCY, SHARE, MIRRORED, UNREADABLE, UNREAD, CLAMPED,
+    TOKENS_USED, OUTPUT_TOKEN,
     PRECISION, PRECISION_LOWER, PRECISION_UPPER, LABELS, LABELS_WAITING, PREDICTIONS_WAITING,
     JOINED, REPEATED,
     PHASE, STEP, STEPS, PAUSED, FROZEN,
@@ -412,6 +428,7 @@ def markdown() -> str:
     lines += [
         f"| outcome of `{JOINED.name}` | {', '.join(JOINS)} |",
         f"| outcome of `{NOTIFIED.name}` | {', '.join(NOTIFICATION_OUTCOMES)} |",
+        f"| kind of `{TOKENS_USED.name}` | {', '.join(TOKEN_KINDS)} |",
         f"| reason of `{DROPPED.name}` | {', '.join(DROP_REASONS)} |",
         f"| reason of `{ACCESS_REFUSED.name}` | {', '.join(ACCESS_REFUSALS)} |",
         f"| reason of `{REFUSED.name}` | {', '.join(REFUSALS)} |",

@@ -25,7 +25,7 @@ from router.control.publish import Publisher
 from router.control.registry import RegistryUnavailable, UnknownVersion
 from router.control.status import plane_status
 from router.link.messages import BreakerChanged, Counters, Exchanges, Up
-from router.protocols.select import protocol
+from router.protocols.comparing import Comparison
 from router.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -181,7 +181,8 @@ class ControlPlane:
 
     def publish(self) -> None:
         """Who serves may have changed."""
-        self._publisher.publish(self.controllers, self.settings.models, self.settings.limits)
+        by_body = self.settings.route_by == "body.model"
+        self._publisher.publish(self.controllers, self.settings.models, self.settings.limits, by_body=by_body)
 
     async def adopt(self, settings: Settings) -> None:
         """New good settings: what can change while running does; the rest is named."""
@@ -205,8 +206,8 @@ class ControlPlane:
         """The names of all models."""
         return sorted(self.settings.models)
 
-    def positive(self, model: str) -> float | str | bool | None:
-        """Which label counts as positive; None: labels are numbers. Raises UnknownModel."""
+    def positive(self, model: str) -> float | str | bool | Comparison | None:
+        """Which label counts as positive; None: labels are numbers; or how classes are told. Raises UnknownModel."""
         if model not in self.settings.models:
             raise UnknownModel(model)
         return self.settings.models[model].positive_label
@@ -298,7 +299,7 @@ class ControlPlane:
         url = settings.endpoint_of(version)
         if url is None:
             raise Refused(f"cannot roll back: there is no endpoint for version {version}")
-        answers = await self.prober.check(url, protocol(settings.protocol).ready_path, settings.tls)
+        answers = await self.prober.check(url, settings.ready_path, settings.tls)
         controller.probed(version, ready=answers)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:

@@ -42,6 +42,8 @@ class Publisher:
         controllers: Mapping[str, ModelController],
         settings: Mapping[str, ModelSettings],
         limits: Limits,
+        *,
+        by_body: bool = False,
     ) -> None:
         """Send the routes if they changed. A model that nothing is known of yet keeps its last ones."""
         models: list[ModelRoutes] = []
@@ -52,12 +54,16 @@ class Publisher:
             elif name in self._last:
                 models.append(self._last[name])
         current = self.current
-        if current is not None and current.models == tuple(models) and current.limits == limits:
+        if current is not None and (current.models, current.limits, current.by_body) == (
+            tuple(models),
+            limits,
+            by_body,
+        ):
             return
         if current is None and not models:
             return
         revision = current.revision + 1 if current is not None else 1
-        self.current = Routes(revision, self._generation, tuple(models), limits)
+        self.current = Routes(revision, self._generation, tuple(models), limits, by_body)
         self._last = {model.name: model for model in models}
         self._link.publish(self.current)
         try:

@@ -14,9 +14,11 @@ from router.protocols.protocol import Protocol
 from router.protocols.select import protocol
 from router.proxy import codes
 from router.proxy.assignment import Assignment
+from router.proxy.body_model import body_model
 from router.proxy.mirror import Shadows
 from router.proxy.pool import Endpoint, Endpoints
-from router.proxy.refusal import BAD_TARGET, NO_ROUTES, UNKNOWN_MODEL, Refusal
+from router.proxy.refusal import BAD_TARGET, NO_ROUTES, UNKNOWN_MODEL, UNNAMED_MODEL, Refusal
+from router.proxy.request import Request
 
 log = logging.getLogger(__name__)
 
@@ -75,14 +77,21 @@ class Target:
 
 
 class Match:
-    """What a request target stands for: the model, the path that its server sees, whether it is a prediction."""
+    """What a request target stands for: the model, the path that its server sees, whether it is a prediction.
 
-    __slots__ = ("path", "predicts", "target")
+    Where `in_body`, the model is named in the request's body: `Table.named` finds it, and there is no target yet.
+    """
 
-    def __init__(self, target: Target, path: bytes, predicts: bool) -> None:  # noqa: FBT001
-        self.target = target
+    __slots__ = ("in_body", "path", "predicts", "target")
+
+    target: Target
+
+    def __init__(self, target: Target | None, path: bytes, predicts: bool) -> None:  # noqa: FBT001
+        self.in_body = target is None
         self.path = path
         self.predicts = predicts
+        if target is not None:
+            self.target = target
 
 
 class Table:
@@ -107,6 +116,13 @@ class Table:
             except ValueError as error:  # its protocol; the other models are served
                 log.error("model %s gets no traffic: %s", model.name, error)  # noqa: TRY400 - the text says all
         self._only = next(iter(self._targets.values())) if len(self._targets) == 1 else None
+        self.by_body = routes.by_body and len(self._targets) > 1
+        """Whether a body may have to name the model."""
+        self._in_body = {
+            (model.body_model or model.name).encode(): self._targets[model.name.encode()]
+            for model in routes.models
+            if model.name.encode() in self._targets
+        }
         self._protocols = list({id(target.protocol): target.protocol for target in self._targets.values()}.values())
         self._remembered: dict[tuple[bytes, bytes], Match] = {}
 
@@ -130,6 +146,8 @@ class Table:
     def match(self, method: bytes, url: bytes) -> Match:
         """Which model a request target names: by prefix, by its protocol's own path, or the only one there is.
 
+        Where none of these does, a body may.
+
         Raises:
             Refusal: it names none that is known here.
         """
@@ -141,6 +159,30 @@ class Table:
                     self._remembered.clear()
                 self._remembered[method, url] = match
         return match
+
+    def held(self, request: Request) -> bool:
+        """Whether a request has to wait until more of its body has come, which names its model."""
+        if request.complete or request.refusal is not None or request.received >= self.limits.scan_bytes:
+            return False
+        try:
+            return self.match(request.method, request.url).in_body
+        except Refusal:
+            return False  # it is refused when it begins
+
+    def named(self, match: Match, request: Request) -> Match:
+        """The match with the model that the request's body names.
+
+        Raises:
+            Refusal: it names none, or one that is not known here.
+        """
+        name = body_model(b"".join(request.chunks)[: self.limits.scan_bytes])
+        if name is None:
+            raise UNNAMED_MODEL
+        target = self._in_body.get(name)
+        if target is None:
+            raise UNKNOWN_MODEL
+        path = match.path.partition(b"?")[0]
+        return Match(target, match.path, target.protocol.calls_for_prediction(request.method, path))
 
     def _resolve(self, method: bytes, url: bytes) -> Match:
         url = url.partition(b"#")[0]
@@ -156,10 +198,13 @@ class Table:
             url = url[cut:] if slash else b"/" + url[cut:]
             path = path[cut:] if slash else b"/"
         else:
-            target = self._by_protocol(path)
+            found = self._by_protocol(path, by_body=self.by_body and method == b"POST")
+            if found is None:
+                return Match(None, url, False)
+            target = found
         return Match(target, url, target.protocol.calls_for_prediction(method, path))
 
-    def _by_protocol(self, path: bytes) -> Target:
+    def _by_protocol(self, path: bytes, *, by_body: bool) -> Target | None:
         for candidate in self._protocols:
             name = candidate.model_in_path(path)
             if name is None:
@@ -168,7 +213,7 @@ class Table:
             if target is None or target.protocol is not candidate:
                 raise self._unknown()
             return target
-        if self._only is None:
+        if self._only is None and not by_body:
             raise self._unknown()
         return self._only
 

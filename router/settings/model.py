@@ -12,21 +12,24 @@ from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, WithJs
 from comparator.policy import CLASS_METRICS, Metric, Policy, Step, StepKind
 from comparator.policy_error import PolicyError
 from router.link.endpoint import Tls, place_of
+from router.protocols.comparing import Comparison
+from router.protocols.openai import OpenAi
 from router.protocols.protocol import Reader
 from router.protocols.select import NAMES as PROTOCOLS
-from router.protocols.select import reader
-from router.settings.answer import AnswerSettings
+from router.protocols.select import protocol, reader
+from router.settings.answer import AnswerSettings, unpredicted
 from router.settings.block import Block, Number, Percent, Switch, Text, wrong, wrong_at
 from router.settings.policy import PolicySettings
 from router.settings.problems import Path, did_you_mean
 from router.settings.tls import TlsSettings
 from router.settings.units import shown
 
-PLANNED_PROTOCOLS = ("open_inference", "kserve_v1", "openai", "json")
+PLANNED_PROTOCOLS = ("open_inference", "kserve_v1", "json")
 
 MODEL_NAME_PATTERN = r"^(?!\.+$)[A-Za-z0-9._-]{1,64}$"
 _MODEL_NAME = re.compile(MODEL_NAME_PATTERN, re.ASCII)
 _HEADER = re.compile(r"header:([A-Za-z0-9!#$%&'*+.^_`|~-]{1,64})", re.ASCII)
+_READY_PATH = re.compile(r"/[A-Za-z0-9._~!$&'()*+,;=:@%/?-]{0,255}", re.ASCII)
 _LABEL_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}", re.ASCII)
 _PLACEHOLDERS = ("name", "version")
 
@@ -99,6 +102,12 @@ def _version(value: object) -> int:
     raise wrong(f"expected a version number as the key, such as 1, not {shown(value)}")
 
 
+def _ready_path(path: str) -> str:
+    if _READY_PATH.fullmatch(path) is None:
+        raise wrong("expected a path such as /health")
+    return path
+
+
 ModelName = Annotated[
     str, AfterValidator(_model_name), WithJsonSchema({"type": "string", "pattern": MODEL_NAME_PATTERN})
 ]
@@ -110,6 +119,9 @@ Template = Annotated[
     WithJsonSchema({"type": "string", "pattern": r"^(https?://|unix:///).*\{version\}"}),
 ]
 Header = Annotated[str, BeforeValidator(_header), WithJsonSchema({"type": "string", "pattern": f"^{_HEADER.pattern}$"})]
+ReadyPath = Annotated[
+    Text, AfterValidator(_ready_path), WithJsonSchema({"type": "string", "pattern": f"^{_READY_PATH.pattern}$"})
+]
 ProtocolName = Annotated[str, BeforeValidator(_protocol), WithJsonSchema({"type": "string", "enum": list(PROTOCOLS)})]
 
 
@@ -192,6 +204,17 @@ class ModelSettings(PolicySettings):
         description="How model servers with https:// endpoints are trusted, and what they are shown.",
         json_schema_extra={"default": {}},
     )
+    ready_path_written: ReadyPath | None = Field(
+        default=None,
+        alias="ready_path",
+        description="GET it at a model server: 200 when ready. Default: the protocol's own (openai: /health).",
+        examples=["/v1/models"],
+    )
+    body_model: Text | None = Field(
+        default=None,
+        description="What a request's body calls the model, where route_by is body.model. Default: its name here.",
+        examples=["meta-llama/Llama-3.1-8B-Instruct"],
+    )
     mirror_credentials: Switch = Field(
         default=False,
         description="Whether Authorization, Proxy-Authorization, Cookie and X-Api-Key go with a mirrored copy.",
@@ -238,6 +261,8 @@ class ModelSettings(PolicySettings):
             self._reader = reader(self.protocol, self.answer.reading())
         except ValueError as error:
             problems.append((("answer",), str(error)))
+        if self.protocol == OpenAi.name:
+            problems += unpredicted(self.answer.compare, {rail.metric for rail in self.policy().guardrails})
         if problems:
             raise wrong_at(problems)
         return self
@@ -249,13 +274,34 @@ class ModelSettings(PolicySettings):
         return self._reader
 
     @property
-    def positive_prediction(self) -> float | None:
-        """Which prediction counts as positive; None: predictions are numbers, for a guardrail on mae."""
-        return None if self.guardrails is not None and self.guardrails.mae is not None else self.positive
+    def ready_path(self) -> str:
+        """GET it at a model server: 200 when ready."""
+        return self.ready_path_written or protocol(self.protocol).ready_path
 
     @property
-    def positive_label(self) -> float | None:
+    def classes(self) -> Comparison | None:
+        """How a text becomes one of its classes; None: its predictions are no texts, or its labels are rewards."""
+        compare = self.answer.compare
+        if compare is None or (self.guardrails is not None and self.guardrails.reward is not None):
+            return None
+        comparison = Comparison(compare)
+        return comparison if comparison.by_class else None
+
+    @property
+    def positive_prediction(self) -> float | None:
+        """Which prediction counts as positive; None: predictions are numbers, for a guardrail on mae, or classes."""
+        numbers = self.guardrails is not None and self.guardrails.mae is not None
+        return None if numbers or self._by_class else self.positive
+
+    @property
+    def _by_class(self) -> bool:
+        return self.answer.compare is not None and Comparison(self.answer.compare).by_class
+
+    @property
+    def positive_label(self) -> float | Comparison | None:
         """Which label counts as positive; None: labels are numbers, for a guardrail on mae or reward."""
+        if (classes := self.classes) is not None:
+            return classes
         numbers = self.guardrails is not None and (self.guardrails.mae or self.guardrails.reward) is not None
         return None if numbers else self.positive
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BeforeValidator,
@@ -91,6 +91,11 @@ class Settings(Block):
     )
     workers: Count = Field(default=1, description="Proxy processes.")
     poll: Duration = written("1s", parse_duration, "How often the registry is read.")
+    route_by: Literal["path", "body.model"] = Field(
+        default="path",
+        description="What names a request's model, of several: its path (/models/NAME/... or what the protocol has), "
+        "or, where the path does not, the text under `model` in its JSON body.",
+    )
     limits_written: LimitsSettings = Field(
         default=LimitsSettings(),
         alias="limits",
@@ -156,6 +161,10 @@ class Settings(Block):
         for name, model in self.models.items():
             found = unknown(model, self.prometheus, self.webhooks)
             problems += [(("models", name, *where), expected) for where, expected in found]
+        names = [model.body_model or name for name, model in self.models.items()]
+        for name, model in self.models.items():
+            if model.body_model is not None and names.count(model.body_model) > 1:
+                problems.append((("models", name, "body_model"), "expected another name than the other models have"))
         problems += [(("notify", *where), expected) for where, expected in misnamed(self.notify, self.models)]
         if problems:
             raise wrong_at(problems)

@@ -22,17 +22,19 @@ from datetime import datetime
 import numpy as np
 
 from comparator.events import LABEL, Columns, request_key
+from router.protocols.comparing import Comparison
 
 LONGEST_ID = 256
 LONGEST_TEXT = 256
+LONGEST_CLASS = 16_384
 LARGEST_ROW = 2**32 - 1
 MOST_ITEMS = 100_000
 CLOCK_SKEW_SECONDS = 300.0
 
 _KEYS = frozenset({"request_id", "label", "row", "model", "at"})
 
-Positive = float | str | bool | None
-"""The label that counts as positive; None: labels are kept as numbers."""
+Positive = float | str | bool | Comparison | None
+"""The label that counts as positive; None: labels are kept as numbers; or how the classes of texts are told apart."""
 
 
 class BadLabel(ValueError):
@@ -145,6 +147,8 @@ def _request_id(given: object) -> int:
 
 
 def _label(given: object, positive: Positive) -> float:
+    if isinstance(positive, Comparison):
+        return _class(given, positive)
     if isinstance(positive, str):
         if not isinstance(given, str) or len(given) > LONGEST_TEXT:
             raise BadLabel(
@@ -158,6 +162,15 @@ def _label(given: object, positive: Positive) -> float:
         return float(given) if positive is None else float(given == positive)
     except OverflowError:
         raise BadLabel(f"label: expected a number within the range of a float, not {_shown(given)}") from None
+
+
+def _class(given: object, comparison: Comparison) -> float:
+    if not isinstance(given, str) or len(given) <= LONGEST_CLASS:
+        label = comparison.label(given)
+        if not math.isnan(label):
+            return label
+    kinds = "a text" if comparison.of_texts else "a text, a finite number, true or false"
+    raise BadLabel(f"label: expected {kinds} of at most {LONGEST_CLASS} characters, not {_shown(given)}")
 
 
 def _check_time(given: object, now: float) -> None:

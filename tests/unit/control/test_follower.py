@@ -108,6 +108,7 @@ class Rig:
         settings = SimpleNamespace(
             registered_model="m",
             protocol="mlflow",
+            ready_path="/ping",
             tls=Tls(),
             endpoint_of=lambda version: f"http://127.0.0.1:{9000 + version}",
         )

@@ -108,8 +108,8 @@ def problems(tmp_path, text):
         ("judge: {block_requests: 1}", 29, "judge.block_requests: expected at least 2, not 1"),
         ("judge: {min_answers: 0}", 26, "judge.min_answers: expected an integer of at least 1, not 0"),
         ("judge: {min_answer: 5}", 13, "judge.min_answer: unknown key; did you mean 'min_answers'?"),
-        ("protocol: openai", 15, "protocol: openai: not yet; this version speaks mlflow"),
-        ("protocol: mflow", 15, "protocol: expected a protocol (mlflow), not 'mflow'; did you mean 'mlflow'?"),
+        ("protocol: json", 15, "protocol: json: not yet; this version speaks mlflow, openai"),
+        ("protocol: mflow", 15, "protocol: expected a protocol (mlflow, openai), not 'mflow'; did you mean 'mlflow'?"),
         ("rollback_on: {alertname: X}", 18, "rollback_on: expected a list, not a mapping"),
         ("rollback_on: [{}]", 19, "rollback_on[0]: expected at least one label: an empty matcher would be for every alert"),
         ("rollback_on: [{alert-name: X}]", 20, "rollback_on[0].alert-name: expected the name of a label: letters, digits "
@@ -201,10 +201,10 @@ def test_errors_at_the_top(tmp_path, line, column, problem):
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("", ":1:1: expected a mapping with admin, admin_hosts, ledger, limits, listen, models, notify, poll, prometheus, registry, state, "
+        ("", ":1:1: expected a mapping with admin, admin_hosts, ledger, limits, listen, models, notify, poll, prometheus, registry, route_by, state, "
          "tls, tokens, webhooks, workers"),
         ("- a\n", ":1:1: expected a mapping with admin, admin_hosts, ledger, limits, listen, models, notify, poll, prometheus, registry, "
-         "state, tls, tokens, webhooks, workers"),
+         "route_by, state, tls, tokens, webhooks, workers"),
         ("a: [1\nb: 2\n", ":2:2: expected YAML: while parsing a flow sequence, expected ',' or ']', but got ':'"),
         ("a: 1\n\tb: 2\n", ":2:1: expected YAML: while scanning for the next token, found character '\\t' that cannot "
          "start any token"),
