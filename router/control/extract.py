@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,6 +10,7 @@ import numpy as np
 from comparator.events import OBSERVATION, Columns, Outcome
 from router.control.tokens import token_columns
 from router.link.messages import BODY_WHOLE, COPY_FIRST, EXCHANGE_ROW, SHED, Exchanges
+from router.protocols.coding import Coding
 from router.protocols.protocol import Failed, Metered, Prediction, Reader, Unreadable, Usage
 
 EXCHANGE: Final = np.dtype(
@@ -79,18 +79,11 @@ class Extracted:
     tokens: Columns | None = None
 
 
-Positive = float | str | bool
-"""The prediction that counts as positive."""
+def extract(exchanges: Exchanges, read: Reader, coding: Coding) -> Extracted:
+    """Read the predictions, as the model's coding makes numbers of them. Raises nothing, whatever the bodies are.
 
-
-def extract(exchanges: Exchanges, read: Reader, positive: Positive | None) -> Extracted:
-    """Read the predictions. Raises nothing, whatever the bodies are.
-
-    `prediction` becomes 1.0 where the value equals `positive`, else 0.0; numbers compare as numbers, and true is 1. A
-    value of another kind (a text where `positive` is a number, or the other way round) can never equal it, so it is no
-    prediction; nor is NaN. Where `positive` is None, predictions are kept as numbers, and a text is none. An answer
-    that holds no prediction at all is GARBAGE, unless it is none that predicts. An answer that says that it failed is a
-    failure, whatever its status was.
+    An answer that holds no prediction at all is GARBAGE, unless it is one that predicts nothing. An answer that says
+    that it failed is a failure, whatever its status was.
     """
     size = EXCHANGE_ROW.size
     rows = np.frombuffer(exchanges.rows, EXCHANGE, count=len(exchanges.rows) // size)
@@ -106,7 +99,7 @@ def extract(exchanges: Exchanges, read: Reader, positive: Positive | None) -> Ex
         if good[index] and body is not None:
             try:
                 found = read(body)
-                predictions = _coded(found, positive)
+                predictions = _coded(found, coding)
             except Failed as failure:
                 outcomes[index] = _outcome(failure)
             except Unreadable:
@@ -142,9 +135,9 @@ def _bodies(rows: Columns, bodies: bytes) -> list[bytes | None]:
     ]
 
 
-def _coded(predictions: list[Prediction], positive: Positive | None) -> list[tuple[float, float]]:
+def _coded(predictions: list[Prediction], coding: Coding) -> list[tuple[float, float]]:
     """(prediction, score) per row. Raises Unreadable: there are rows, and no prediction is in any of them."""
-    coded = [(_code(prediction, positive), prediction.score) for prediction in predictions]
+    coded = [coding.prediction(prediction) for prediction in predictions]
     if coded and not any(value == value for value, _ in coded):  # noqa: PLR0124 - NaN is not itself
         raise Unreadable("expected a prediction of the kind that the model's is")
     return coded
@@ -155,15 +148,6 @@ def _outcome(failure: Failed) -> Outcome:
     if not failure.status:
         return Outcome.BROKEN
     return Outcome.CLIENT_ERROR if failure.status < 500 else Outcome.SERVER_ERROR
-
-
-def _code(prediction: Prediction, positive: Positive | None) -> float:
-    value = prediction.value
-    if positive is None:
-        return _NAN if isinstance(value, str) or not -math.inf < value < math.inf else float(value)
-    if isinstance(value, str) is not isinstance(positive, str) or value != value:  # noqa: PLR0124 - NaN is not itself
-        return _NAN
-    return 1.0 if value == positive else 0.0
 
 
 def _assemble(

@@ -45,7 +45,7 @@ class Ingest:
 
     def take(self, exchanges: Exchanges, settings: ModelSettings) -> None:
         """Extract predictions and keep the observations for the next flush."""
-        extracted = extract(exchanges, settings.reader, settings.positive_prediction)
+        extracted = extract(exchanges, settings.reader, settings.coding)
         self._metrics.clamped(exchanges.model, clamp(extracted.columns, time.time()))
         self._metrics.observe(exchanges.model, extracted.columns)
         self._metrics.unpredicted(exchanges.model, unreadable=extracted.unreadable, unread=extracted.unread)

@@ -25,7 +25,7 @@ from router.control.publish import Publisher
 from router.control.registry import RegistryUnavailable, UnknownVersion
 from router.control.status import plane_status
 from router.link.messages import BreakerChanged, Counters, Exchanges, Up
-from router.protocols.comparing import Comparison
+from router.protocols.coding import Coding
 from router.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -206,11 +206,11 @@ class ControlPlane:
         """The names of all models."""
         return sorted(self.settings.models)
 
-    def positive(self, model: str) -> float | str | bool | Comparison | None:
-        """Which label counts as positive; None: labels are numbers; or how classes are told. Raises UnknownModel."""
+    def coding(self, model: str) -> Coding:
+        """How its labels become numbers. Raises UnknownModel."""
         if model not in self.settings.models:
             raise UnknownModel(model)
-        return self.settings.models[model].positive_label
+        return self.settings.models[model].coding
 
     def rollback_on(self, model: str) -> tuple[Mapping[str, str], ...]:
         """Alerts with all labels of one of these roll the model's rollout back. Raises UnknownModel."""

@@ -1,4 +1,4 @@
-"""Texts as predictions: numbers that are equal where two texts say the same.
+"""Texts as predictions: the same where two texts say the same.
 
 Imported by who reads answers, in the control process; a proxy has no use for it.
 """
@@ -12,7 +12,6 @@ from typing import Final
 
 import msgspec
 
-from comparator.class_code import class_code
 from router.protocols.protocol import Prediction
 
 EXACT: Final = "exact"
@@ -24,8 +23,8 @@ EXPECTED: Final = (
     "expected exact, normalised, field:/POINTER or number:/POINTER (a JSON pointer into the text, which is JSON then)"
 )
 
-REFUSED: Final = class_code("\0refusal")
-"""The class of every refusal: different texts say the same, which is none of the labels."""
+REFUSED: Final = Prediction("\0refusal")
+"""Every refusal: their texts differ and say the same, which is none of the labels, and no number."""
 
 _NAN: Final = float("nan")
 _POINTED: Final = re.compile(r"(field|number):[ ]?((?:/(?:[^~/]|~[01])*)*)")
@@ -58,43 +57,28 @@ class Comparison:
         self._score = pointer(score) if score else None
 
     @property
-    def by_class(self) -> bool:
-        """Whether predictions are classes, of which equality is all that can be asked."""
-        return self.kind != NUMBER
-
-    @property
     def of_texts(self) -> bool:
-        """Whether every class is a text."""
+        """Whether predictions are texts as they are, and nothing in them."""
         return self.kind in (EXACT, NORMALISED)
 
-    def refused(self) -> Prediction:
-        """The prediction that a refusal is."""
-        return Prediction(REFUSED if self.by_class else _NAN)
+    def fold(self, text: str) -> str:
+        """A text without what does not count."""
+        return normalised(text) if self.kind == NORMALISED else text
 
     def predicted(self, text: str) -> Prediction:
         """The prediction that a text is; NaN: there is none in it."""
-        if self.kind == EXACT:
-            return Prediction(class_code(text))
-        if self.kind == NORMALISED:
-            return Prediction(class_code(normalised(text)))
+        if self.of_texts:
+            return Prediction(self.fold(text))
         try:
             value = _decode(text)
         except (msgspec.DecodeError, RecursionError):
             return Prediction(_NAN)
         found = at(value, self._pointer)
-        coded = _number(found) if self.kind == NUMBER else _coded(found)
-        if self._score is not None:
-            return Prediction(coded, _number(at(value, self._score)))
-        return Prediction(coded, coded if self.kind == NUMBER else _NAN)
-
-    def label(self, given: object) -> float:
-        """The number of a label that people give, or NaN: it is of no kind that a prediction can be."""
-        if not isinstance(given, str):
-            return _number(given) if self.kind in (FIELD, NUMBER) else _NAN
-        try:
-            return class_code(normalised(given) if self.kind == NORMALISED else given) if self.by_class else _NAN
-        except UnicodeEncodeError:  # half a surrogate pair, which no answer can have
-            return _NAN
+        score = _number(at(value, self._score)) if self._score is not None else _NAN
+        if self.kind == FIELD:
+            return Prediction(_field(found), score)
+        number = _number(found)
+        return Prediction(number, number if self._score is None else score)
 
 
 def normalised(text: str) -> str:
@@ -123,12 +107,12 @@ def at(value: object, keys: tuple[str, ...]) -> object:
     return value
 
 
-def _coded(value: object) -> float:
-    """A value of a field: a number or a boolean is itself; a text, and what has parts in canonical JSON, a class."""
+def _field(value: object) -> float | str:
+    """A text or a number is itself; what has parts is its canonical JSON."""
     if isinstance(value, str):
-        return class_code(value)
+        return value
     if isinstance(value, (dict, list)):
-        return class_code(msgspec.json.encode(value, order="deterministic").decode())
+        return msgspec.json.encode(value, order="deterministic").decode()
     return _number(value)
 
 

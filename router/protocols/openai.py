@@ -201,9 +201,7 @@ class _Answers:
         if comparison is None:
             predictions = []
         else:
-            predictions = [
-                comparison.refused() if text.refuses else comparison.predicted(text.whole()) for text in texts
-            ]
+            predictions = [_refused() if text.refuses else comparison.predicted(text.whole()) for text in texts]
         usage = _usage(written, streamed=streamed, pieces=pieces)
         return predictions if usage is None else Metered(predictions, usage)
 
@@ -274,6 +272,12 @@ class _Text:
         if function is not None:
             names.append(function.name or "")
             arguments.append(function.arguments or "")
+
+
+def _refused() -> Prediction:
+    from router.protocols.comparing import REFUSED  # noqa: PLC0415 - a proxy never compares
+
+    return REFUSED
 
 
 def _index(choice: _Choice) -> int:

@@ -1,7 +1,7 @@
 """The name of a model in the first bytes of a request's body: the text under its key "model".
 
 No JSON parser: a scanner that steps from key to key of the outermost object and over their values, strings and nesting
-included, in as few steps as the regular expressions can take. Whether the whole body is JSON is the model server's to say.
+included, in as few steps as regular expressions can take. Whether the whole body is JSON is the model server's to say.
 """
 
 from __future__ import annotations

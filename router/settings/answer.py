@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from pydantic import AfterValidator, Field, WithJsonSchema
 
-from comparator.policy import LABEL_METRICS, Metric
+from comparator.policy import LABEL_METRICS, Guardrail, Metric
 from router.protocols import comparing
+from router.protocols.coding import Predicts
 from router.protocols.protocol import Reading
 from router.settings.block import Block, Text, wrong
-from router.settings.problems import Path
+from router.settings.problems import Path as Where
+from router.settings.units import shown
 
 
 def _comparison(written: str) -> str:
@@ -48,21 +51,29 @@ class AnswerSettings(Block):
         return Reading(self.prediction or "", self.score or "", self.rows or "", self.compare or "")
 
 
-def unpredicted(compare: str | None, metrics: set[Metric]) -> list[tuple[Path, str]]:
-    """Which guardrails on texts have no predictions to look at: (where, what was expected)."""
-    told = sorted(metrics & LABEL_METRICS - {Metric.REWARD})
-    if compare is None:
-        if not told:
-            return []
-        what = f"answer.compare, as the guardrail on {told[0].value} needs predictions"
-        return [(("answer",), f"expected {what}; or guardrails on error_rate and latencies only")]
-    if not comparing.Comparison(compare).by_class:
+def uncompared(
+    compare: str | None, guardrails: Sequence[Guardrail], predicts: Predicts, positive: float | str
+) -> list[tuple[Where, str]]:
+    """What is asked of texts without saying how they are compared, or of others than they can be: (where, why)."""
+    rails = [rail for rail in guardrails if rail.metric in LABEL_METRICS - {Metric.REWARD}]
+    if not rails:
         return []
-    if others := [metric.value for metric in told if metric is not Metric.ACCURACY]:
-        expected = (
-            f"expected accuracy, not {others[0]}: with answer.compare {compare}, a prediction is one of many classes"
-        )
-        return [(("guardrails",), expected)]
-    if told and Metric.REWARD in metrics:
-        return [(("guardrails",), "expected accuracy or reward, not both: labels are classes, or numbers")]
-    return []
+    if compare is None:
+        what = f"answer.compare, as the guardrail on {rails[0].metric.value} needs predictions"
+        return [(("answer",), f"expected {what}; or guardrails on error_rate and latencies only")]
+    comparison = comparing.Comparison(compare)
+    if comparison.of_texts:
+        if predicts is Predicts.NUMBER:
+            return [(("answer", "compare"), f"expected number:/POINTER for a guardrail on {rails[0].metric.value}")]
+        if predicts is Predicts.BINARY and not isinstance(positive, str):
+            expected = f"expected a text, or predicts: multiclass: with answer.compare {compare} predictions are texts"
+            return [(("positive",), expected)]
+    if predicts is Predicts.BINARY:
+        named: list[tuple[Where, float | str]] = [(("positive",), positive)]
+    else:
+        named = [(("guardrails", rail.metric.value), rail.of) for rail in rails if rail.of is not None]
+    return [
+        (where, f"expected {shown(comparison.fold(each))}, as a text is when it is {compare}, not {shown(each)}")
+        for where, each in named
+        if isinstance(each, str) and comparison.fold(each) != each
+    ]

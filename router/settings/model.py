@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import string
 from collections.abc import Mapping
@@ -12,13 +13,14 @@ from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, WithJs
 from comparator.policy import CLASS_METRICS, Metric, Policy, Step, StepKind
 from comparator.policy_error import PolicyError
 from router.link.endpoint import Tls, place_of
+from router.protocols.coding import Coding, Predicts
 from router.protocols.comparing import Comparison
 from router.protocols.openai import OpenAi
 from router.protocols.protocol import Reader
 from router.protocols.select import NAMES as PROTOCOLS
 from router.protocols.select import protocol, reader
-from router.settings.answer import AnswerSettings, unpredicted
-from router.settings.block import Block, Number, Percent, Switch, Text, wrong, wrong_at
+from router.settings.answer import AnswerSettings, uncompared
+from router.settings.block import Block, Class, Number, Percent, Switch, Text, wrong, wrong_at
 from router.settings.policy import PolicySettings
 from router.settings.problems import Path, did_you_mean
 from router.settings.tls import TlsSettings
@@ -183,9 +185,15 @@ class ModelSettings(PolicySettings):
         default={},
         description="Model server by version. A version that is not here has the one of `endpoint`, where that is set.",
     )
-    positive: Number = Field(
+    positive: Class = Field(
         default=1.0,
-        description="Which prediction and which label count as positive; with a guardrail on mae, neither is read so.",
+        description="Which prediction and which label count as positive, a number or a text, of two classes.",
+    )
+    threshold: Number | None = Field(
+        default=None,
+        description="A prediction is positive whose score (or, without one, whose number) is at least this, whatever "
+        "class the server made of it. Default: a prediction that equals `positive` is.",
+        examples=[0.7],
     )
     assign_by: Header | None = Field(
         default=None,
@@ -255,14 +263,18 @@ class ModelSettings(PolicySettings):
             problems.append((("split",), "expected either split or rollout"))
         metrics = {rail.metric for rail in self.guardrails.guardrails()} if self.guardrails is not None else set()
         if Metric.REWARD in metrics and metrics & CLASS_METRICS and self.positive != 1.0:
-            expected = f"expected positive to be 1, not {self.positive:g}: beside a reward, labels are kept as numbers"
+            expected = f"expected positive to be 1, not {self.positive}: beside a reward, labels are kept as numbers"
             problems.append((("positive",), expected))
+        if self.threshold is not None and self.predicted is not Predicts.BINARY:
+            problems.append((("threshold",), f"expected none where {self.predicted.value} is predicted"))
+        if self.threshold is not None and not math.isfinite(self.threshold):
+            problems.append((("threshold",), f"expected a finite number, not {self.threshold:g}"))
         try:
             self._reader = reader(self.protocol, self.answer.reading())
         except ValueError as error:
             problems.append((("answer",), str(error)))
         if self.protocol == OpenAi.name:
-            problems += unpredicted(self.answer.compare, {rail.metric for rail in self.policy().guardrails})
+            problems += uncompared(self.answer.compare, self.policy().guardrails, self.predicted, self.positive)
         if problems:
             raise wrong_at(problems)
         return self
@@ -279,31 +291,18 @@ class ModelSettings(PolicySettings):
         return self.ready_path_written or protocol(self.protocol).ready_path
 
     @property
-    def classes(self) -> Comparison | None:
-        """How a text becomes one of its classes; None: its predictions are no texts, or its labels are rewards."""
-        compare = self.answer.compare
-        if compare is None or (self.guardrails is not None and self.guardrails.reward is not None):
-            return None
-        comparison = Comparison(compare)
-        return comparison if comparison.by_class else None
-
-    @property
-    def positive_prediction(self) -> float | None:
-        """Which prediction counts as positive; None: predictions are numbers, for a guardrail on mae, or classes."""
-        numbers = self.guardrails is not None and self.guardrails.mae is not None
-        return None if numbers or self._by_class else self.positive
-
-    @property
-    def _by_class(self) -> bool:
-        return self.answer.compare is not None and Comparison(self.answer.compare).by_class
-
-    @property
-    def positive_label(self) -> float | Comparison | None:
-        """Which label counts as positive; None: labels are numbers, for a guardrail on mae or reward."""
-        if (classes := self.classes) is not None:
-            return classes
-        numbers = self.guardrails is not None and (self.guardrails.mae or self.guardrails.reward) is not None
-        return None if numbers else self.positive
+    def coding(self) -> Coding:
+        """How its predictions and labels become numbers."""
+        rails = self.guardrails.guardrails() if self.guardrails is not None else ()
+        of = [each for rail in rails for each in ((rail.of,) if rail.of is not None else rail.classes or ())]
+        return Coding(
+            predicts=self.predicted,
+            positive=self.positive,
+            threshold=self.threshold,
+            classes=tuple({isinstance(each, str): each for each in of}.values()),  # one of each kind
+            fold=Comparison(self.answer.compare).fold if self.answer.compare is not None else None,
+            label_numbers=any(rail.metric is Metric.REWARD for rail in rails),
+        )
 
     def policy(self) -> Policy:
         """The policy that the next rollout of this model begins with."""

@@ -10,6 +10,7 @@ from comparator.title import Refused
 from router.control.admin.operations import UnknownModel
 from router.control.ledger import LedgerUnavailable
 from router.control.produced import told_reigns
+from router.protocols.coding import Coding
 
 
 class SmallPlane:
@@ -31,8 +32,8 @@ class SmallPlane:
     def models(self):
         return sorted(self.positives)
 
-    def positive(self, model):
-        return self.positives[self._known(model)]
+    def coding(self, model):
+        return Coding(positive=self.positives[self._known(model)])
 
     def rollback_on(self, model):
         return self.alerts.get(self._known(model), ())

@@ -98,10 +98,10 @@ class _Api:
 
     async def labels(self, request: Request, _actor: Actor) -> Response:
         body = await read_body(request, self._labels_bytes)
-        positives = {model: self._operations.positive(model) for model in self._operations.models()}
+        codings = {model: self._operations.coding(model) for model in self._operations.models()}
         content_type = request.headers.get("content-type", "")
         try:  # in a thread: the loop has a rollout to look after
-            batch = await asyncio.to_thread(read_labels, body, content_type, positives, time.time())
+            batch = await asyncio.to_thread(read_labels, body, content_type, codings, time.time())
         except NotLabels as error:
             raise ApiError(400, "not_labels", str(error)) from None
         # Where a later model's labels cannot be recorded, nothing is acknowledged: sent again, the earlier ones are

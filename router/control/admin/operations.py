@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from comparator.events import Columns, Command, Decision, Gated
 from comparator.reigns import Reign
-from router.protocols.comparing import Comparison
+from router.protocols.coding import Coding
 
 
 class UnknownModel(Exception):
@@ -25,8 +25,8 @@ class Operations(Protocol):
         """The names of all models."""
         ...
 
-    def positive(self, model: str) -> float | str | bool | Comparison | None:
-        """Which label counts as positive; None: labels are numbers; or how classes are told. Raises UnknownModel."""
+    def coding(self, model: str) -> Coding:
+        """How its labels become numbers. Raises UnknownModel."""
         ...
 
     def rollback_on(self, model: str) -> Sequence[Mapping[str, str]]:

@@ -13,14 +13,18 @@ from router.control.extract import extract
 from router.control.metrics import Metrics
 from router.control.tokens import TOKENS, TokenTally
 from router.link.messages import BODY_UNREAD, Exchanges
+from router.protocols.coding import Coding, Predicts
 from router.protocols.protocol import Reading
 from router.protocols.select import reader
 
 
-def extracted(*exchanges, compare="exact", positive=None):
+CLASSES = Coding(Predicts.MULTICLASS)
+
+
+def extracted(*exchanges, compare="exact", coding=CLASSES):
     rows, bodies = zip(*exchanges, strict=True)
     read = reader("openai", Reading(compare=compare))
-    return extract(Exchanges("chat", b"".join(rows), b"".join(bodies)), read, positive)
+    return extract(Exchanges("chat", b"".join(rows), b"".join(bodies)), read, coding)
 
 
 def whole(*texts, **more):
@@ -68,7 +72,9 @@ def test_what_predicts_nothing_is_good_and_what_should_predict_and_does_not_is_g
 
 
 def test_a_number_is_compared_with_the_positive_one_and_is_its_score():
-    columns = extracted(exchange(whole('{"p": 1}')), exchange(whole('{"p": 0.5}')), compare="number:/p", positive=1.0)
+    columns = extracted(
+        exchange(whole('{"p": 1}')), exchange(whole('{"p": 0.5}')), compare="number:/p", coding=Coding()
+    )
     assert columns.columns["prediction"].tolist() == [1.0, 0.0]
     assert columns.columns["score"].tolist() == [1.0, 0.5]
 

@@ -17,7 +17,7 @@ SCAN = 4096
 class Rig:
     """A client's connection and one kept connection to each model's server, in memory."""
 
-    def __init__(self, names=("one", "two"), by_body=True, **limits):
+    def __init__(self, names=("one", "two"), *, by_body=True, **limits):
         self.plane = DataPlane(lambda _change: None)
         models = tuple(
             ModelRoutes(name, "openai", Backend(1, f"http://{name}:1"), body_model="org/two" if name == "two" else "")

@@ -119,7 +119,6 @@ def problems(tmp_path, text):
         ("endpoints: {1: 'unix://m.sock'}", 20, "endpoints.1: expected http(s)://host:port or unix:///path.sock, the path being absolute"),
         ("endpoints: {1: http://u:p@m:1}", 20, "endpoints.1: expected http(s)://host:port or unix:///path.sock, without user and password"),
         ("endpoints: {one: http://m:1}", 17, "endpoints.one: expected a version number as the key, such as 1, not 'one'"),
-        ("positive: late", 15, "positive: expected a number, not 'late'"),
         ("assign_by: x-user-id", 16, "assign_by: expected header:NAME, such as header:x-user-id, not 'x-user-id'"),
         ("request_id: header:a b", 17, "request_id: expected header:NAME, such as header:x-user-id, not 'header:a b'"),
         ("split: {challenger: 100}", 25, "split.challenger: expected at most 99 percent: without a champion there is "
@@ -282,7 +281,7 @@ def test_errors_in_a_policy_file_stand_in_that_file(tmp_path):
     assert problems(tmp_path, text) == [
         "strict.yaml:3:13: models.m.rollout[0].canary: expected an integer percent from 1 to 100, such as 10, not 500",
         "strict.yaml:4:1: endpoint: unknown key; expected one of alpha, checks, confirm_promote, confirm_start, gate, "
-        "guardrails, judge, on_rollback, restraint, rollout, staging",
+        "guardrails, judge, on_rollback, predicts, restraint, rollout, staging",
         "titleshot.yaml:6:5: models.m.alpha: expected either alpha here or policy: FILE",
     ]
 
