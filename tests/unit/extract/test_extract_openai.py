@@ -17,7 +17,6 @@ from router.protocols.coding import Coding, Predicts
 from router.protocols.protocol import Reading
 from router.protocols.select import reader
 
-
 CLASSES = Coding(Predicts.MULTICLASS)
 
 

@@ -1,5 +1,5 @@
 """Settings of models that answer texts, and of how requests are told apart."""
-# ruff: noqa: ISC004 - messages are longer than lines
+# ruff: noqa: E501, ISC004 - messages are longer than lines
 
 import pytest
 
