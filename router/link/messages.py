@@ -11,6 +11,7 @@ import struct
 import msgspec
 
 from router.link.endpoint import Tls
+from router.link.overhead import Overhead
 
 EXCHANGE_ROW = struct.Struct("<dQQQIIffIHBBBBBx")
 """One exchange with a model server: at, rollout_id, request_hi, request_lo, version, body_length, first_byte, latency,
@@ -22,8 +23,11 @@ SHED = 1  # flag of a champion's row: it was to be mirrored, but the copy was sh
 COPY_FIRST = 2  # flag of both rows of a pair: the copy was sent before the client's request
 
 BODY_WHOLE = 0  # the whole body is there
-BODY_UNREAD = 1  # longer than `extract_bytes`, or an encoding we do not read: not kept
+BODY_UNREAD = 1  # longer than `extract_bytes`, or a coding we do not read: not kept
 BODY_NONE = 2  # there was no answer
+BODY_GZIP = 3  # the whole body is there, gzipped
+BODY_DEFLATE = 4  # the whole body is there, deflated
+BODY_PROTO = 5  # the whole body is there: a ModelInferResponse in protobuf, not what the model's protocol says in HTTP
 
 MAX_FRAME = 64 * 1024 * 1024
 
@@ -32,8 +36,9 @@ class Backend(msgspec.Struct, frozen=True):
     """One version's model server."""
 
     version: int
-    endpoint: str  # as router.link.endpoint.place_of reads it
+    endpoint: str  # as router.link.endpoint.place_of reads it; "": it is served by gRPC only
     tls: Tls = Tls()
+    grpc: str = ""  # as router.link.grpc_place.grpc_place reads it; "": none
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -79,7 +84,9 @@ class ModelRoutes(msgspec.Struct, frozen=True):
     mirror_random_order: bool = False  # by its id, every other request's copy is sent first
     assign_by: str = ""  # "" : the request's own id; "header:NAME"
     request_id: str = ""  # "" : made here; "header:NAME": the client's own
-    body_model: str = ""  # what a body calls the model; "": its name
+    sample: int = 0  # percent of the requests that control gets a copy of
+    served_as: str = ""  # the model's name in paths, for protocols that have one; "": `name`
+    predict_path: str = ""  # the only path of predictions, for protocols that know none; "": what the protocol says
 
 
 class Routes(msgspec.Struct, frozen=True):
@@ -108,17 +115,39 @@ class Exchanges(msgspec.Struct, frozen=True, tag_field="t", tag="exchanges"):
     bodies: bytes
 
 
+class SampledRequest(msgspec.Struct, frozen=True, array_like=True):
+    """A copy of a client's request. Of its head only what says how to read the body."""
+
+    at: float  # when it came
+    request_hi: int
+    request_lo: int
+    method: bytes
+    path: bytes  # without the query
+    content_type: bytes
+    content_encoding: bytes
+    header_length: bytes  # of binary tensors
+    body: bytes
+
+
+class Sampled(msgspec.Struct, frozen=True, tag_field="t", tag="sampled"):
+    """Copies of sampled requests of one model."""
+
+    model: str
+    requests: list[SampledRequest]
+
+
 class Counters(msgspec.Struct, frozen=True, tag_field="t", tag="counters"):
     """Running totals of this worker since its start, and what is open now. Sent about once a second."""
 
     refused: dict[str, int]  # requests that we answered ourselves, by reason: unknown_model, no_champion, malformed
-    shadow_dropped: dict[str, dict[str, int]]  # model -> reason (full, breaker_open, too_large, deadline) -> count
+    shadow_dropped: dict[str, dict[str, int]]  # model -> reason, as proxy.mirror has them -> count
     rows_dropped: int  # observations lost because control was away too long
     lost_races: int  # requests lost to a server that closed its idle connection
     client_connections: int  # open now
     upstream_connections: int  # open now
     revision: int  # the routes in use
-    handed_over: dict[str, tuple[int, int]] = {}  # model -> requests handed to model servers, microseconds until then
+    samples_dropped: int = 0  # copies for control that were too much
+    overhead: dict[str, Overhead] = {}  # model -> of the requests that were handed to model servers
 
 
 class BreakerChanged(msgspec.Struct, frozen=True, tag_field="t", tag="breaker"):
@@ -150,7 +179,7 @@ class Retire(msgspec.Struct, frozen=True, tag_field="t", tag="retire"):
     """Down: another supervisor's worker has taken your place; finish what is open and exit."""
 
 
-Up = Hello | Exchanges | Counters | BreakerChanged | RoutesSet
+Up = Hello | Exchanges | Sampled | Counters | BreakerChanged | RoutesSet
 Down = SetRoutes | Retire
 
 _encode = msgspec.msgpack.Encoder().encode

@@ -29,6 +29,7 @@ class OpenAi(Protocol):
 
     name: str = "openai"
     ready_path: str = "/health"
+    bodies_name_models: bool = True
 
     def calls_for_prediction(self, method: bytes, path: bytes) -> bool:
         """POST .../chat/completions, .../completions, .../responses and .../embeddings; GET /v1/models does not."""

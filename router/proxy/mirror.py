@@ -5,7 +5,7 @@ from __future__ import annotations
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from router.link.messages import BODY_NONE, BODY_UNREAD, BODY_WHOLE, Limits, ModelRoutes
+from router.link.messages import BODY_NONE, BODY_UNREAD, Limits, ModelRoutes
 from router.proxy import codes
 from router.proxy.breaker import Admission, Breaker
 from router.proxy.request import SHADOW_LINE, passed_on, start_line, without_secrets
@@ -15,15 +15,17 @@ if TYPE_CHECKING:
     from router.proxy.exchange import ServedExchange
     from router.proxy.plane import DataPlane
     from router.proxy.refusal import Refusal
+    from router.proxy.routes import Flow
     from router.proxy.upstream import UpstreamConnection
 
 FULL = "full"
 BREAKER_OPEN = "breaker_open"
 TOO_LARGE = "too_large"
+STREAM = "stream"
 DEADLINE = "deadline"
 """Why a copy was shed: before it was sent; or (deadline) cut off while its answer was awaited: its row says TIMEOUT."""
 
-REASONS = (FULL, BREAKER_OPEN, TOO_LARGE, DEADLINE)
+REASONS = (FULL, BREAKER_OPEN, TOO_LARGE, STREAM, DEADLINE)
 
 
 class Shadows:
@@ -49,6 +51,17 @@ class Shadows:
         return Shadows(routes, limits)
 
 
+def admitted(plane: DataPlane, target: Flow, size: int, now: float) -> Admission | str:
+    """Whether a copy of so many bytes may be sent now, as what the breaker takes it; else the reason it is shed."""
+    shadows, limits = target.shadows, plane.limits
+    if shadows.open >= limits.mirror_slots or shadows.bytes + size > limits.mirror_bytes:
+        return FULL
+    admission, change = shadows.breaker.admit(now)
+    if change is not None:
+        plane.breaker_changed(target, change)
+    return BREAKER_OPEN if admission is Admission.REFUSE else admission
+
+
 def offer(plane: DataPlane, served: ServedExchange, body: list[bytes], now: float) -> str | None:
     """Send the copy of a request whose body is there.
 
@@ -60,14 +73,10 @@ def offer(plane: DataPlane, served: ServedExchange, body: list[bytes], now: floa
     shadows, other = target.shadows, target.other
     if other is None or not shadows.mirroring:
         return ""
-    limits, size = plane.limits, request.received
-    if shadows.open >= limits.mirror_slots or shadows.bytes + size > limits.mirror_bytes or other.endpoint.busy:
-        return FULL
-    admission, change = shadows.breaker.admit(now)
-    if change is not None:
-        plane.breaker_changed(target, change)
-    if admission is Admission.REFUSE:
-        return BREAKER_OPEN
+    size = request.received
+    admission = FULL if other.endpoint.busy else admitted(plane, target, size, now)
+    if isinstance(admission, str):
+        return admission
     message = [*start_line(request, served.path, other.endpoint), SHADOW_LINE]
     if request.chunked:
         message.append(b"content-length: %d\r\n" % size)
@@ -188,8 +197,13 @@ class ShadowExchange:
             head = connection.head
             if head is not None:
                 status, state = head.status, BODY_UNREAD
-                if outcome == codes.OK and self._kept and not head.coded and self._size <= plane.limits.extract_bytes:
-                    body, state = b"".join(self._body), BODY_WHOLE
+                if (
+                    outcome == codes.OK
+                    and self._kept
+                    and head.body_state != BODY_UNREAD
+                    and self._size <= plane.limits.extract_bytes
+                ):
+                    body, state = b"".join(self._body), head.body_state
             connection.done(now, reusable=outcome <= codes.SERVER_ERROR)
         plane.judge(target, outcome, now, is_challenger=True, probe=self._probe)
         plane.recorder.record(

@@ -37,61 +37,86 @@ class Served:
         self.endpoint = endpoint
 
 
-class Target:
-    """How one model's traffic goes, in one snapshot."""
+class Flow:
+    """How one model's traffic goes, in one snapshot, whatever carries it.
+
+    Args:
+        routes: the model's.
+        shadows: the slots and the breaker of its rollout.
+        reachable: whether the other version can be asked at all.
+    """
 
     __slots__ = (
         "assign_by",
         "assignment",
-        "champion",
         "mirrors",
         "mirrors_credentials",
         "mode",
         "name",
-        "other",
         "other_role",
-        "protocol",
         "random_order",
         "request_id",
         "rollout_id",
+        "samples",
+        "served_as",
         "shadows",
         "splits",
     )
 
-    def __init__(self, routes: ModelRoutes, endpoints: Endpoints, shadows: Shadows) -> None:
+    def __init__(self, routes: ModelRoutes, shadows: Shadows, *, reachable: bool) -> None:
         self.name = routes.name
-        self.protocol: Protocol = protocol(routes.protocol)
-        self.champion = _served(routes.champion, endpoints)
-        self.other = _served(routes.other, endpoints)
         self.other_role = routes.other_role
-        self.mode = routes.mode if self.other is not None else codes.MODE_NONE
+        self.mode = routes.mode if reachable else codes.MODE_NONE
         self.rollout_id = routes.rollout_id
         self.assignment = Assignment(routes.rollout_id, routes.share, routes.mirror)
         self.splits = self.mode == codes.MODE_CANARY and routes.share > 0
         self.mirrors = routes.mirror if self.mode in (codes.MODE_SHADOW, codes.MODE_WATCH) else 0  # percent
         self.mirrors_credentials = routes.mirror_credentials
         self.random_order = routes.mirror_random_order
+        self.samples = routes.sample  # percent
         self.assign_by = _header(routes.assign_by)
         self.request_id = _header(routes.request_id)
         self.shadows = shadows
 
 
+class Target(Flow):
+    """How one model's traffic over HTTP goes, in one snapshot."""
+
+    __slots__ = ("champion", "other", "predict_path", "protocol", "served_as")
+
+    def __init__(self, routes: ModelRoutes, endpoints: Endpoints, shadows: Shadows) -> None:
+        self.protocol: Protocol = protocol(routes.protocol)
+        self.champion = _served(routes.champion, endpoints)
+        self.other = _served(routes.other, endpoints)
+        self.served_as = (routes.served_as or routes.name).encode()
+        self.predict_path = routes.predict_path.encode()
+        super().__init__(routes, shadows, reachable=self.other is not None)
+
+    def predicts(self, method: bytes, path: bytes) -> bool:
+        """Whether this request is a prediction; the path is the model server's, without query."""
+        return self.predict_path in (b"", path) and self.protocol.calls_for_prediction(method, path)
+
+
 class Match:
     """What a request target stands for: the model, the path that its server sees, whether it is a prediction.
 
-    Where `in_body`, the model is named in the request's body: `Table.named` finds it, and there is no target yet.
+    `mode` is how a prediction is assigned: one of a version that the client names is the champion's, whatever the mode.
+    Where `in_body`, the model is named in the request's body: `Table.named` finds it, and nothing else is known yet.
     """
 
-    __slots__ = ("in_body", "path", "predicts", "target")
+    __slots__ = ("in_body", "mode", "path", "predicts", "target")
 
     target: Target
+    predicts: bool
+    mode: int
 
-    def __init__(self, target: Target | None, path: bytes, predicts: bool) -> None:  # noqa: FBT001
+    def __init__(self, target: Target | None, url: bytes, path: bytes, method: bytes) -> None:
+        self.path = url
         self.in_body = target is None
-        self.path = path
-        self.predicts = predicts
         if target is not None:
             self.target = target
+            self.predicts = target.predicts(method, path)
+            self.mode = codes.MODE_NONE if target.protocol.pins_version(path) else target.mode
 
 
 class Table:
@@ -107,6 +132,7 @@ class Table:
         self.revision = routes.revision
         self.generation = routes.generation
         self.limits = routes.limits
+        self.models = routes.models
         self._targets: dict[bytes, Target] = {}
         for model in routes.models:
             before = former.target(model.name) if former is not None else None
@@ -115,13 +141,12 @@ class Table:
                 self._targets[model.name.encode()] = Target(model, endpoints, shadows)
             except ValueError as error:  # its protocol; the other models are served
                 log.error("model %s gets no traffic: %s", model.name, error)  # noqa: TRY400 - the text says all
+        self._in_paths = {(target.protocol.name, target.served_as): target for target in self._targets.values()}
         self._only = next(iter(self._targets.values())) if len(self._targets) == 1 else None
         self.by_body = routes.by_body and len(self._targets) > 1
         """Whether a body may have to name the model."""
         self._in_body = {
-            (model.body_model or model.name).encode(): self._targets[model.name.encode()]
-            for model in routes.models
-            if model.name.encode() in self._targets
+            target.served_as: target for target in self._targets.values() if target.protocol.bodies_name_models
         }
         self._protocols = list({id(target.protocol): target.protocol for target in self._targets.values()}.values())
         self._remembered: dict[tuple[bytes, bytes], Match] = {}
@@ -181,8 +206,7 @@ class Table:
         target = self._in_body.get(name)
         if target is None:
             raise UNKNOWN_MODEL
-        path = match.path.partition(b"?")[0]
-        return Match(target, match.path, target.protocol.calls_for_prediction(request.method, path))
+        return Match(target, match.path, match.path.partition(b"?")[0], request.method)
 
     def _resolve(self, method: bytes, url: bytes) -> Match:
         url = url.partition(b"#")[0]
@@ -199,18 +223,16 @@ class Table:
             path = path[cut:] if slash else b"/"
         else:
             found = self._by_protocol(path, by_body=self.by_body and method == b"POST")
-            if found is None:
-                return Match(None, url, False)
-            target = found
-        return Match(target, url, target.protocol.calls_for_prediction(method, path))
+            return Match(found, url, path, method)
+        return Match(target, url, path, method)
 
     def _by_protocol(self, path: bytes, *, by_body: bool) -> Target | None:
         for candidate in self._protocols:
             name = candidate.model_in_path(path)
             if name is None:
                 continue
-            target = self._targets.get(unquote_to_bytes(name))
-            if target is None or target.protocol is not candidate:
+            target = self._in_paths.get((candidate.name, unquote_to_bytes(name)))
+            if target is None:
                 raise self._unknown()
             return target
         if self._only is None and not by_body:
@@ -233,7 +255,7 @@ def read_routes(path: Path) -> Routes | None:
 
 
 def _served(backend: Backend | None, endpoints: Endpoints) -> Served | None:
-    if backend is None:
+    if backend is None or not backend.endpoint:
         return None
     try:
         return Served(backend, endpoints.at(backend.endpoint, backend.tls))

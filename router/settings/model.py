@@ -5,33 +5,37 @@ from __future__ import annotations
 import math
 import re
 import string
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Literal, Self
+from urllib.parse import quote
 
 from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, WithJsonSchema, model_validator
 
 from comparator.policy import CLASS_METRICS, Metric, Policy, Step, StepKind
 from comparator.policy_error import PolicyError
 from router.link.endpoint import Tls, place_of
+from router.link.grpc_place import grpc_place
 from router.protocols.coding import Coding, Predicts
 from router.protocols.comparing import Comparison
+from router.protocols.open_inference_grpc import reader as grpc_reader
 from router.protocols.openai import OpenAi
 from router.protocols.protocol import Reader
 from router.protocols.select import NAMES as PROTOCOLS
 from router.protocols.select import protocol, reader
 from router.settings.answer import AnswerSettings, uncompared
 from router.settings.block import Block, Class, Number, Percent, Switch, Text, wrong, wrong_at
+from router.settings.grpc import GrpcUrl
 from router.settings.policy import PolicySettings
 from router.settings.problems import Path, did_you_mean
+from router.settings.recording import RecordingSettings
 from router.settings.tls import TlsSettings
 from router.settings.units import shown
-
-PLANNED_PROTOCOLS = ("open_inference", "kserve_v1", "json")
 
 MODEL_NAME_PATTERN = r"^(?!\.+$)[A-Za-z0-9._-]{1,64}$"
 _MODEL_NAME = re.compile(MODEL_NAME_PATTERN, re.ASCII)
 _HEADER = re.compile(r"header:([A-Za-z0-9!#$%&'*+.^_`|~-]{1,64})", re.ASCII)
-_READY_PATH = re.compile(r"/[A-Za-z0-9._~!$&'()*+,;=:@%/?-]{0,255}", re.ASCII)
+_PATH = re.compile(r"/[!-\"$-~]*", re.ASCII)
+_SERVED_AS = re.compile(r"[^\x00-\x1f\x7f]{1,256}")
 _LABEL_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}", re.ASCII)
 _PLACEHOLDERS = ("name", "version")
 
@@ -45,8 +49,6 @@ def _model_name(name: str) -> str:
 def _protocol(value: object) -> str:
     if value in PROTOCOLS and isinstance(value, str):
         return value
-    if value in PLANNED_PROTOCOLS:
-        raise wrong(f"{value}: not yet; this version speaks {', '.join(PROTOCOLS)}")
     hint = did_you_mean(value, PROTOCOLS) if isinstance(value, str) else ""
     raise wrong(f"expected a protocol ({', '.join(PROTOCOLS)}), not {shown(value)}{hint}")
 
@@ -69,8 +71,17 @@ def base_url(text: str) -> str:
 
 
 def _template(value: object) -> str:
+    return _filled(value, "http://{name}-v{version}:8080", base_url)
+
+
+def _grpc_template(value: object) -> str:
+    return _filled(value, "grpc://{name}-v{version}:8081", grpc_place)
+
+
+def _filled(value: object, example: str, read: Callable[[str], object]) -> str:
+    """A template that makes an address for any version."""
     if not isinstance(value, str):
-        raise wrong(f"expected a URL such as http://{{name}}-v{{version}}:8080, not {shown(value)}")
+        raise wrong(f"expected a URL such as {example}, not {shown(value)}")
     try:
         parsed = list(string.Formatter().parse(value))
     except ValueError:
@@ -81,7 +92,7 @@ def _template(value: object) -> str:
     if "version" not in {name for _, name, _, _ in parsed}:
         raise wrong("expected {version} in it: every version has a model server of its own")
     try:
-        base_url(value.format(name="name", version=1))
+        read(value.format(name="name", version=1))
     except ValueError as error:
         raise wrong(str(error)) from None
     return value
@@ -96,18 +107,24 @@ def _url(value: object) -> str:
         raise wrong(str(error)) from None
 
 
+def _path(value: object) -> str:
+    if isinstance(value, str) and _PATH.fullmatch(value):
+        return value
+    raise wrong(f"expected a path such as /predict, percent-encoded as in a URL, not {shown(value)}")
+
+
+def _served_as(value: object) -> str:
+    if isinstance(value, str) and _SERVED_AS.fullmatch(value):
+        return value
+    raise wrong(f"expected the model's name in paths or bodies, 1 to 256 characters, not {shown(value)}")
+
+
 def _version(value: object) -> int:
     if isinstance(value, str) and re.fullmatch(r"[1-9][0-9]{0,8}", value, re.ASCII):
         return int(value)
     if isinstance(value, int) and not isinstance(value, bool) and 1 <= value < 1_000_000_000:
         return value
     raise wrong(f"expected a version number as the key, such as 1, not {shown(value)}")
-
-
-def _ready_path(path: str) -> str:
-    if _READY_PATH.fullmatch(path) is None:
-        raise wrong("expected a path such as /health")
-    return path
 
 
 ModelName = Annotated[
@@ -120,9 +137,15 @@ Template = Annotated[
     BeforeValidator(_template),
     WithJsonSchema({"type": "string", "pattern": r"^(https?://|unix:///).*\{version\}"}),
 ]
+GrpcTemplate = Annotated[
+    str,
+    BeforeValidator(_grpc_template),
+    WithJsonSchema({"type": "string", "pattern": r"^grpcs?://.*\{version\}"}),
+]
 Header = Annotated[str, BeforeValidator(_header), WithJsonSchema({"type": "string", "pattern": f"^{_HEADER.pattern}$"})]
-ReadyPath = Annotated[
-    Text, AfterValidator(_ready_path), WithJsonSchema({"type": "string", "pattern": f"^{_READY_PATH.pattern}$"})
+UrlPath = Annotated[str, BeforeValidator(_path), WithJsonSchema({"type": "string", "pattern": "^/"})]
+ServedAs = Annotated[
+    str, BeforeValidator(_served_as), WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 256})
 ]
 ProtocolName = Annotated[str, BeforeValidator(_protocol), WithJsonSchema({"type": "string", "enum": list(PROTOCOLS)})]
 
@@ -176,6 +199,24 @@ class ModelSettings(PolicySettings):
         description="Where an answer has its prediction and its score, if not where the protocol usually has them.",
         json_schema_extra={"default": {}},
     )
+    served_as_written: ServedAs | None = Field(
+        default=None,
+        alias="served_as",
+        description="The model's name in the paths of open_inference and kserve_v1, and in the bodies of openai with "
+        "route_by: body.model, for clients and model servers alike. Default: the model's name here.",
+    )
+    predict_path: UrlPath | None = Field(
+        default=None,
+        description="With json: the path of predictions. Default: every POST is one.",
+        examples=["/predict"],
+    )
+    ready_path_written: UrlPath | None = Field(
+        default=None,
+        alias="ready_path",
+        description="GET it at a model server: 200 when ready. Default: as the protocol has it; with json "
+        "and openai: /health.",
+        examples=["/healthz"],
+    )
     endpoint: Template | None = Field(
         default=None,
         description="Model server of any version, with {name} (the model's) and {version} filled in.",
@@ -184,6 +225,15 @@ class ModelSettings(PolicySettings):
     endpoints: Mapping[Version, Url] = Field(
         default={},
         description="Model server by version. A version that is not here has the one of `endpoint`, where that is set.",
+    )
+    grpc_endpoint: GrpcTemplate | None = Field(
+        default=None,
+        description="gRPC port of any version's model server, like `endpoint`.",
+        examples=["grpc://{name}-v{version}:8081"],
+    )
+    grpc_endpoints: Mapping[Version, GrpcUrl] = Field(
+        default={},
+        description="gRPC port by version. A version that is not here has that of `grpc_endpoint`, where that is set.",
     )
     positive: Class = Field(
         default=1.0,
@@ -212,17 +262,6 @@ class ModelSettings(PolicySettings):
         description="How model servers with https:// endpoints are trusted, and what they are shown.",
         json_schema_extra={"default": {}},
     )
-    ready_path_written: ReadyPath | None = Field(
-        default=None,
-        alias="ready_path",
-        description="GET it at a model server: 200 when ready. Default: the protocol's own (openai: /health).",
-        examples=["/v1/models"],
-    )
-    body_model: Text | None = Field(
-        default=None,
-        description="What a request's body calls the model, where route_by is body.model. Default: its name here.",
-        examples=["meta-llama/Llama-3.1-8B-Instruct"],
-    )
     mirror_credentials: Switch = Field(
         default=False,
         description="Whether Authorization, Proxy-Authorization, Cookie and X-Api-Key go with a mirrored copy.",
@@ -247,17 +286,22 @@ class ModelSettings(PolicySettings):
         "labels of one of these does it.",
         examples=[[{"alertname": "ErrorsOfModel", "severity": "page"}]],
     )
+    recording: RecordingSettings | None = Field(
+        default=None,
+        description="That `titleshot record` may record requests, and what of them never is. Default: it may not.",
+    )
     split: Split | None = Field(
         default=None, description="A manual split, instead of a rollout: never promoted by itself."
     )
 
     _name: str = PrivateAttr(default="")
     _reader: Reader | None = PrivateAttr(default=None)
+    _grpc_reader: Reader | None = PrivateAttr(default=None)
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
         problems: list[tuple[Path, str]] = []
-        if self.endpoint is None and not self.endpoints:
+        if self.endpoint is None and not self.endpoints and not self.by_grpc_only:
             problems.append((("endpoint",), "expected endpoint (a template) or endpoints (one URL by version)"))
         if self.split is not None and self.rollout is not None:
             problems.append((("split",), "expected either split or rollout"))
@@ -271,24 +315,45 @@ class ModelSettings(PolicySettings):
             problems.append((("threshold",), f"expected a finite number, not {self.threshold:g}"))
         try:
             self._reader = reader(self.protocol, self.answer.reading())
+            if self.grpc_endpoint is not None or self.grpc_endpoints:
+                self._grpc_reader = grpc_reader(self.answer.reading())
         except ValueError as error:
             problems.append((("answer",), str(error)))
+        problems += self._paths()
         if self.protocol == OpenAi.name:
             problems += uncompared(self.answer.compare, self.policy().guardrails, self.predicted, self.positive)
         if problems:
             raise wrong_at(problems)
         return self
 
+    def _paths(self) -> Iterable[tuple[Path, str]]:
+        spoken = protocol(self.protocol)
+        written = self.served_as_written
+        if written is not None and not (spoken.paths_name_models or spoken.bodies_name_models):
+            yield ("served_as",), f"expected no served_as: the paths of {self.protocol} name no model"
+        elif written is not None and spoken.paths_name_models and "/" in written:
+            yield ("served_as",), f"expected the model's name in paths, without '/', not {shown(written)}"
+        if self.predict_path is not None and spoken.knows_its_paths:
+            yield ("predict_path",), f"expected no predict_path: {self.protocol} says which requests are predictions"
+        elif self.predict_path is not None and "?" in self.predict_path:
+            yield ("predict_path",), "expected a path without a query: any query is a prediction's"
+
+    @property
+    def served_as(self) -> str:
+        """The model's name in paths, or in bodies."""
+        return self.served_as_written or self._name
+
+    @property
+    def ready_path(self) -> str:
+        """GET it at a model server: 200 when ready."""
+        usual = protocol(self.protocol).ready_path.replace("{model}", quote(self.served_as, safe=""))
+        return self.ready_path_written or usual
+
     @property
     def reader(self) -> Reader:
         """What reads the predictions out of its answers."""
         assert self._reader is not None
         return self._reader
-
-    @property
-    def ready_path(self) -> str:
-        """GET it at a model server: 200 when ready."""
-        return self.ready_path_written or protocol(self.protocol).ready_path
 
     @property
     def coding(self) -> Coding:
@@ -303,6 +368,17 @@ class ModelSettings(PolicySettings):
             fold=Comparison(self.answer.compare).fold if self.answer.compare is not None else None,
             label_numbers=any(rail.metric is Metric.REWARD for rail in rails),
         )
+
+    @property
+    def grpc_reader(self) -> Reader | None:
+        """What reads the predictions out of its answers over gRPC; None: it is not served so."""
+        return self._grpc_reader
+
+    @property
+    def by_grpc_only(self) -> bool:
+        """Whether no version has an HTTP endpoint, but some have a gRPC port."""
+        over_grpc = self.grpc_endpoint is not None or bool(self.grpc_endpoints)
+        return over_grpc and self.endpoint is None and not self.endpoints
 
     def policy(self) -> Policy:
         """The policy that the next rollout of this model begins with."""
@@ -326,6 +402,17 @@ class ModelSettings(PolicySettings):
             return self.endpoints[version]
         return base_url(self.endpoint.format(name=self._name, version=version)) if self.endpoint is not None else None
 
+    def grpc_of(self, version: int) -> str | None:
+        """The gRPC port of this version's model server; None: there is none."""
+        if version in self.grpc_endpoints:
+            return self.grpc_endpoints[version]
+        template = self.grpc_endpoint
+        return template.format(name=self._name, version=version) if template is not None else None
+
+    def probed_at(self, version: int) -> str | None:
+        """Where this version says whether it is ready: its HTTP endpoint, else its gRPC port; None: it has neither."""
+        return self.endpoint_of(version) or self.grpc_of(version)
+
     def bind(self, name: str) -> None:
         """Tell the model its name.
 
@@ -334,3 +421,5 @@ class ModelSettings(PolicySettings):
         """
         self._name = name
         self.endpoint_of(1)
+        if self.grpc_endpoint is not None and (url := self.grpc_of(1)) is not None:
+            grpc_place(url)

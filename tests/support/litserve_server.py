@@ -7,22 +7,16 @@ import subprocess
 from pathlib import Path
 
 import httpx
-import pytest
+from model_servers import environment
 from world import free_port, wait_for
 
-APP = Path(__file__).with_name("litserve_app.py")
+APP = Path(__file__).parent / "served" / "litserve_app.py"
 STOP_SECONDS = 15
 
 
 def interpreter() -> str:
-    """TITLESHOT_TEST_LITSERVE names the Python that has it; without one the test skips, or fails in CI."""
-    found = os.environ.get("TITLESHOT_TEST_LITSERVE")
-    if found is None:
-        text = "needs LitServe: pip install it into a venv of its own, TITLESHOT_TEST_LITSERVE=.../bin/python"
-        if os.environ.get("CI"):
-            pytest.fail(text)
-        pytest.skip(text)
-    return found
+    """The Python that has it; without one the test skips, or fails in CI."""
+    return str(environment("litserve", "TITLESHOT_TEST_LITSERVE") / "python")
 
 
 class LitServe:

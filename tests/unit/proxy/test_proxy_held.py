@@ -20,7 +20,7 @@ class Rig:
     def __init__(self, names=("one", "two"), *, by_body=True, **limits):
         self.plane = DataPlane(lambda _change: None)
         models = tuple(
-            ModelRoutes(name, "openai", Backend(1, f"http://{name}:1"), body_model="org/two" if name == "two" else "")
+            ModelRoutes(name, "openai", Backend(1, f"http://{name}:1"), served_as="org/two" if name == "two" else "")
             for name in names
         )
         self.plane.apply(Routes(1, "g", models, Limits(scan_bytes=SCAN, **limits), by_body))

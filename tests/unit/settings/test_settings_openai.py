@@ -73,8 +73,8 @@ def test_one_text_is_positive(tmp_path):
          "number:/POINTER (a JSON pointer into the text, which is JSON then)"),
         ("    answer: {prediction: x}\n" + QUIET, "answer: expected no answer.prediction and answer.rows, but "
          "answer.compare: predictions are texts"),
-        ("    ready_path: health\n" + QUIET, "ready_path: expected a path such as /health"),
-        ("    ready_path: '/a b'\n" + QUIET, "ready_path: expected a path such as /health"),
+        ("    ready_path: health\n" + QUIET, "ready_path: expected a path such as /predict, percent-encoded as in a URL, not 'health'"),
+        ("    ready_path: '/a b'\n" + QUIET, "ready_path: expected a path such as /predict, percent-encoded as in a URL, not '/a b'"),
     ],
 )  # fmt: skip
 def test_what_makes_no_sense(tmp_path, text, expected):
@@ -90,10 +90,10 @@ def test_other_protocols_compare_no_texts(tmp_path):
 
 def test_how_a_body_calls_a_model(tmp_path):
     second = "  draft:\n    protocol: openai\n    endpoint: http://{name}-v{version}:8000\n" + QUIET
-    made = settings(tmp_path, f"{QUIET}    body_model: org/chat-8B\n{second}route_by: body.model\n")
+    made = settings(tmp_path, f"{QUIET}    served_as: org/chat-8B\n{second}route_by: body.model\n")
     assert made.route_by == "body.model"
-    assert model_routes("chat", made.models["chat"], Serving(None)).body_model == "org/chat-8B"
+    assert model_routes("chat", made.models["chat"], Serving(None)).served_as == "org/chat-8B"
     assert settings(tmp_path, QUIET).route_by == "path"
-    assert problem(tmp_path, f"{QUIET}    body_model: draft\n{second}") == (
-        "body_model: expected another name than the other models have"
+    assert problem(tmp_path, f"{QUIET}    served_as: draft\n{second}") == (
+        "draft.served_as: expected another name: chat is served as draft, too"
     )
