@@ -17,6 +17,7 @@ from router.control.metric_values import *
 
 TABLE: Final = (
     REQUESTS, DURATION, FIRST_BYTE, OVERHEAD, LATENCY, SHARE, MIRRORED, UNREADABLE, UNREAD, CLAMPED,
+    TOKENS_USED, OUTPUT_TOKEN,
     PRECISION, PRECISION_LOWER, PRECISION_UPPER, LABELS, LABELS_WAITING, PREDICTIONS_WAITING,
     JOINED, REPEATED,
     PHASE, STEP, STEPS, PAUSED, FROZEN,
@@ -96,6 +97,7 @@ def markdown() -> str:
         f"| result of `{ALERTS.name}` | {', '.join(ALERT_RESULTS)} |",
         f"| outcome of `{NOTIFIED.name}` | {', '.join(NOTIFICATION_OUTCOMES)} |",
         f"| outcome of `{SPANS.name}` | {', '.join(SPAN_OUTCOMES)} |",
+        f"| kind of `{TOKENS_USED.name}` | {', '.join(TOKEN_KINDS)} |",
         f"| reason of `{DROPPED.name}` | {', '.join(DROP_REASONS)} |",
         f"| reason of `{ACCESS_REFUSED.name}` | {', '.join(ACCESS_REFUSALS)} |",
         f"| reason of `{REFUSED.name}` | {', '.join(REFUSALS)} |",

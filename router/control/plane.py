@@ -201,7 +201,12 @@ class ControlPlane:
         """Who serves may have changed."""
         settings = self.settings
         self._publisher.publish(
-            self.controllers, settings.models, settings.limits, settings.traced, self.recordings.share
+            self.controllers,
+            settings.models,
+            settings.limits,
+            self.recordings.share,
+            traced=settings.traced,
+            by_body=settings.route_by == "body.model",
         )
 
     async def adopt(self, settings: Settings) -> None:

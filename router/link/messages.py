@@ -64,6 +64,7 @@ class Limits(msgspec.Struct, frozen=True):
     mirror_body_bytes: int = 1024 * 1024  # a larger request is not mirrored
     mirror_bytes: int = 16 * 1024 * 1024  # bodies of shadow exchanges in flight, per model
     breaker_wait_seconds: float = 15.0  # at least, between cutting a failing challenger off and probing it
+    scan_bytes: int = 1024 * 1024  # of a request's body, in which the model's name is looked for (Routes.by_body)
     extract_bytes: int = 64 * 1024
     record_rows: int = 100_000  # kept while control is away, then dropped and counted
 
@@ -98,6 +99,7 @@ class Routes(msgspec.Struct, frozen=True):
     models: tuple[ModelRoutes, ...] = ()
     limits: Limits = Limits()
     traced: int | None = None  # percent of the requests without a sampling decision of their own; None: tracing is off
+    by_body: bool = False  # where the path names no model, the body does
 
 
 class Hello(msgspec.Struct, frozen=True, tag_field="t", tag="hello"):

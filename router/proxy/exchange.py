@@ -127,6 +127,8 @@ class ServedExchange:
         if request.refusal is not None:
             raise request.refusal
         match = plane.table.match(request.method, request.url)
+        if match.in_body:
+            match = plane.table.named(match, request)
         target = self.target = match.target
         self.path = match.path
         if target.request_id and (own := request.field(target.request_id)):
@@ -347,6 +349,8 @@ class ServedExchange:
         out: list[bytes]
         if self._head_sent:
             out = []
+            if not self._body_size:
+                self._first_byte = now - self._started  # of the body: a stream's head is sent before there is anything
         else:
             if connection.informational:
                 self._pass_informational(connection)

@@ -148,7 +148,7 @@ class ShadowExchange:
     def received(self, connection: UpstreamConnection) -> None:
         """Take what came; more than `extract_bytes` of a body is read, not kept."""
         now = monotonic()
-        if self._first_byte != self._first_byte and connection.head is not None:
+        if not self._size and connection.head is not None:
             self._first_byte = now - self._started
         for piece in connection.pieces:
             self._size += len(piece)

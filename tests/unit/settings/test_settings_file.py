@@ -107,6 +107,7 @@ limits:
   mirror_body: 512KiB
   mirror_bytes: 8MiB
   breaker_wait: 5s
+  scan: 256KiB
   extract: 32KiB
   record_rows: 1000
 models:
