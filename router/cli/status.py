@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
@@ -78,6 +78,7 @@ def model_parts(name: str, state: Mapping[str, Any]) -> list[RenderableType]:
         "previous": version(state.get("previous")),
         "ready": ", ".join(version(each) for each in state.get("ready", [])) or "-",
         "traffic": _traffic(state.get("traffic") or {}),
+        **({"rules": rules_line(rules)} if (rules := state.get("rules")) else {}),
         "rollout": _rollout(rollout),
         "rollback": rollback_target(state, None)[2],
         "labels": ", ".join(f"{count} {what.replace('_', ' ')}" for what, count in (state.get("labels") or {}).items())
@@ -191,6 +192,11 @@ def _traffic(traffic: Mapping[str, Any]) -> str:
             return f"{traffic['mode']}, {traffic.get('mirror')} % mirrored"
         case _:
             return "champion alone"
+
+
+def rules_line(rules: Sequence[Mapping[str, Any]]) -> str:
+    """Which requests are forced to a role, and kept out of the trial."""
+    return "; ".join(f"{rule.get('when')} to {rule.get('to')}" for rule in rules)
 
 
 def _rollout(rollout: Mapping[str, Any] | None) -> str:

@@ -28,6 +28,7 @@ def model_routes(name: str, settings: ModelSettings, serving: Serving) -> ModelR
         mirror_random_order=settings.mirror_order == "random",
         assign_by=settings.assign_by or "",
         request_id=settings.request_id or "",
+        rules=tuple(rule.rule() for rule in settings.rules),
     )
 
 

@@ -45,6 +45,9 @@ def model_status(controller: ModelController, follower: Follower, ready: frozens
         "pending": {"expected": title.pending.expected, "to": title.pending.to} if title.pending else None,
         "ready": sorted(ready),
         "traffic": {"mode": serving.mode.name.lower(), "share": serving.share, "mirror": serving.mirror},
+        "rules": [
+            {"when": rule.when, "to": rule.to} for rule in follower.settings.rules
+        ],  # who knows a value may send it
         "roles": {
             role.name.lower(): _version(title, version) for role, version in roles.items() if version is not None
         },

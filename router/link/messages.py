@@ -36,6 +36,15 @@ class Backend(msgspec.Struct, frozen=True):
     tls: Tls = Tls()
 
 
+class Rule(msgspec.Struct, frozen=True):
+    """Requests with such a value are forced to a role, and kept out of the trial. The first rule that fits holds."""
+
+    source: str  # where the value stands: header:NAME, query:NAME, cookie:NAME, path, path:N
+    role: int  # comparator.events.Role: CHAMPION or CHALLENGER
+    values: tuple[str, ...] = ()  # one of these
+    prefixes: tuple[str, ...] = ()  # it begins with one of these; where both are empty, any value
+
+
 class Limits(msgspec.Struct, frozen=True):
     """Bounds and deadlines of the data port, in bytes and seconds."""
 
@@ -76,8 +85,9 @@ class ModelRoutes(msgspec.Struct, frozen=True):
     previous: Backend | None = None  # kept warm for a rollback
     mirror_credentials: bool = False  # copies carry Authorization, Cookie and API keys
     mirror_random_order: bool = False  # by its id, every other request's copy is sent first
-    assign_by: str = ""  # "" : the request's own id; "header:NAME"
+    assign_by: str = ""  # "" : the request's own id; else a source, as in `Rule`
     request_id: str = ""  # "" : made here; "header:NAME": the client's own
+    rules: tuple[Rule, ...] = ()  # in order
 
 
 class Routes(msgspec.Struct, frozen=True):

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 from router.link.messages import BODY_NONE, BODY_UNREAD, BODY_WHOLE, COPY_FIRST, SHED
 from router.proxy import codes, mirror, refusal
 from router.proxy.answer import AnswerHead, Framing, answer_head, framing_of
-from router.proxy.breaker import Admission
+from router.proxy.breaker import Admission, State
 from router.proxy.identity import client_key
 from router.proxy.refusal import Refusal
 from router.proxy.request import CHUNKED_LINE, Request, passed_on, start_line
+from router.proxy.rules import forced_role
 from router.proxy.writing import LAST_CHUNK, chunk, write
 
 if TYPE_CHECKING:
@@ -211,6 +212,8 @@ class ServedExchange:
     # ---- assignment
 
     def _assign(self, target: Target) -> None:
+        if target.rules and self._forced(target):
+            return
         if target.splits:
             if target.assignment.to_other(self._key(target)):
                 self._challenge(target)
@@ -220,9 +223,29 @@ class ServedExchange:
             else:
                 self._copy = []
 
+    def _forced(self, target: Target) -> bool:
+        """Whether a rule says who answers: then no copy is sent, and nothing that comes of it is evidence.
+
+        To a challenger only while the breaker is closed. Its answers count for cutting it off, as all do that clients
+        get; they are never probes, whose failures roll back.
+        """
+        role = forced_role(target.rules, self.request, self.path)
+        if role is None:
+            return False
+        self._mode = codes.MODE_FORCED
+        other = target.other
+        if (
+            role == codes.CHALLENGER
+            and target.other_role == codes.CHALLENGER
+            and other is not None
+            and target.shadows.breaker.state is State.CLOSED
+        ):
+            self._served, self._role = other, role
+        return True
+
     def _key(self, target: Target) -> bytes:
         """What the assignment sticks to."""
-        source = self.request.field(target.assign_by) if target.assign_by else b""
+        source = target.assign_by(self.request, self.path) if target.assign_by is not None else b""
         return source or self.request_id
 
     def _shed(self, reason: str) -> None:

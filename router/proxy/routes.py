@@ -17,6 +17,7 @@ from router.proxy.assignment import Assignment
 from router.proxy.mirror import Shadows
 from router.proxy.pool import Endpoint, Endpoints
 from router.proxy.refusal import BAD_TARGET, NO_ROUTES, UNKNOWN_MODEL, Refusal
+from router.proxy.rules import compiled, look
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +53,7 @@ class Target:
         "random_order",
         "request_id",
         "rollout_id",
+        "rules",
         "shadows",
         "splits",
     )
@@ -69,7 +71,8 @@ class Target:
         self.mirrors = routes.mirror if self.mode in (codes.MODE_SHADOW, codes.MODE_WATCH) else 0  # percent
         self.mirrors_credentials = routes.mirror_credentials
         self.random_order = routes.mirror_random_order
-        self.assign_by = _header(routes.assign_by)
+        self.assign_by = look(routes.assign_by)
+        self.rules = compiled(routes.rules)
         self.request_id = _header(routes.request_id)
         self.shadows = shadows
 

@@ -19,6 +19,7 @@ from router.settings.answer import AnswerSettings
 from router.settings.block import Block, Number, Percent, Switch, Text, wrong, wrong_at
 from router.settings.policy import PolicySettings
 from router.settings.problems import Path, did_you_mean
+from router.settings.routing import Key, Rules
 from router.settings.tls import TlsSettings
 from router.settings.units import shown
 
@@ -175,10 +176,16 @@ class ModelSettings(PolicySettings):
         default=1.0,
         description="Which prediction and which label count as positive; with a guardrail on mae, neither is read so.",
     )
-    assign_by: Header | None = Field(
+    assign_by: Key | None = Field(
         default=None,
-        description="Sticky key of the assignment: header:NAME. Default: the request's own id.",
+        description="Sticky key of the assignment: header:NAME, query:NAME, cookie:NAME or path:N (a segment). "
+        "Default, and where a request has none: its own id.",
         examples=["header:x-user-id"],
+    )
+    rules: Rules = Field(
+        default=(),
+        description="Requests that are forced to a role and kept out of the trial, in order: the first rule that fits.",
+        examples=[[{"when": "header:x-tenant", "is": ["acme"], "to": "champion"}]],
     )
     request_id: Header | None = Field(
         default=None,

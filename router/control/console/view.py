@@ -105,6 +105,11 @@ def roles(model: Mapping[str, Any]) -> list[Row]:
     ]
 
 
+def forced(model: Mapping[str, Any]) -> str:
+    """Which requests rules force to a role; "": none."""
+    return "; ".join(f"{rule.get('when')} to the {rule.get('to')}" for rule in model.get("rules") or ())
+
+
 def guardrails(evidence: Mapping[str, Any]) -> list[dict[str, Any]]:
     """What each guardrail and each check says, by a report."""
     rails = [
