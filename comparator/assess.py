@@ -216,7 +216,7 @@ def labelled(policy: Policy, rail: Guardrail, test: RatioTest, now: Moment) -> F
     if not test.no_harm.reached:
         wait = _growth(test.no_harm.log_e, enough, now.in_rollout)
         found.need(f"proof that it is not worse by {found.beyond}", wait)
-    elif theirs is not None and ours is not None and metric.sign * (theirs.value - ours.value) > rail.margin:
+    elif theirs is not None and ours is not None and metric.worse(theirs.value, ours.value) > rail.margin:
         # Labels can come in an order that depends on the truth (confirmed cases first): the proof then was of those.
         found.need(f"an estimate that is not worse by {found.beyond}: labels have turned since the proof", None)
     _need_promise(found, test, now, enough)

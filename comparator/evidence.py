@@ -94,7 +94,7 @@ class Evidence:
         self._errors = _difference(policy, policy.alpha / 2, errors.margin if errors is not None else 1.0)
         self._slow = [_difference(policy, policy.alpha) for _ in self._latency]
         self._labelled = [
-            RatioTest(policy, rail, (trial, reference), offline_figure(rail.metric, offline))
+            RatioTest(policy, rail, (trial, reference), offline_figure(rail, offline))
             for rail in rails
             if rail.metric in LABEL_METRICS
         ]

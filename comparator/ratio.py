@@ -8,8 +8,9 @@ block's rows, A the reference and B the trial version,
 has mean 0 iff the ratios are equal: a two-sample U-statistic, over pairs of different rows. No harm: the bet is on
 -W + margin (sum d_A sum d_B - sum_i d_Ai d_Bi) / m^2. Canary: a block is the shortest run of rows that count with both
 versions in it, W = mean n_A mean d_B - mean n_B mean d_A, each mean over the side's rows of the run; no harm: -W +
-margin mean d_A mean d_B. Losses flip the sign of W. What is added to -W is never negative, so that bets on it are as
-safe as those on W, whose bounds are in `label_metric`. Bets: Waudby-Smith and Ramdas 2024.
+margin mean d_A mean d_B. Losses flip the sign of W. A relative margin (RMSE) is of n_A d_B instead of d_A d_B. What is
+added to -W is never negative, so that bets on it are as safe as those on W, whose bounds are in `label_metric`. Bets:
+Waudby-Smith and Ramdas 2024.
 """
 
 from __future__ import annotations
@@ -67,9 +68,10 @@ class Blocks:
     All sums are of multiples of 2^-24 (see `label_metric`), hence exact: numpy may add them in any order.
     """
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, *, relative: bool = False) -> None:
         self._size = size
-        self._left: Floats = np.zeros((0, 6))  # pair rows: d, n of the reference, of the trial, d d, n d - n d
+        self._relative = relative
+        self._left: Floats = np.zeros((0, 6))  # pair rows: d, n of the reference, of the trial, allowed, n d - n d
         self._run: Floats = np.zeros((0, 6))  # canary: the sums of the run under way; d, n, d, n, rows, rows
         self._clock = -math.inf
 
@@ -82,10 +84,10 @@ class Blocks:
         """
         ends, sums = self._pairs(rows)
         runs, run_sums = self._canary(rows)
-        d_ref, n_ref, d_trial, n_trial, both, diagonal = sums.T
+        d_ref, n_ref, d_trial, n_trial, allowed, diagonal = sums.T
         square = float(self._size**2)
         pair_w = (n_ref * d_trial - n_trial * d_ref - diagonal) / square
-        pair_margin = (d_trial * d_ref - both) / square
+        pair_margin = ((n_ref if self._relative else d_ref) * d_trial - allowed) / square
         # the run's means: of a canary
         d_ref, n_ref, d_trial, n_trial = (run_sums[:, side] / run_sums[:, 4 + side // 2] for side in range(4))
         index = np.concatenate([ends, runs])
@@ -94,7 +96,7 @@ class Blocks:
         if at.size:
             self._clock = float(at[-1])
         w = np.concatenate([pair_w, n_ref * d_trial - n_trial * d_ref])[order]
-        margin = np.concatenate([pair_margin, d_ref * d_trial])[order]
+        margin = np.concatenate([pair_margin, (n_ref if self._relative else d_ref) * d_trial])[order]
         every = np.concatenate([sums[:, :4], run_sums[:, :4]])[order]
         return at, (np.arange(index.size) < ends.size)[order], w, margin, every
 
@@ -102,9 +104,9 @@ class Blocks:
         """The row that completes each block of pairs, and the block's sums."""
         which = np.flatnonzero(rows.pair & rows.counts)
         d_ref, n_ref, d_trial, n_trial = rows.columns(which)
-        both, diagonal = d_ref * d_trial, n_ref * d_trial - n_trial * d_ref
+        allowed, diagonal = (n_ref if self._relative else d_ref) * d_trial, n_ref * d_trial - n_trial * d_ref
         held = len(self._left)
-        whole = np.concatenate([self._left, np.column_stack([d_ref, n_ref, d_trial, n_trial, both, diagonal])])
+        whole = np.concatenate([self._left, np.column_stack([d_ref, n_ref, d_trial, n_trial, allowed, diagonal])])
         count = len(whole) // self._size
         self._left = whole[count * self._size :]
         sums = whole[: count * self._size].reshape(count, self._size, 6).sum(axis=1)
@@ -147,21 +149,21 @@ class RatioTest:
         kept: the bets against "the offline promise is not kept".
         promise: the live figure that is to be shown; None: none is, or there is no offline figure.
         counts: labelled rows that count, of (reference, trial).
-        bad_label: rows left out because their label is neither 0 nor 1.
+        bad_label: rows left out because their label says nothing (of two classes: neither 0 nor 1).
         bad_score: sides of rows left out because their score is no probability.
     """
 
     def __init__(self, policy: Policy, rail: Guardrail, versions: tuple[int, int], offline: float | None) -> None:
-        self.metric = LabelMetric(rail)
+        self.metric = LabelMetric(rail, multiclass=policy.multiclass)
         self._rail = rail
         self._least = policy.min_labelled_positives
         self._versions = versions
-        self._margin = rail.margin / rail.width
+        self._margin = self.metric.allowance
         size = self.metric.block(policy.block_requests)
         self._pair_bets = PAIR_BETS / self.metric.pair_bound(size)
         self._canary_bets = CANARY_BETS / self.metric.canary_bound
         log_threshold = math.log(1 / policy.alpha)
-        self._blocks = Blocks(size)
+        self._blocks = Blocks(size, relative=self.metric.relative)
         self._harm = RestartingMixture(len(PAIR_BETS), policy.restart_seconds, sums=4)
         self._sums = np.zeros(4)
         self.no_harm = Mixture(len(PAIR_BETS), log_threshold)
@@ -250,6 +252,8 @@ class RatioTest:
         d_ref, n_ref, d_trial, n_trial = (self._sums - self._harm.since_leader).tolist()
         if not d_ref or not d_trial:
             return None
+        if self.metric.relative:
+            return self.metric.worse(self.metric.shown(n_ref / d_ref), self.metric.shown(n_trial / d_trial))
         worse: float = self.metric.sign * (n_ref / d_ref - n_trial / d_trial) * self._rail.width
         return worse
 

@@ -141,6 +141,8 @@ async def _run_control(settings_path: Path, state: Path, generation: str, lifeli
         proxies=lambda: link.connected,
         revision=lambda: publisher.current.revision if publisher.current is not None else 0,
         notifications=lambda: notifier.lines,
+        unrecorded=plane.ingest.unrecorded,
+        pids=lambda: link.pids,
     )
     metrics.reloaded(time.time(), ok=good)
     app, console = _admin(plane, settings, metrics)

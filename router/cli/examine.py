@@ -23,7 +23,6 @@ from router.control.ledger import LedgerUnavailable
 from router.control.ledger.archive import Archive
 from router.control.probe import Prober
 from router.control.registry import Aliases, MlflowRegistry, RegistryUnavailable, UnknownModel
-from router.protocols.select import protocol
 from router.settings import Settings
 from router.settings.model import ModelSettings
 
@@ -243,7 +242,7 @@ async def _endpoints(name: str, model: ModelSettings, aliases: Aliases) -> Itera
             found.append(
                 Finding(what, bad, f"version {version} has no endpoint: add it to `endpoints` in the settings")
             )
-        elif await prober.check(url, protocol(model.protocol).ready_path, model.tls):
+        elif await prober.check(url, model.ready_path, model.tls):
             found.append(Finding(what, Level.OK, f"version {version} answers its readiness probe"))
         else:
             found.append(Finding(what, bad, f"version {version} does not answer its readiness probe: start its server"))

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
 from comparator.events import OBSERVATION, Columns, Outcome
-from router.link.messages import BODY_WHOLE, COPY_FIRST, EXCHANGE_ROW, SHED, Exchanges
-from router.protocols.protocol import Prediction, Reader, Unreadable
+from router.control.coded import MOST_BYTES, MOST_BYTES_TOGETHER, decoded
+from router.link.messages import BODY_DEFLATE, BODY_GZIP, BODY_WHOLE, COPY_FIRST, EXCHANGE_ROW, SHED, Exchanges
+from router.protocols.coding import Coding
+from router.protocols.protocol import Reader, Unreadable
 
 EXCHANGE: Final = np.dtype(
     {
@@ -58,6 +59,8 @@ MOST_ROWS: Final = 10_000
 
 _COPIED: Final = tuple(name for name in EXCHANGE.names or () if name in (OBSERVATION.names or ()))
 _NAN: Final = float("nan")
+_CODED: Final = (BODY_GZIP, BODY_DEFLATE)
+_KEPT: Final = (BODY_WHOLE, *_CODED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +71,8 @@ class Extracted:
         columns: dtype OBSERVATION; one per row of each request, those of a request together and in order. All rows of a
             request carry its latency and outcome; consumers count them at row 0.
         unreadable: answers in which no prediction could be read; their outcome is GARBAGE.
-        unread: good answers whose body was not kept, or has more than MOST_ROWS rows; their prediction is NaN.
+        unread: good answers whose body was not kept, decompresses to too much, or has more than MOST_ROWS rows; their
+            prediction is NaN.
     """
 
     columns: Columns
@@ -76,17 +80,10 @@ class Extracted:
     unread: int
 
 
-Positive = float | str | bool
-"""The prediction that counts as positive."""
+def extract(exchanges: Exchanges, read: Reader, coding: Coding) -> Extracted:
+    """Read the predictions, as the model's coding makes numbers of them. Raises nothing, whatever the bodies are.
 
-
-def extract(exchanges: Exchanges, read: Reader, positive: Positive | None) -> Extracted:
-    """Read the predictions. Raises nothing, whatever the bodies are.
-
-    `prediction` becomes 1.0 where the value equals `positive`, else 0.0; numbers compare as numbers, and true is 1. A
-    value of another kind (a text where `positive` is a number, or the other way round) can never equal it, so it is no
-    prediction; nor is NaN. Where `positive` is None, predictions are kept as numbers, and a text is none. An answer
-    that holds no prediction at all is GARBAGE.
+    An answer that holds no prediction at all is GARBAGE.
     """
     size = EXCHANGE_ROW.size
     rows = np.frombuffer(exchanges.rows, EXCHANGE, count=len(exchanges.rows) // size)
@@ -97,9 +94,11 @@ def extract(exchanges: Exchanges, read: Reader, positive: Positive | None) -> Ex
     scores: list[float] = []
     unreadable = unread = 0
     good = (rows["outcome"] == Outcome.OK).tolist()
-    for index, body in enumerate(bodies):
+    coded = _Coded(rows)
+    for index, kept in enumerate(bodies):
+        body = coded.body(index, kept) if index in coded.states and kept is not None else kept
         if good[index] and body is not None:
-            predictions = _read(body, read, positive)
+            predictions = _read(body, read, coding)
             if predictions is None:
                 unreadable += 1
                 outcomes[index] = Outcome.GARBAGE
@@ -119,34 +118,43 @@ def extract(exchanges: Exchanges, read: Reader, positive: Positive | None) -> Ex
 
 
 def _bodies(rows: Columns, bodies: bytes) -> list[bytes | None]:
-    """Each row's whole body, or None: not kept. Lengths that do not add up are a fault of the proxy: all None."""
+    """Each row's whole body as it came, or None: not kept. Lengths that do not add up are a proxy's fault: all None."""
     ends = np.cumsum(rows["body_length"], dtype=np.int64).tolist()
     if (ends[-1] if ends else 0) != len(bodies):
         return [None] * len(rows)
-    whole = (rows["body_state"] == BODY_WHOLE).tolist()
+    whole = np.isin(rows["body_state"], _KEPT).tolist()
     return [
         bodies[begin:end] if is_whole else None
         for begin, end, is_whole in zip([0, *ends[:-1]], ends, whole, strict=False)
     ]
 
 
-def _read(body: bytes, read: Reader, positive: Positive | None) -> list[tuple[float, float]] | None:
+class _Coded:
+    """Decompresses one body at a time, so that no more than one is in memory."""
+
+    def __init__(self, rows: Columns) -> None:
+        (where,) = np.nonzero(np.isin(rows["body_state"], _CODED) & (rows["outcome"] == Outcome.OK))
+        self.states: dict[int, int] = dict(zip(where.tolist(), rows["body_state"][where].tolist(), strict=True))
+        self._left = MOST_BYTES_TOGETHER
+
+    def body(self, index: int, kept: bytes) -> bytes | None:
+        """None: too long to be read. One that does not decompress is as good as empty: there is no prediction in it."""
+        try:
+            found = decoded(kept, self.states[index], min(MOST_BYTES, self._left))
+        except Unreadable:
+            return b""
+        self._left -= len(found) if found is not None else min(MOST_BYTES, self._left)
+        return found
+
+
+def _read(body: bytes, read: Reader, coding: Coding) -> list[tuple[float, float]] | None:
     """(prediction, score) per row; None: there is no prediction in it."""
     try:
         predictions = read(body)
     except Unreadable:
         return None
-    coded = [(_code(prediction, positive), prediction.score) for prediction in predictions]
+    coded = [coding.prediction(prediction) for prediction in predictions]
     return coded if any(value == value for value, _ in coded) else None  # noqa: PLR0124 - NaN is not itself
-
-
-def _code(prediction: Prediction, positive: Positive | None) -> float:
-    value = prediction.value
-    if positive is None:
-        return _NAN if isinstance(value, str) or not -math.inf < value < math.inf else float(value)
-    if isinstance(value, str) is not isinstance(positive, str) or value != value:  # noqa: PLR0124 - NaN is not itself
-        return _NAN
-    return 1.0 if value == positive else 0.0
 
 
 def _assemble(

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 from prometheus_client import Metric
 
-from router.control.metric_table import BOUNDS, TABLE, Family, Kind
+from router.control.metric_family import Family, Kind
+from router.control.metric_table import TABLE
 
-_BOUND_LABELS = (*map(str, BOUNDS), "+Inf")
+
+@lru_cache
+def _labels(bounds: tuple[float, ...]) -> tuple[str, ...]:
+    """The values of `le`."""
+    return (*map(str, bounds), "+Inf")
 
 
 class Page:
@@ -23,10 +29,10 @@ class Page:
         self._metric(family).add_sample(family.name, sample, float(value))
 
     def add_histogram(self, family: Family, counts: Sequence[int], total: float, *labels: str) -> None:
-        """One histogram: how many fell into each bucket of BOUNDS and beyond, and their sum in the family's unit."""
+        """One histogram: how many fell into each bucket and beyond all bounds, and their sum in the family's unit."""
         metric, own = self._metric(family), dict(zip(family.labels, labels, strict=True))
         reached = 0
-        for bound, count in zip(_BOUND_LABELS, counts, strict=True):
+        for bound, count in zip(_labels(family.bounds), counts, strict=True):
             reached += count
             metric.add_sample(f"{family.name}_bucket", {**own, "le": bound}, reached)
         metric.add_sample(f"{family.name}_count", own, reached)

@@ -6,6 +6,7 @@ every observation, arrays filled a batch at a time a fifth of that. The names ar
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
@@ -20,6 +21,7 @@ from comparator.title import Title
 from router.control import metric_table as names
 from router.control.metric_page import Page
 from router.control.metric_view import count_decisions, count_tally, label_results, serving_roles, show_title, totals
+from router.control.processes import Processes
 from router.control.tally import Joins, Tally, began_anew, growth
 from router.link.messages import Counters
 
@@ -73,6 +75,7 @@ class Metrics:
         self._workers: dict[int, Counters] = {}
         self._refused: Counter[str] = Counter()
         self._access_refused: Counter[str] = Counter()
+        self._alerts: Counter[str] = Counter()
         self._lost_by_proxies = 0
         self._lost_races = 0
         self._reload = (time.time(), True)
@@ -83,6 +86,9 @@ class Metrics:
         self._proxies: Callable[[], Sequence[int]] = lambda: sorted(self._workers)
         self._revision: Callable[[], int] = lambda: 0
         self._notifications: Callable[[], Mapping[str, Queue]] = dict
+        self._unrecorded: Callable[[str], tuple[int, float]] = lambda _: (0, 0.0)
+        self._pids: Callable[[], Mapping[int, int]] = dict
+        self._processes = Processes()
         self._registry = CollectorRegistry()
         self._registry.register(self)
 
@@ -94,6 +100,8 @@ class Metrics:
         proxies: Callable[[], Sequence[int]],
         revision: Callable[[], int],
         notifications: Callable[[], Mapping[str, Queue]] = dict,
+        unrecorded: Callable[[str], tuple[int, float]] = lambda _: (0, 0.0),
+        pids: Callable[[], Mapping[int, int]] = dict,
     ) -> None:
         """Tell what a scrape reads.
 
@@ -103,9 +111,11 @@ class Metrics:
             proxies: the workers that are linked now.
             revision: of the routes as published last.
             notifications: by target, as they are now.
+            unrecorded: model -> observations that the ledger does not have yet, and the seconds that the oldest waits.
+            pids: of the workers that are linked now.
         """
         self._controlled, self._ready, self._proxies, self._revision = controlled, ready, proxies, revision
-        self._notifications = notifications
+        self._notifications, self._unrecorded, self._pids = notifications, unrecorded, pids
         for model in controlled:
             self._begin(model)
 
@@ -149,7 +159,8 @@ class Metrics:
         if last is None:
             return
         totals_now, totals_then = _flat(message), _flat(last)
-        if began_anew(totals_now, totals_then):
+        anew = began_anew(totals_now, totals_then)
+        if anew:
             for states in self._breakers.values():
                 states.pop(worker, None)
         for (kind, model, reason), count in growth(totals_now, totals_then).items():
@@ -157,14 +168,12 @@ class Metrics:
                 self._refused[reason] += count
             elif kind == "shadow":
                 self._tally(model).dropped[reason] += count
-            elif kind == "handed":
-                self._tally(model).handed_over += count
-            elif kind == "waited":
-                self._tally(model).handover_microseconds += count
             elif kind == "rows":
                 self._lost_by_proxies += count
-            else:
+            elif kind == "races":
                 self._lost_races += count
+        for model, overhead in message.overhead.items():
+            self._tally(model).hold(overhead, None if anew else last.overhead.get(model))
 
     def breaker(self, model: str, worker: int, state: str) -> None:
         """The breaker of one model's challenger changed in one worker: open, half_open or closed."""
@@ -190,6 +199,10 @@ class Metrics:
     def access_refused(self, reason: str) -> None:
         """The admin port refused a request: unauthenticated or forbidden."""
         self._access_refused[reason] += 1
+
+    def alerted(self, results: Mapping[str, int]) -> None:
+        """So many alerts of Alertmanager's came to this."""
+        self._alerts.update(results)
 
     def ledger(self, ok: bool) -> None:  # noqa: FBT001 - the one thing that it tells
         """The ledger took a write, or did not."""
@@ -250,6 +263,9 @@ class Metrics:
 
     def _show_model(self, page: Page, model: str) -> None:
         count_tally(page, model, self._tally(model))
+        rows, seconds = self._unrecorded(model)
+        page.add(names.UNRECORDED, rows, model)
+        page.add(names.LEDGER_LAG, seconds, model)
         up = self._registry_up.get(model)
         page.add(names.REGISTRY_UP, bool(up), model)
         if model in self._registry_read:
@@ -276,6 +292,8 @@ class Metrics:
             page.add(names.REFUSED, self._refused[reason], reason)
         for reason in names.ACCESS_REFUSALS:
             page.add(names.ACCESS_REFUSED, self._access_refused[reason], reason)
+        for result in names.ALERT_RESULTS:
+            page.add(names.ALERTS, self._alerts[result], result)
         page.add(names.LOST_RACES, self._lost_races)
         for where, count in zip(names.DROPPED_BY, (self._lost_by_proxies, self._lost_here), strict=True):
             page.add(names.LOST_ROWS, count, where)
@@ -287,6 +305,12 @@ class Metrics:
         page.add(names.RELOAD_OK, self._reload[1])
         page.add(names.LEDGER_UP, self._ledger_up)
         page.add(names.LEDGER_ERRORS, self._ledger_errors)
+        workers_pids = {f"proxy-{worker}": pid for worker, pid in self._pids().items()}
+        for process, usage in self._processes.usage({"control": os.getpid(), **workers_pids}).items():
+            page.add(names.CPU, usage.cpu_seconds, process)
+            page.add(names.MEMORY, usage.resident_bytes, process)
+            page.add(names.OPEN_FILES, usage.open_files, process)
+            page.add(names.STARTED, usage.started_at, process)
         page.add(names.BUILD, 1, version("titleshot"))
 
 
@@ -295,9 +319,7 @@ def _flat(message: Counters) -> dict[tuple[str, str, str], int]:
     flat = {("refused", "", reason): count for reason, count in message.refused.items()}
     for model, reasons in message.shadow_dropped.items():
         flat.update({("shadow", model, reason): count for reason, count in reasons.items()})
-    for model, (requests, microseconds) in message.handed_over.items():
-        flat["handed", model, ""] = requests
-        flat["waited", model, ""] = microseconds
+    flat.update({("held", model, ""): sum(overhead.counts) for model, overhead in message.overhead.items()})
     flat["rows", "", ""] = message.rows_dropped
     flat["races", "", ""] = message.lost_races
     return flat

@@ -7,8 +7,10 @@ from router.link.messages import Backend, ModelRoutes
 from router.settings import ModelSettings
 
 
-def model_routes(name: str, settings: ModelSettings, serving: Serving) -> ModelRoutes:
+def model_routes(name: str, settings: ModelSettings, serving: Serving, sample: int = 0) -> ModelRoutes:
     """The routes of one model.
+
+    `sample` is the percent of its requests that proxies are to copy to control.
 
     A version without an endpoint gets no traffic: as the champion it means 503, as the other none at all.
     """
@@ -29,6 +31,9 @@ def model_routes(name: str, settings: ModelSettings, serving: Serving) -> ModelR
         assign_by=settings.assign_by or "",
         request_id=settings.request_id or "",
         rules=tuple(rule.rule() for rule in settings.rules),
+        sample=sample,
+        served_as=settings.served_as,
+        predict_path=settings.predict_path or "",
     )
 
 

@@ -11,6 +11,7 @@ import struct
 import msgspec
 
 from router.link.endpoint import Tls
+from router.link.overhead import Overhead
 
 EXCHANGE_ROW = struct.Struct("<dQQQIIffIHBBBBBx")
 """One exchange with a model server: at, rollout_id, request_hi, request_lo, version, body_length, first_byte, latency,
@@ -22,8 +23,10 @@ SHED = 1  # flag of a champion's row: it was to be mirrored, but the copy was sh
 COPY_FIRST = 2  # flag of both rows of a pair: the copy was sent before the client's request
 
 BODY_WHOLE = 0  # the whole body is there
-BODY_UNREAD = 1  # longer than `extract_bytes`, or an encoding we do not read: not kept
+BODY_UNREAD = 1  # longer than `extract_bytes`, or a coding we do not read: not kept
 BODY_NONE = 2  # there was no answer
+BODY_GZIP = 3  # the whole body is there, gzipped
+BODY_DEFLATE = 4  # the whole body is there, deflated
 
 MAX_FRAME = 64 * 1024 * 1024
 
@@ -88,6 +91,9 @@ class ModelRoutes(msgspec.Struct, frozen=True):
     assign_by: str = ""  # "" : the request's own id; else a source, as in `Rule`
     request_id: str = ""  # "" : made here; "header:NAME": the client's own
     rules: tuple[Rule, ...] = ()  # in order
+    sample: int = 0  # percent of the requests that control gets a copy of
+    served_as: str = ""  # the model's name in paths, for protocols that have one; "": `name`
+    predict_path: str = ""  # the only path of predictions, for protocols that know none; "": what the protocol says
 
 
 class Routes(msgspec.Struct, frozen=True):
@@ -115,6 +121,27 @@ class Exchanges(msgspec.Struct, frozen=True, tag_field="t", tag="exchanges"):
     bodies: bytes
 
 
+class SampledRequest(msgspec.Struct, frozen=True, array_like=True):
+    """A copy of a client's request. Of its head only what says how to read the body."""
+
+    at: float  # when it came
+    request_hi: int
+    request_lo: int
+    method: bytes
+    path: bytes  # without the query
+    content_type: bytes
+    content_encoding: bytes
+    header_length: bytes  # of binary tensors
+    body: bytes
+
+
+class Sampled(msgspec.Struct, frozen=True, tag_field="t", tag="sampled"):
+    """Copies of sampled requests of one model."""
+
+    model: str
+    requests: list[SampledRequest]
+
+
 class Counters(msgspec.Struct, frozen=True, tag_field="t", tag="counters"):
     """Running totals of this worker since its start, and what is open now. Sent about once a second."""
 
@@ -125,7 +152,8 @@ class Counters(msgspec.Struct, frozen=True, tag_field="t", tag="counters"):
     client_connections: int  # open now
     upstream_connections: int  # open now
     revision: int  # the routes in use
-    handed_over: dict[str, tuple[int, int]] = {}  # model -> requests handed to model servers, microseconds until then
+    samples_dropped: int = 0  # copies for control that were too much
+    overhead: dict[str, Overhead] = {}  # model -> of the requests that were handed to model servers
 
 
 class BreakerChanged(msgspec.Struct, frozen=True, tag_field="t", tag="breaker"):
@@ -157,7 +185,7 @@ class Retire(msgspec.Struct, frozen=True, tag_field="t", tag="retire"):
     """Down: another supervisor's worker has taken your place; finish what is open and exit."""
 
 
-Up = Hello | Exchanges | Counters | BreakerChanged | RoutesSet
+Up = Hello | Exchanges | Sampled | Counters | BreakerChanged | RoutesSet
 Down = SetRoutes | Retire
 
 _encode = msgspec.msgpack.Encoder().encode

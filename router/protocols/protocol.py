@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol as Interface
 
 import msgspec
@@ -41,13 +41,44 @@ Raises:
     Unreadable: the body is not an answer of this protocol, or has no row.
 """
 
+Rows = Sequence[Mapping[str, object]]
+"""Feature values by column."""
+
+
+class Questions(Interface):
+    """How a model server is asked for predictions of rows of named columns, in JSON by POST."""
+
+    path: str
+
+    def of(self, names: Sequence[str], rows: Rows) -> bytes:
+        """The body that asks for these columns of the rows."""
+        ...
+
+    def shapes(self, names: Sequence[str], rows: Rows) -> dict[str, bytes]:
+        """The same question in every other shape that all servers of this protocol read; perhaps none."""
+        ...
+
+    def text_for_rows(self, names: Sequence[str]) -> bytes:
+        """What no client should send: a text where the values stand."""
+        ...
+
+    def example(self, logged: bytes) -> bytes | None:
+        """The request that was logged with the model (MLflow's), as this protocol asks it; None: it cannot be."""
+        ...
+
 
 class Protocol(Interface):
-    """One protocol between clients and model servers."""
+    """One protocol between clients and model servers. What has a body here is the usual: protocols inherit it."""
 
     name: str
     ready_path: str
-    """GET it at a model server: 200 when ready."""
+    """GET it at a model server: 200 when ready. `{model}` in it is the model's name there."""
+
+    paths_name_models: bool = False
+    """Whether `model_in_path` ever names one."""
+
+    knows_its_paths: bool = True
+    """Whether the protocol says which paths are predictions; else every POST is, or those to a path of the settings."""
 
     def calls_for_prediction(self, method: bytes, path: bytes) -> bool:
         """Whether this request is a prediction (recorded, mirrored); the path is without query."""
@@ -57,6 +88,10 @@ class Protocol(Interface):
         """The model that a path of this protocol names by itself, or None."""
         ...
 
+    def pins_version(self, path: bytes) -> bool:  # noqa: ARG002 - the interface's
+        """Whether a path names a version of the model: then no other version may answer it, and none is compared."""
+        return False
+
     def reader(self, reading: Reading) -> Reader:
         """What reads the answers of a model.
 
@@ -64,3 +99,12 @@ class Protocol(Interface):
             ValueError: this protocol cannot read answers so; the message says what was expected.
         """
         ...
+
+    def questions(self, model: str, types: Mapping[str, str]) -> Questions | None:  # noqa: ARG002 - the interface's
+        """How the gate in staging asks; None: this protocol does not say what a request looks like.
+
+        Args:
+            model: its name at the model server.
+            types: MLflow's type of each column.
+        """
+        return None

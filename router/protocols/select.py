@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from functools import cache
 
+from router.protocols.kserve_v1 import KserveV1
 from router.protocols.mlflow import Mlflow
+from router.protocols.open_inference import OpenInference
+from router.protocols.plain_json import PlainJson
 from router.protocols.protocol import Protocol, Reader, Reading
 
-_PROTOCOLS: dict[str, Protocol] = {each.name: each for each in (Mlflow(),)}
+_PROTOCOLS: dict[str, Protocol] = {each.name: each for each in (Mlflow(), OpenInference(), KserveV1(), PlainJson())}
 
 NAMES: tuple[str, ...] = tuple(_PROTOCOLS)
 """What is spoken today."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from router.link.messages import BODY_NONE, BODY_UNREAD, BODY_WHOLE, Limits, ModelRoutes
+from router.link.messages import BODY_NONE, BODY_UNREAD, Limits, ModelRoutes
 from router.proxy import codes
 from router.proxy.breaker import Admission, Breaker
 from router.proxy.request import SHADOW_LINE, passed_on, start_line, without_secrets
@@ -188,8 +188,13 @@ class ShadowExchange:
             head = connection.head
             if head is not None:
                 status, state = head.status, BODY_UNREAD
-                if outcome == codes.OK and self._kept and not head.coded and self._size <= plane.limits.extract_bytes:
-                    body, state = b"".join(self._body), BODY_WHOLE
+                if (
+                    outcome == codes.OK
+                    and self._kept
+                    and head.body_state != BODY_UNREAD
+                    and self._size <= plane.limits.extract_bytes
+                ):
+                    body, state = b"".join(self._body), head.body_state
             connection.done(now, reusable=outcome <= codes.SERVER_ERROR)
         plane.judge(target, outcome, now, is_challenger=True, probe=self._probe)
         plane.recorder.record(

@@ -144,6 +144,7 @@ class ProxyProcess:
             await asyncio.sleep(FLUSH_SECONDS)
             now = monotonic()
             self._plane.recorder.flush(self._link)
+            self._plane.sampler.flush(self._link)
             if now >= sweep_due:
                 sweep_due = now + SWEEP_SECONDS
                 self._plane.sweep(now)

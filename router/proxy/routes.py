@@ -49,11 +49,14 @@ class Target:
         "name",
         "other",
         "other_role",
+        "predict_path",
         "protocol",
         "random_order",
         "request_id",
         "rollout_id",
         "rules",
+        "samples",
+        "served_as",
         "shadows",
         "splits",
     )
@@ -61,6 +64,8 @@ class Target:
     def __init__(self, routes: ModelRoutes, endpoints: Endpoints, shadows: Shadows) -> None:
         self.name = routes.name
         self.protocol: Protocol = protocol(routes.protocol)
+        self.served_as = (routes.served_as or routes.name).encode()
+        self.predict_path = routes.predict_path.encode()
         self.champion = _served(routes.champion, endpoints)
         self.other = _served(routes.other, endpoints)
         self.other_role = routes.other_role
@@ -71,21 +76,30 @@ class Target:
         self.mirrors = routes.mirror if self.mode in (codes.MODE_SHADOW, codes.MODE_WATCH) else 0  # percent
         self.mirrors_credentials = routes.mirror_credentials
         self.random_order = routes.mirror_random_order
+        self.samples = routes.sample  # percent
         self.assign_by = look(routes.assign_by)
         self.rules = compiled(routes.rules)
         self.request_id = _header(routes.request_id)
         self.shadows = shadows
 
+    def predicts(self, method: bytes, path: bytes) -> bool:
+        """Whether this request is a prediction; the path is the model server's, without query."""
+        return self.predict_path in (b"", path) and self.protocol.calls_for_prediction(method, path)
+
 
 class Match:
-    """What a request target stands for: the model, the path that its server sees, whether it is a prediction."""
+    """What a request target stands for: the model, the path that its server sees, whether it is a prediction.
 
-    __slots__ = ("path", "predicts", "target")
+    `mode` is how a prediction is assigned: one of a version that the client names is the champion's, whatever the mode.
+    """
 
-    def __init__(self, target: Target, path: bytes, predicts: bool) -> None:  # noqa: FBT001
+    __slots__ = ("mode", "path", "predicts", "target")
+
+    def __init__(self, target: Target, url: bytes, path: bytes, method: bytes) -> None:
         self.target = target
-        self.path = path
-        self.predicts = predicts
+        self.path = url
+        self.predicts = target.predicts(method, path)
+        self.mode = codes.MODE_NONE if target.protocol.pins_version(path) else target.mode
 
 
 class Table:
@@ -109,6 +123,7 @@ class Table:
                 self._targets[model.name.encode()] = Target(model, endpoints, shadows)
             except ValueError as error:  # its protocol; the other models are served
                 log.error("model %s gets no traffic: %s", model.name, error)  # noqa: TRY400 - the text says all
+        self._in_paths = {(target.protocol.name, target.served_as): target for target in self._targets.values()}
         self._only = next(iter(self._targets.values())) if len(self._targets) == 1 else None
         self._protocols = list({id(target.protocol): target.protocol for target in self._targets.values()}.values())
         self._remembered: dict[tuple[bytes, bytes], Match] = {}
@@ -160,15 +175,15 @@ class Table:
             path = path[cut:] if slash else b"/"
         else:
             target = self._by_protocol(path)
-        return Match(target, url, target.protocol.calls_for_prediction(method, path))
+        return Match(target, url, path, method)
 
     def _by_protocol(self, path: bytes) -> Target:
         for candidate in self._protocols:
             name = candidate.model_in_path(path)
             if name is None:
                 continue
-            target = self._targets.get(unquote_to_bytes(name))
-            if target is None or target.protocol is not candidate:
+            target = self._in_paths.get((candidate.name, unquote_to_bytes(name)))
+            if target is None:
                 raise self._unknown()
             return target
         if self._only is None:

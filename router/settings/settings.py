@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -18,6 +18,7 @@ from pydantic import (
 
 from router.link.endpoint import ListenTls
 from router.link.messages import Limits
+from router.protocols.select import protocol
 from router.settings.address import Address, is_loopback, parse_address
 from router.settings.block import Block, Count, Duration, Text, written, wrong, wrong_at
 from router.settings.limits import LimitsSettings
@@ -54,6 +55,17 @@ ListenAddress = Annotated[
     WithJsonSchema({"type": "string", "pattern": r"^\S+:[0-9]{1,5}$", "examples": ["127.0.0.1:9901", "[::1]:9901"]}),
 ]
 LedgerUrl = Annotated[str, BeforeValidator(_ledger), WithJsonSchema({"type": "string", "pattern": "^sqlite:///."})]
+
+
+def _ambiguous(models: Mapping[str, ModelSettings]) -> Iterable[tuple[Where, str]]:
+    """Where the paths of one protocol have one name for two models."""
+    seen: dict[tuple[str, str], str] = {}
+    for name, model in models.items():
+        if not protocol(model.protocol).paths_name_models:
+            continue
+        other = seen.setdefault((model.protocol, model.served_as), name)
+        if other != name:
+            yield (name, "served_as"), f"expected another name in paths: {other} is served as {model.served_as}, too"
 
 
 class Settings(Block):
@@ -146,6 +158,7 @@ class Settings(Block):
                 model.bind(name)
             except ValueError as error:
                 problems.append(((name, "endpoint"), str(error)))
+        problems += _ambiguous(models)
         if problems:
             raise wrong_at(problems)
         return models

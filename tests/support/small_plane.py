@@ -1,6 +1,7 @@
 """A control plane in memory: the admin port's Operations, without registry, proxies and judge."""
 
 import time
+from collections import Counter
 
 from comparator.acts import NotOnTrial
 from comparator.events import Command, CommandKind, Decision, DecisionKind, Gated
@@ -10,6 +11,7 @@ from comparator.title import Refused
 from router.control.admin.operations import UnknownModel
 from router.control.ledger import LedgerUnavailable
 from router.control.produced import told_reigns
+from router.protocols.coding import Coding
 
 
 class SmallPlane:
@@ -23,6 +25,7 @@ class SmallPlane:
         self.away = None  # an exception: the ledger is away
         self.reasons = []
         self.alerts = {}  # model -> matchers
+        self.alert_results = Counter()
         self.on_trial = True
         self.ready = True
         self.policy = Policy()
@@ -31,11 +34,14 @@ class SmallPlane:
     def models(self):
         return sorted(self.positives)
 
-    def positive(self, model):
-        return self.positives[self._known(model)]
+    def coding(self, model):
+        return Coding(positive=self.positives[self._known(model)])
 
     def rollback_on(self, model):
         return self.alerts.get(self._known(model), ())
+
+    def alerted(self, results):
+        self.alert_results.update(results)
 
     async def add_labels(self, model, columns):
         self._known(model)

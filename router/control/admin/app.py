@@ -29,6 +29,7 @@ from router.control.admin.commands import COMMANDS, LONGEST_REASON, legal_reason
 from router.control.admin.gate import GateReports
 from router.control.admin.labels import NotLabels, read_labels
 from router.control.admin.operations import Operations, RegistryAway, UnknownModel
+from router.control.admin.recording import RecordingStreams
 from router.control.admin.webhook import AlertmanagerWebhook
 from router.control.ledger import Fenced, LedgerUnavailable
 
@@ -61,6 +62,7 @@ def admin_app(
         pages: for people, beside the API.
     """
     api = _Api(operations, access, labels_bytes)
+    recording = RecordingStreams(operations)
 
     def route(path: str, method: str, right: Right | None, handler: Handler) -> Route:
         return Route(path, _guarded(handler, access, right), methods=[method])
@@ -73,6 +75,8 @@ def admin_app(
             route("/models/{name}", "GET", Right.READ, api.model),
             route("/models/{name}/history", "GET", Right.READ, api.history),
             route("/models/{name}/production", "GET", Right.READ, api.production),
+            route("/models/{name}/recording", "GET", Right.RECORD, recording.live),
+            route("/models/{name}/recording/past", "GET", Right.RECORD, recording.past),
             *(
                 route(f"/models/{{name}}/{action}", "POST", right, api.command_of(kind))
                 for action, (kind, right) in COMMANDS.items()
@@ -98,10 +102,10 @@ class _Api:
 
     async def labels(self, request: Request, _actor: Actor) -> Response:
         body = await read_body(request, self._labels_bytes)
-        positives = {model: self._operations.positive(model) for model in self._operations.models()}
+        codings = {model: self._operations.coding(model) for model in self._operations.models()}
         content_type = request.headers.get("content-type", "")
         try:  # in a thread: the loop has a rollout to look after
-            batch = await asyncio.to_thread(read_labels, body, content_type, positives, time.time())
+            batch = await asyncio.to_thread(read_labels, body, content_type, codings, time.time())
         except NotLabels as error:
             raise ApiError(400, "not_labels", str(error)) from None
         # Where a later model's labels cannot be recorded, nothing is acknowledged: sent again, the earlier ones are

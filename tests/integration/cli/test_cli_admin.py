@@ -17,6 +17,7 @@ from router.control.admin.actors import ActorRole, new_token
 from router.control.admin.operations import UnknownModel
 from router.control.ledger import LedgerUnavailable
 from router.control.produced import told_reigns
+from router.protocols.coding import Coding
 
 BOUND_SECONDS = 20
 
@@ -39,9 +40,9 @@ class Plane:
     def models(self):
         return self.names
 
-    def positive(self, model):
+    def coding(self, model):
         self._known(model)
-        return 1.0
+        return Coding()
 
     def rollback_on(self, model):
         return ()

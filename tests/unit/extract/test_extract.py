@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from comparator.events import OBSERVATION, Mode, Outcome, Role
 from router.control.extract import EXCHANGE, MOST_ROWS, extract
 from router.link.messages import BODY_NONE, BODY_UNREAD, BODY_WHOLE, COPY_FIRST, EXCHANGE_ROW, Exchanges
+from router.protocols.coding import Coding, Predicts
 from router.protocols.protocol import Reading
 from router.protocols.select import protocol
 
@@ -40,9 +41,9 @@ def exchange(body=b"", *, outcome=Outcome.OK, state=BODY_WHOLE, length=None, **c
     return EXCHANGE_ROW.pack(*given.values()), body
 
 
-def extracted(*exchanges, positive=1.0):
+def extracted(*exchanges, positive=1.0, coding=None):
     rows, bodies = zip(*exchanges, strict=True) if exchanges else ((), ())
-    return extract(Exchanges("late", b"".join(rows), b"".join(bodies)), MLFLOW, positive)
+    return extract(Exchanges("late", b"".join(rows), b"".join(bodies)), MLFLOW, coding or Coding(positive=positive))
 
 
 def test_the_columns_are_those_of_the_packed_row():
@@ -112,7 +113,7 @@ def test_a_prediction_is_whether_the_value_is_the_positive_one(positive, predict
     ],
 )
 def test_predictions_of_a_regression_are_kept_as_numbers(predictions, expected):
-    columns = extracted(exchange(f'{{"predictions": {predictions}}}'.encode()), positive=None).columns
+    columns = extracted(exchange(f'{{"predictions": {predictions}}}'.encode()), coding=Coding(Predicts.NUMBER)).columns
     np.testing.assert_array_equal(columns["prediction"], expected)
 
 
