@@ -79,6 +79,7 @@ def model_parts(name: str, state: Mapping[str, Any]) -> list[RenderableType]:
         "ready": ", ".join(version(each) for each in state.get("ready", [])) or "-",
         "traffic": _traffic(state.get("traffic") or {}),
         **({"rules": rules_line(rules)} if (rules := state.get("rules")) else {}),
+        **agreement_lines(state.get("agreement") or {}),
         "rollout": _rollout(rollout),
         "rollback": rollback_target(state, None)[2],
         "labels": ", ".join(f"{count} {what.replace('_', ' ')}" for what, count in (state.get("labels") or {}).items())
@@ -182,6 +183,18 @@ def _estimate(estimate: object) -> str:
     bounds = (estimate.get("lower"), estimate.get("upper"))
     interval = " [" + ", ".join("-" if each is None else f"{each:.3f}" for each in bounds) + "]"
     return f"{estimate['value']:.3f}{interval} of {estimate.get('count', '-')}"
+
+
+def agreement_lines(agreement: Mapping[str, Any]) -> dict[str, str]:
+    """How often the champion's answers agree with the challenger's, and with its own to the same request."""
+    lines = {}
+    for beside, what in (("challenger", "agreement"), ("itself", "with itself")):
+        figures = agreement.get(beside) or {}
+        if figures.get("ratio"):
+            distance = figures.get("score_distance")
+            scores = f"; scores differ by {_estimate(distance)}" if distance else ""
+            lines[what] = f"{_estimate(figures['ratio'])} rows{scores}"
+    return lines
 
 
 def _traffic(traffic: Mapping[str, Any]) -> str:

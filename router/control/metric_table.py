@@ -18,7 +18,7 @@ from router.control.metric_values import *
 TABLE: Final = (
     REQUESTS, DURATION, FIRST_BYTE, OVERHEAD, LATENCY, SHARE, MIRRORED, UNREADABLE, UNREAD, CLAMPED,
     PRECISION, PRECISION_LOWER, PRECISION_UPPER, LABELS, LABELS_WAITING, PREDICTIONS_WAITING,
-    JOINED, REPEATED,
+    JOINED, REPEATED, AGREEMENT, AGREEMENT_LOWER, AGREEMENT_UPPER, SCORE_DISTANCE,
     PHASE, STEP, STEPS, PAUSED, FROZEN,
     VERDICT, GUARDRAIL, CHECK, EVIDENCE, EVIDENCE_COMBINED, EVIDENCE_THRESHOLD, DECIDED, UNTOLD, TICKED,
     NOTIFIED, NOTIFICATIONS_WAITING,
@@ -50,6 +50,7 @@ _VALUES = {
         "control",
         "proxy-0 and on: the workers",
     ),
+    "with": BESIDE,
     "target": ("as named under notify in titleshot.yaml",),
     "version": ("the registry's number of the version (of titleshot itself in titleshot_build_info)",),
 }

@@ -91,6 +91,7 @@ class ModelRoutes(msgspec.Struct, frozen=True):
     assign_by: str = ""  # "" : the request's own id; else a source, as in `Rule`
     request_id: str = ""  # "" : made here; "header:NAME": the client's own
     rules: tuple[Rule, ...] = ()  # in order
+    asked_twice: int = 0  # percent of a shadow's mirrored requests whose copy goes to the champion
     sample: int = 0  # percent of the requests that control gets a copy of
     served_as: str = ""  # the model's name in paths, for protocols that have one; "": `name`
     predict_path: str = ""  # the only path of predictions, for protocols that know none; "": what the protocol says

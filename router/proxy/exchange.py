@@ -236,6 +236,8 @@ class ServedExchange:
                 self._shed(mirror.TOO_LARGE)
             else:
                 self._copy = []
+            if target.asked_twice is not None and target.asked_twice(self.request_id):
+                self._mode = codes.MODE_TWICE
 
     def _forced(self, target: Target) -> bool:
         """Whether a rule says who answers: then no copy is sent, and nothing that comes of it is evidence.
@@ -325,7 +327,7 @@ class ServedExchange:
 
     def _offer(self, body: list[bytes], now: float) -> None:
         self._copy = None
-        shed = mirror.offer(self._plane, self, body, now)
+        shed = mirror.offer(self._plane, self, body, now, again=self._mode == codes.MODE_TWICE)
         if shed is None:
             self._attempted_both = True
             return

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from router.proxy.exchange import ServedExchange
     from router.proxy.plane import DataPlane
     from router.proxy.refusal import Refusal
+    from router.proxy.routes import Served
     from router.proxy.upstream import UpstreamConnection
 
 FULL = "full"
@@ -49,32 +50,35 @@ class Shadows:
         return Shadows(routes, limits)
 
 
-def offer(plane: DataPlane, served: ServedExchange, body: list[bytes], now: float) -> str | None:
-    """Send the copy of a request whose body is there.
+def offer(plane: DataPlane, served: ServedExchange, body: list[bytes], now: float, *, again: bool) -> str | None:
+    """Send the copy of a request whose body is there; `again`: to the champion, whatever the breaker says.
 
     Returns:
         None: it was sent; only then were both versions asked. Else the reason it was shed, empty where mirroring has
         just been switched off.
     """
     target, request = served.target, served.request
-    shadows, other = target.shadows, target.other
+    shadows, other = target.shadows, target.champion if again else target.other
     if other is None or not shadows.mirroring:
         return ""
     limits, size = plane.limits, request.received
     if shadows.open >= limits.mirror_slots or shadows.bytes + size > limits.mirror_bytes or other.endpoint.busy:
         return FULL
-    admission, change = shadows.breaker.admit(now)
-    if change is not None:
-        plane.breaker_changed(target, change)
-    if admission is Admission.REFUSE:
-        return BREAKER_OPEN
+    probe = False
+    if not again:
+        admission, change = shadows.breaker.admit(now)
+        if change is not None:
+            plane.breaker_changed(target, change)
+        if admission is Admission.REFUSE:
+            return BREAKER_OPEN
+        probe = admission is Admission.PROBE
     message = [*start_line(request, served.path, other.endpoint), SHADOW_LINE]
     if request.chunked:
         message.append(b"content-length: %d\r\n" % size)
     lines = request.lines if target.mirrors_credentials else without_secrets(request)
     message += passed_on(request, lines, served.forwarded, served.request_id)
     message += body
-    shadow = ShadowExchange(plane, served, message, now, probe=admission is Admission.PROBE)
+    shadow = ShadowExchange(plane, served, other, message, now, probe=probe)
     shadows.open += 1
     shadows.bytes += size
     plane.shadows.add(shadow)
@@ -102,13 +106,15 @@ class ShadowExchange:
         "_size",
         "_started",
         "_target",
+        "_to",
     )
 
     def __init__(
-        self, plane: DataPlane, served: ServedExchange, message: list[bytes], now: float, *, probe: bool
+        self, plane: DataPlane, served: ServedExchange, to: Served, message: list[bytes], now: float, *, probe: bool
     ) -> None:
         self._plane = plane
         self._target = served.target
+        self._to = to
         self._request_hi = served.request_hi
         self._request_lo = served.request_lo
         self._message = message
@@ -175,15 +181,13 @@ class ShadowExchange:
 
     def _finish(self, outcome: int, now: float) -> None:
         self._over = True
-        plane, target, connection = self._plane, self._target, self._connection
-        other = target.other
-        assert other is not None
+        plane, target, connection, to = self._plane, self._target, self._connection, self._to
         plane.shadows.discard(self)
         target.shadows.open -= 1
         target.shadows.bytes -= self._sent
         status, body, state = 0, b"", BODY_NONE
         if connection is None:
-            other.endpoint.cancel(self)
+            to.endpoint.cancel(self)
         else:
             head = connection.head
             if head is not None:
@@ -196,21 +200,25 @@ class ShadowExchange:
                 ):
                     body, state = b"".join(self._body), head.body_state
             connection.done(now, reusable=outcome <= codes.SERVER_ERROR)
-        plane.judge(target, outcome, now, is_challenger=True, probe=self._probe)
+        role, mode = target.other_role, target.mode
+        if to is target.champion:
+            role, mode = codes.CHAMPION, codes.MODE_AGAIN
+        else:
+            plane.judge(target, outcome, now, is_challenger=True, probe=self._probe)
         plane.recorder.record(
             target.name,
             now + plane.epoch,
             target.rollout_id,
             self._request_hi,
             self._request_lo,
-            other.version,
+            to.version,
             body,
             self._first_byte,
             now - self._started,
             self._flags,
             status,
-            target.other_role,
-            target.mode,
+            role,
+            mode,
             True,
             outcome,
             state,

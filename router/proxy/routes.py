@@ -13,7 +13,7 @@ from router.link.messages import Backend, ModelRoutes, Routes, routes_from_file
 from router.protocols.protocol import Protocol
 from router.protocols.select import protocol
 from router.proxy import codes
-from router.proxy.assignment import Assignment
+from router.proxy.assignment import Assignment, asked_twice
 from router.proxy.mirror import Shadows
 from router.proxy.pool import Endpoint, Endpoints
 from router.proxy.refusal import BAD_TARGET, NO_ROUTES, UNKNOWN_MODEL, Refusal
@@ -40,6 +40,7 @@ class Target:
     """How one model's traffic goes, in one snapshot."""
 
     __slots__ = (
+        "asked_twice",
         "assign_by",
         "assignment",
         "champion",
@@ -79,6 +80,8 @@ class Target:
         self.samples = routes.sample  # percent
         self.assign_by = look(routes.assign_by)
         self.rules = compiled(routes.rules)
+        twice = routes.asked_twice if self.mode == codes.MODE_SHADOW else 0
+        self.asked_twice = asked_twice(routes.rollout_id, twice) if twice else None
         self.request_id = _header(routes.request_id)
         self.shadows = shadows
 

@@ -253,6 +253,12 @@ class ModelSettings(PolicySettings):
         description="Which of a mirrored pair is sent first. random: by the request's id, since who is asked second "
         "finds warm caches; half of the requests are then sent some microseconds later. Every row records the order.",
     )
+    asked_twice: Percent | None = Field(
+        default=None,
+        description="Percent of a shadow's copies that go to the champion's server instead of the challenger's, to "
+        "know how often the champion agrees with itself; they are no evidence. Default: none.",
+        examples=[1],
+    )
     registered: Text | None = Field(
         default=None, alias="registered_model", description="Name in the registry. Default: the model's name here."
     )

@@ -162,6 +162,7 @@ class Console:
             roles=view.roles(model),
             steps=view.steps(rollout),
             forced=view.forced(model),
+            agreement=view.agreement(model),
             guardrails=view.guardrails(evidence) if rollout.get("active") else [],
             confirmations=[
                 tuple(str(each.get(key)) for key in ("what", "webhook", "verdict", "reason"))
