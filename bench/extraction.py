@@ -6,13 +6,17 @@ judge compares. Prints microseconds per pair, the median of several rounds. Aim:
 
 from __future__ import annotations
 
+import argparse
 import gzip
 import json
+import platform
 import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
+from results import table, write_section
 
 from comparator.events import Mode, Outcome, Role
 from router.control.extract import extract
@@ -60,13 +64,13 @@ def plain(pad: str) -> bytes:
     return json.dumps({"output": {"label": 1, "confidence": 0.75}, "explanation": pad}).encode()
 
 
-CASES: dict[str, tuple[str, Reading, bytes, int]] = {
-    "mlflow, 1 row": ("mlflow", Reading(), padded(one_row), 1),
-    "mlflow, 128 rows": ("mlflow", Reading(), many_rows(128), 128),
-    "open_inference, 1 row": ("open_inference", Reading(), padded(tensors), 1),
-    "open_inference, binary, 100 rows": ("open_inference", Reading(), binary_tensors(), 100),
-    "kserve_v1, 1 row": ("kserve_v1", Reading(), padded(one_row), 1),
-    "json, 1 row": ("json", Reading("/output/label", "/output/confidence"), padded(plain), 1),
+CASES: dict[str, tuple[str, Reading, bytes]] = {
+    "mlflow, 1 row": ("mlflow", Reading(), padded(one_row)),
+    "mlflow, 128 rows": ("mlflow", Reading(), many_rows(128)),
+    "open_inference, 1 row": ("open_inference", Reading(), padded(tensors)),
+    "open_inference, binary, 100 rows": ("open_inference", Reading(), binary_tensors()),
+    "kserve_v1, 1 row": ("kserve_v1", Reading(), padded(one_row)),
+    "json, 1 row": ("json", Reading("/output/label", "/output/confidence"), padded(plain)),
 }
 
 
@@ -83,24 +87,44 @@ def microseconds(name: str, reading: Reading, exchanges: Exchanges) -> float:
     read = protocol(name).reader(reading)
     rounds = []
     for _ in range(ROUNDS):
-        began = time.perf_counter()
+        began = time.process_time()
         found = extract(exchanges, read, 1.0)
         columns = found.columns
         both = columns["prediction"][columns["role"] == Role.CHAMPION], columns["prediction"][columns["role"] == 1]
         int(np.count_nonzero(both[0] == both[1]))
-        rounds.append(time.perf_counter() - began)
+        rounds.append(time.process_time() - began)
         if found.unread or found.unreadable:
             raise SystemExit(f"{name}: answers that could not be read")
     return statistics.median(rounds) / PAIRS * 1e6
 
 
+def measured() -> list[list[str]]:
+    lines = []
+    for told, (name, reading, body) in CASES.items():
+        lines.append([told, str(len(body)), f"{microseconds(name, reading, message(body, BODY_WHOLE)):.1f}"])
+    name, reading, body = CASES["open_inference, 1 row"]
+    coded = gzip.compress(body)
+    figure = microseconds(name, reading, message(coded, BODY_GZIP))
+    return [*lines, ["open_inference, 1 row, gzip", str(len(coded)), f"{figure:.1f}"]]
+
+
 def main() -> None:
-    print("| answers | bytes | us per pair |\n| --- | --- | --- |")
-    for told, (name, reading, body, _) in CASES.items():
-        print(f"| {told} | {len(body)} | {microseconds(name, reading, message(body, BODY_WHOLE)):.1f} |")
-    coded = gzip.compress(CASES["open_inference, 1 row"][2])
-    found = microseconds("open_inference", Reading(), message(coded, BODY_GZIP))
-    print(f"| open_inference, 1 row, gzip | {len(coded)} | {found:.1f} |")
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--write", action="store_true", help="replace the section in bench/RESULTS.md")
+    asked = parser.parse_args()
+    found = table(["answers", "bytes of one", "us per pair"], measured())
+    print("\n".join(found))
+    if asked.write:
+        how = f"CPU time, medians of {ROUNDS} rounds of {PAIRS} pairs"
+        what = "both bodies of a pair out of a message, their predictions, the judge's columns, and whether they agree"
+        head = [
+            "## What reading answers costs",
+            "",
+            f"`python bench/extraction.py --write`: one core, Python {platform.python_version()}; {how}.",
+            f"Off the request path: {what}.",
+            "",
+        ]
+        write_section(Path(__file__).with_name("RESULTS.md"), "extraction", "\n".join([*head, *found]))
 
 
 if __name__ == "__main__":

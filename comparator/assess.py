@@ -212,6 +212,8 @@ def labelled(policy: Policy, rail: Guardrail, test: RatioTest, now: Moment) -> F
     have, need = test.counts[1], policy.min_labelled_positives
     if have < need:
         found.need(f"{need - have:,} more {metric.rows} of {need:,}", _until_count(have, need, now.in_rollout))
+    if test.unseen:
+        found.need(f"{metric.rows} of every class on both sides: {test.unseen} have none yet", None)
     enough = math.log(1 / policy.alpha)
     if not test.no_harm.reached:
         wait = _growth(test.no_harm.log_e, enough, now.in_rollout)

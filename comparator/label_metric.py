@@ -9,6 +9,8 @@
     rmse       n = |p - l|^2 / r^2 d = 1                a loss; the same; shown as the root, see below
     reward     n = (l - low) / w   d = 1                the label is the reward of the action taken; w = high - low
 
+(and means over classes, see `macro`: of those n / d here is only their accuracy.)
+
 l is the label and p the prediction, of classes 0 or 1. Of one class of several, l and p are 1 where they are that class
 and 0 where they are another; accuracy then is of all of them: micro precision, micro recall and micro F1 are the same.
 Where a side has no prediction (brier: no legal score), its n and d are 0: its ratio is of the rows that it predicted.
@@ -83,6 +85,15 @@ def _reward(label: Floats, prediction: Floats, score: Floats, rail: Guardrail) -
     return (np.clip(label, low, high) - low) / rail.width, np.ones(label.shape)
 
 
+def _macro(label: Floats, prediction: Floats, score: Floats, rail: Guardrail) -> Parts:  # noqa: ARG001
+    """Of a mean over classes: the rows that count for one of them, and those that are right."""
+    codes = [code(each) for each in rail.classes or ()]
+    counts = np.isin(prediction, codes)
+    if rail.metric is Metric.RECALL:
+        counts = np.isin(label, codes) & ~np.isnan(prediction)
+    return counts & (prediction == label), counts
+
+
 _QUANTITIES: Mapping[Metric, Callable[[Floats, Floats, Floats, Guardrail], Parts]] = {
     Metric.PRECISION: _precision,
     Metric.RECALL: _recall,
@@ -132,7 +143,8 @@ class LabelMetric:
             prediction: shape (n, sides); NaN: none.
             score: shape (n, sides); NaN: none.
         """
-        n, d = _QUANTITIES[self.rail.metric](self.coded(label), self.coded(prediction), score, self.rail)
+        quantities = _QUANTITIES[self.rail.metric] if self.rail.classes is None else _macro
+        n, d = quantities(self.coded(label), self.coded(prediction), score, self.rail)
         shape = prediction.shape
         return (
             np.broadcast_to(np.round(np.asarray(n, dtype=np.float64) * GRAIN) / GRAIN, shape),
@@ -189,6 +201,8 @@ class LabelMetric:
 
     def pair_bound(self, size: int) -> float:
         """The same without the diagonal of `size` rows; of precision a quarter."""
+        if self.rail.classes is not None:
+            return 1.0
         if self.rail.metric is Metric.PRECISION:
             return 0.25
         return self.canary_bound * (size - 1) / size
@@ -201,7 +215,7 @@ class LabelMetric:
     @property
     def by_prediction(self) -> bool:
         """Whether a side's own prediction decides what rows its metric is of."""
-        return self.rail.metric in (Metric.PRECISION, Metric.F1)
+        return self.rail.metric in (Metric.PRECISION, Metric.F1) and self.rail.classes is None
 
     @property
     def apart(self) -> float:
@@ -215,11 +229,15 @@ class LabelMetric:
     def name(self) -> str:
         """In a sentence."""
         name = _WORDS[self.rail.metric][0]
+        if self.rail.classes is not None:
+            return f"macro {name}"
         return name if self.rail.of is None else f"{name} of {self._class}"
 
     @property
     def rows(self) -> str:
         """What it is counted in, in a sentence."""
+        if self.rail.classes is not None:
+            return "labelled predictions" if self.rail.metric is Metric.PRECISION else "labelled requests"
         if self.rail.of is None:
             return _WORDS[self.rail.metric][1]
         return _WORDS_OF_A_CLASS[self.rail.metric].format(self._class)

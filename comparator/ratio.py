@@ -38,7 +38,7 @@ PROMISE_BETS = np.array([0.05, 0.1, 0.2, 0.4, 0.8])  # the same
 PAIR_MODES = (int(Mode.SHADOW), int(Mode.WATCH))
 
 
-class _Rows:
+class Rows:
     """Completed rows with the two versions told apart, and what each says: arrays of shape (n,)."""
 
     def __init__(self, rows: Columns, versions: tuple[int, int], metric: LabelMetric) -> None:
@@ -51,6 +51,9 @@ class _Rows:
         rows, ours, theirs = rows[legal], ours[legal], theirs[legal]
         self.bad_score = int(np.count_nonzero(metric.bad_score(rows["score"]) & (ours | theirs)))
         n, d = metric.quantities(rows["label"][:, None], rows["prediction"], rows["score"])
+        self.label: Floats = rows["label"]
+        self.prediction: Floats = rows["prediction"]
+        self.ours, self.theirs = ours, theirs
         self.at: Floats = rows["at"]
         self.pair: NDArray[np.bool_] = pair[legal]
         self.d_ref, self.n_ref = (either(each * theirs) for each in (d, n))
@@ -75,7 +78,7 @@ class Blocks:
         self._run: Floats = np.zeros((0, 6))  # canary: the sums of the run under way; d, n, d, n, rows, rows
         self._clock = -math.inf
 
-    def cut(self, rows: _Rows) -> tuple[Floats, NDArray[np.bool_], Floats, Floats, Floats]:
+    def cut(self, rows: Rows) -> tuple[Floats, NDArray[np.bool_], Floats, Floats, Floats]:
         """The blocks that these rows complete, in order.
 
         Returns:
@@ -100,7 +103,7 @@ class Blocks:
         every = np.concatenate([sums[:, :4], run_sums[:, :4]])[order]
         return at, (np.arange(index.size) < ends.size)[order], w, margin, every
 
-    def _pairs(self, rows: _Rows) -> tuple[NDArray[np.int64], Floats]:
+    def _pairs(self, rows: Rows) -> tuple[NDArray[np.int64], Floats]:
         """The row that completes each block of pairs, and the block's sums."""
         which = np.flatnonzero(rows.pair & rows.counts)
         d_ref, n_ref, d_trial, n_trial = rows.columns(which)
@@ -112,7 +115,7 @@ class Blocks:
         sums = whole[: count * self._size].reshape(count, self._size, 6).sum(axis=1)
         return which[np.arange(1, count + 1) * self._size - held - 1] if count else which[:0], sums
 
-    def _canary(self, rows: _Rows) -> tuple[NDArray[np.int64], Floats]:
+    def _canary(self, rows: Rows) -> tuple[NDArray[np.int64], Floats]:
         """The row that completes each run with both versions in it, and the run's sums."""
         which = np.flatnonzero(~rows.pair & rows.counts)
         columns = rows.columns(which)
@@ -184,17 +187,24 @@ class RatioTest:
     def take(self, joined: Joined) -> None:
         """Take what labels and observations completed, of this rollout."""
         self._coverage.take(joined)
-        rows = _Rows(joined.completed, self._versions, self.metric)
+        rows = Rows(joined.completed, self._versions, self.metric)
         self.bad_label += rows.bad_label
         self.bad_score += rows.bad_score
         for side, (d, n) in enumerate(((rows.d_ref, rows.n_ref), (rows.d_trial, rows.n_trial))):
             self.counts[side] += int(np.count_nonzero(d))
             self._totals[side] += float(n.sum())
-        if self.promise is not None and self._stake > 0:
-            mine = rows.d_trial > 0
-            gains = self.metric.sign * (rows.n_trial[mine] - self.promise * rows.d_trial[mine])
-            self.kept.multiply(np.log1p(gains[:, None] * PROMISE_BETS[None, :] / self._stake))
+        self._weigh(rows)
+
+    def _weigh(self, rows: Rows) -> None:
+        mine = rows.d_trial > 0
+        self._keep(rows.n_trial[mine], rows.d_trial[mine])
         self._bet(*self._blocks.cut(rows))
+
+    def _keep(self, n: Floats, d: Floats) -> None:
+        """Bet on the offline promise, by what the trial version's rows say one after the other."""
+        if self.promise is not None and self._stake > 0:
+            gains = self.metric.sign * (n - self.promise * d)
+            self.kept.multiply(np.log1p(gains[:, None] * PROMISE_BETS[None, :] / self._stake))
 
     @property
     def _stake(self) -> float:
@@ -256,6 +266,11 @@ class RatioTest:
             return self.metric.worse(self.metric.shown(n_ref / d_ref), self.metric.shown(n_trial / d_trial))
         worse: float = self.metric.sign * (n_ref / d_ref - n_trial / d_trial) * self._rail.width
         return worse
+
+    @property
+    def unseen(self) -> int:
+        """How many classes one of the two has no row of yet; only a mean over classes waits for that."""
+        return 0
 
     @property
     def coverage(self) -> tuple[float, float] | None:

@@ -98,7 +98,10 @@ def rail_words(rail: Guardrail) -> str:
     margin = amount(rail.margin, rail)
     promise = f", and {points(rail.offline_tolerance)} of the offline promise" if rail.offline_tolerance else ""
     span = f", within {rail.range[0]:g} to {rail.range[1]:g}" if rail.metric in RANGED and rail.range else ""
-    return f"not worse by {margin}{promise}{span}"
+    of = f"of {rail.of}, " if rail.of is not None else ""
+    if rail.classes is not None:
+        of = f"the mean over {', '.join(map(str, rail.classes))}, "
+    return f"{of}not worse by {margin}{promise}{span}"
 
 
 def outside_lines(read: Policy) -> list[str]:

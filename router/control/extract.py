@@ -9,7 +9,16 @@ import numpy as np
 
 from comparator.events import OBSERVATION, Columns, Outcome
 from router.control.coded import MOST_BYTES, MOST_BYTES_TOGETHER, decoded
-from router.link.messages import BODY_DEFLATE, BODY_GZIP, BODY_WHOLE, COPY_FIRST, EXCHANGE_ROW, SHED, Exchanges
+from router.link.messages import (
+    BODY_DEFLATE,
+    BODY_GZIP,
+    BODY_PROTO,
+    BODY_WHOLE,
+    COPY_FIRST,
+    EXCHANGE_ROW,
+    SHED,
+    Exchanges,
+)
 from router.protocols.coding import Coding
 from router.protocols.protocol import Reader, Unreadable
 
@@ -80,14 +89,16 @@ class Extracted:
     unread: int
 
 
-def extract(exchanges: Exchanges, read: Reader, coding: Coding) -> Extracted:
+def extract(exchanges: Exchanges, read: Reader, coding: Coding, read_grpc: Reader | None = None) -> Extracted:
     """Read the predictions, as the model's coding makes numbers of them. Raises nothing, whatever the bodies are.
 
-    An answer that holds no prediction at all is GARBAGE.
+    An answer that holds no prediction at all is GARBAGE. Answers over gRPC are read by `read_grpc`; None: they are not
+    read.
     """
     size = EXCHANGE_ROW.size
     rows = np.frombuffer(exchanges.rows, EXCHANGE, count=len(exchanges.rows) // size)
-    bodies = _bodies(rows, exchanges.bodies)
+    bodies = _bodies(rows, exchanges.bodies, grpc_too=read_grpc is not None)
+    over_grpc = (rows["body_state"] == BODY_PROTO).tolist()
     counts = np.ones(len(rows), np.intp)
     outcomes = rows["outcome"].copy()
     values: list[float] = []
@@ -98,7 +109,7 @@ def extract(exchanges: Exchanges, read: Reader, coding: Coding) -> Extracted:
     for index, kept in enumerate(bodies):
         body = coded.body(index, kept) if index in coded.states and kept is not None else kept
         if good[index] and body is not None:
-            predictions = _read(body, read, coding)
+            predictions = _read(body, read_grpc if over_grpc[index] and read_grpc is not None else read, coding)
             if predictions is None:
                 unreadable += 1
                 outcomes[index] = Outcome.GARBAGE
@@ -117,12 +128,13 @@ def extract(exchanges: Exchanges, read: Reader, coding: Coding) -> Extracted:
     return Extracted(_assemble(rows, counts, outcomes, values, scores), unreadable, unread)
 
 
-def _bodies(rows: Columns, bodies: bytes) -> list[bytes | None]:
+def _bodies(rows: Columns, bodies: bytes, *, grpc_too: bool) -> list[bytes | None]:
     """Each row's whole body as it came, or None: not kept. Lengths that do not add up are a proxy's fault: all None."""
     ends = np.cumsum(rows["body_length"], dtype=np.int64).tolist()
     if (ends[-1] if ends else 0) != len(bodies):
         return [None] * len(rows)
-    whole = np.isin(rows["body_state"], _KEPT).tolist()
+    states = rows["body_state"]
+    whole = (np.isin(states, _KEPT) | ((states == BODY_PROTO) & grpc_too)).tolist()
     return [
         bodies[begin:end] if is_whole else None
         for begin, end, is_whole in zip([0, *ends[:-1]], ends, whole, strict=False)

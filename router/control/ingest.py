@@ -57,7 +57,7 @@ class Ingest:
 
     def take(self, exchanges: Exchanges, settings: ModelSettings) -> None:
         """Extract predictions and keep the observations for the next flush."""
-        extracted = extract(exchanges, settings.reader, settings.coding)
+        extracted = extract(exchanges, settings.reader, settings.coding, settings.grpc_reader)
         self._metrics.clamped(exchanges.model, clamp(extracted.columns, time.time()))
         self._metrics.observe(exchanges.model, extracted.columns)
         self._metrics.unpredicted(exchanges.model, unreadable=extracted.unreadable, unread=extracted.unread)

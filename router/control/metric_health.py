@@ -67,6 +67,16 @@ ACCESS_REFUSED = Family(
     "Requests to the admin port without a known token (unauthenticated) or without the right (forbidden).",
     ("reason",),
 )
+ACT_REFUSED = Family(
+    "titleshot_refused_acts_total",
+    Kind.COUNTER,
+    "Requests to the admin port that would have changed something, refused for who asked: without a known token, "
+    "without the right, not whom the policy lets, from a page of another site. The ledger has them, too.",
+    ("act",),
+)
+REFUSALS_LOST = Family(
+    "titleshot_refused_acts_unrecorded_total", Kind.COUNTER, "Those of them that the ledger, being away, did not take."
+)
 ALERTS = Family(
     "titleshot_alerts_total",
     Kind.COUNTER,

@@ -25,7 +25,8 @@ TABLE: Final = (
     DROPPED, BREAKER,
     VERSION, READY, AWAITED, REGISTRY_UP, REGISTRY_READ, REGISTRY_ERRORS,
     RELOAD_OK, RELOAD_AT, LEDGER_UP, LEDGER_ERRORS, LEDGER_LAG, UNRECORDED, LOST_ROWS,
-    PROXIES, REVISION, REVISION_IN_USE, CLIENTS, UPSTREAMS, REFUSED, ACCESS_REFUSED, ALERTS, LOST_RACES,
+    PROXIES, REVISION, REVISION_IN_USE, CLIENTS, UPSTREAMS, LOST_RACES,
+    REFUSED, ACCESS_REFUSED, ACT_REFUSED, REFUSALS_LOST, ALERTS,
     CPU, MEMORY, OPEN_FILES, STARTED, BUILD,
 )  # fmt: skip
 """All of them, in the order of the exposition."""
@@ -46,6 +47,7 @@ _VALUES = {
     "model": ("as named in titleshot.yaml",),
     "guardrail": ("as named in the policy: precision, p99_latency, error_rate",),
     "check": ("as named in the policy",),
+    "act": ACTS,
     "process": (
         "control",
         "proxy-0 and on: the workers",

@@ -71,7 +71,8 @@ UNREADABLE = Family(
 UNREAD = Family(
     "titleshot_unread_answers_total",
     Kind.COUNTER,
-    "Good answers whose prediction was not looked for: longer than limits.extract, encoded, or with too many rows.",
+    "Good answers whose prediction was not looked for: longer than limits.extract, in a coding that is not read, or "
+    "with too many rows.",
     ("model",),
 )
 CLAMPED = Family(

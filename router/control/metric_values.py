@@ -29,13 +29,19 @@ ROLLBACK_TRIGGERS: Final = ("breaker", "operator", "alert")
 PATIENCE_TRIGGERS: Final = TRIGGERS
 """Of notices, and of rollouts that the judge aborts."""
 
-DROP_REASONS: Final = ("full", "breaker_open", "too_large", "deadline")
+DROP_REASONS: Final = ("full", "breaker_open", "too_large", "stream", "deadline")
 REFUSALS: Final = (
     "malformed", "expectation", "slow_request", "body_too_large", "head_too_large", "upgrade", "unknown_model",
     "no_champion", "no_routes", "too_many_connections", "overloaded", "connect_failed", "connect_timeout",
     "upstream_broken", "upstream_closed", "upstream_timeout",
 )  # fmt: skip
 """As the proxy names them; a test holds both tuples equal to its own. What else it may name appears when it does."""
+
+ACTS: Final = (
+    "rollback", "pause", "resume", "abort", "start", "promote", "sign-off", "reject", "unfreeze",
+    "gate", "labels", "alerts",
+)  # fmt: skip
+"""As the admin port names them; a test holds them equal to its own."""
 
 ALERT_RESULTS: Final = ("acted", "nothing", "refused", "resolved", "ignored", "unknown_model", "malformed")
 ACCESS_REFUSALS: Final = ("unauthenticated", "forbidden")

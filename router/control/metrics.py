@@ -76,6 +76,8 @@ class Metrics:
         self._refused: Counter[str] = Counter()
         self._access_refused: Counter[str] = Counter()
         self._alerts: Counter[str] = Counter()
+        self._acts_refused: Counter[str] = Counter()
+        self._refusals_lost = 0
         self._lost_by_proxies = 0
         self._lost_races = 0
         self._reload = (time.time(), True)
@@ -200,6 +202,14 @@ class Metrics:
         """The admin port refused a request: unauthenticated or forbidden."""
         self._access_refused[reason] += 1
 
+    def act_refused(self, act: str) -> None:
+        """Somebody was refused who would have changed something."""
+        self._acts_refused[act] += 1
+
+    def refusals_lost(self, count: int) -> None:
+        """So many refused attempts to act are not in the ledger."""
+        self._refusals_lost += count
+
     def alerted(self, results: Mapping[str, int]) -> None:
         """So many alerts of Alertmanager's came to this."""
         self._alerts.update(results)
@@ -292,6 +302,9 @@ class Metrics:
             page.add(names.REFUSED, self._refused[reason], reason)
         for reason in names.ACCESS_REFUSALS:
             page.add(names.ACCESS_REFUSED, self._access_refused[reason], reason)
+        for act in names.ACTS:
+            page.add(names.ACT_REFUSED, self._acts_refused[act], act)
+        page.add(names.REFUSALS_LOST, self._refusals_lost)
         for result in names.ALERT_RESULTS:
             page.add(names.ALERTS, self._alerts[result], result)
         page.add(names.LOST_RACES, self._lost_races)

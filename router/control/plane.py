@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Any
 
 from comparator.acts import Refused
@@ -15,16 +16,20 @@ from comparator.events import BreakerTripped, Columns, Command, CommandKind, Dec
 from comparator.reigns import Reign
 from router.control.admin.operations import RegistryAway, UnknownModel
 from router.control.controller import ModelController
+from router.control.explained import explained
+from router.control.explanation import Explanation
 from router.control.follow import Follower
 from router.control.ingest import Ingest
-from router.control.ledger import Ledger, LedgerUnavailable
+from router.control.ledger import Ledger, LedgerUnavailable, RefusedAct
 from router.control.ledger.archive import Archive
+from router.control.ledger.audit import read
 from router.control.ledger.chain import entry_id
 from router.control.metrics import Metrics
 from router.control.probe import Prober
 from router.control.produced import told_reigns
 from router.control.publish import Publisher
 from router.control.recordings import Recording, Recordings
+from router.control.refusals import Refusals
 from router.control.registry import RegistryUnavailable, UnknownVersion
 from router.control.status import plane_status
 from router.link.messages import BreakerChanged, Counters, Exchanges, Sampled, Up
@@ -74,6 +79,7 @@ class ControlPlane:
         self.ledger = ledger
         self.recordings = Recordings(self.publish)
         self.ingest = Ingest(self.controllers, metrics, self.recordings)
+        self.refusals = Refusals(ledger, metrics.act_refused, metrics.refusals_lost)
         self._publisher = publisher
         self._join = join
         prober.on_change = self._endpoint_changed
@@ -156,6 +162,7 @@ class ControlPlane:
         for task in self._loops.values():
             task.cancel()
         await asyncio.gather(*self._loops.values(), return_exceptions=True)
+        await self.refusals.finish()
         await self.ingest.flush()
         for controller in self.controllers.values():
             await controller.finish()
@@ -223,6 +230,11 @@ class ControlPlane:
             raise UnknownModel(model)
         return self.settings.models[model].rollback_on
 
+    def attempted(self, refused: RefusedAct) -> None:
+        """Somebody was refused who would have changed something. A name that is no model's is not kept."""
+        known = refused.model in self.settings.models
+        self.refusals.add(refused if known else replace(refused, model=""))
+
     def alerted(self, results: Mapping[str, int]) -> None:
         """Count what became of alerts."""
         self.metrics.alerted(results)
@@ -268,10 +280,22 @@ class ControlPlane:
         with Archive.open(self.settings.ledger) as archive:
             yield from archive.traffic(model, since)
 
+    def explained(self, model: str, number: int) -> Explanation | None:
+        """See `Operations.explained`."""
+        with Archive.open(self.settings.ledger) as archive:
+            record = read(archive, model)
+            found = [each for each in record.decisions if each.number == number]
+            return explained(archive, record, found[0]) if len(found) == 1 else None
+
     async def record(self, model: str, limit: int) -> list[tuple[str, Decision]]:
         """The newest decisions, the newest first, each with its id. Raises UnknownModel, LedgerUnavailable."""
         self._controller(model)
         return [(entry_id(model, number), each) for number, each in await self.ledger.numbered(model, limit)]
+
+    async def refused(self, model: str, limit: int) -> list[RefusedAct]:
+        """The latest refused attempts to act, the newest first. Raises UnknownModel, LedgerUnavailable."""
+        self._controller(model)
+        return await self.ledger.refused(model, limit)
 
     async def production(self, model: str) -> list[tuple[str, Reign]]:
         """What was in production when, the latest first. Raises UnknownModel, LedgerUnavailable."""
@@ -295,7 +319,7 @@ class ControlPlane:
                 # not what the registry said: this answer is open to everybody
                 unread = "the registry cannot be read" if self.followers[name].error else "it has not been read yet"
                 reasons.append(f"{name}: {'the registry names no champion' if title.aliases else unread}")
-            elif self.settings.models[name].endpoint_of(title.champion) is None:
+            elif self.settings.models[name].probed_at(title.champion) is None:
                 reasons.append(f"{name}: no endpoint for version {title.champion}")
         return not reasons, reasons
 
@@ -323,7 +347,7 @@ class ControlPlane:
         if version is None:
             return
         settings = self.settings.models[model]
-        url = settings.endpoint_of(version)
+        url = settings.probed_at(version)
         if url is None:
             raise Refused(f"cannot roll back: there is no endpoint for version {version}")
         answers = await self.prober.check(url, settings.ready_path, settings.tls)

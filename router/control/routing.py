@@ -39,5 +39,6 @@ def model_routes(name: str, settings: ModelSettings, serving: Serving, sample: i
 
 
 def _backend(settings: ModelSettings, version: int | None) -> Backend | None:
-    endpoint = settings.endpoint_of(version) if version is not None else None
-    return Backend(version, endpoint, settings.tls) if version is not None and endpoint is not None else None
+    if version is None or settings.probed_at(version) is None:
+        return None
+    return Backend(version, settings.endpoint_of(version) or "", settings.tls, settings.grpc_of(version) or "")

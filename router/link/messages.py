@@ -27,6 +27,7 @@ BODY_UNREAD = 1  # longer than `extract_bytes`, or a coding we do not read: not 
 BODY_NONE = 2  # there was no answer
 BODY_GZIP = 3  # the whole body is there, gzipped
 BODY_DEFLATE = 4  # the whole body is there, deflated
+BODY_PROTO = 5  # the whole body is there: a ModelInferResponse in protobuf, not what the model's protocol says in HTTP
 
 MAX_FRAME = 64 * 1024 * 1024
 
@@ -35,8 +36,9 @@ class Backend(msgspec.Struct, frozen=True):
     """One version's model server."""
 
     version: int
-    endpoint: str  # as router.link.endpoint.place_of reads it
+    endpoint: str  # as router.link.endpoint.place_of reads it; "": it is served by gRPC only
     tls: Tls = Tls()
+    grpc: str = ""  # as router.link.grpc_place.grpc_place reads it; "": none
 
 
 class Rule(msgspec.Struct, frozen=True):
@@ -147,7 +149,7 @@ class Counters(msgspec.Struct, frozen=True, tag_field="t", tag="counters"):
     """Running totals of this worker since its start, and what is open now. Sent about once a second."""
 
     refused: dict[str, int]  # requests that we answered ourselves, by reason: unknown_model, no_champion, malformed
-    shadow_dropped: dict[str, dict[str, int]]  # model -> reason (full, breaker_open, too_large, deadline) -> count
+    shadow_dropped: dict[str, dict[str, int]]  # model -> reason, as proxy.mirror has them -> count
     rows_dropped: int  # observations lost because control was away too long
     lost_races: int  # requests lost to a server that closed its idle connection
     client_connections: int  # open now

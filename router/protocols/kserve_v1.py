@@ -18,8 +18,10 @@ from router.protocols.json_text import read_json
 from router.protocols.protocol import Prediction, Protocol, Questions, Reader, Reading, Unreadable
 from router.protocols.rows import NAN, Names, as_float, names_of, rows_of, score_of
 
+_COLON: Final = rb"(?::|%3[Aa])"
+_NAME: Final = rb"((?:(?!%3[Aa])[^/:])+)"
 _PATH: Final = re.compile(
-    rb"/v1/models/((?:(?!%3[Aa])[^/:])+)(?:/(?:versions|labels)/((?:(?!%3[Aa])[^/:])+))?(?:(?::|%3[Aa])(\w+))?(?:/.*)?"
+    rb"/v1/models/" + _NAME + rb"(?:/(?:versions|labels)/" + _NAME + rb")?(?:" + _COLON + rb"([^/]*))?(/.*)?"
 )
 _PREDICTING: Final = frozenset((b"predict", b"classify", b"regress"))
 _EXPECTED: Final = '{"predictions": [...]}, {"outputs": ...} or {"results": [...]}'
@@ -45,7 +47,7 @@ class KserveV1(Protocol):
     def calls_for_prediction(self, method: bytes, path: bytes) -> bool:
         """POST ...:predict, :classify and :regress; status, metadata and :explain do not."""
         found = _PATH.fullmatch(path) if method == b"POST" else None
-        return found is not None and found[3] in _PREDICTING
+        return found is not None and found[3] in _PREDICTING and found[4] is None
 
     def model_in_path(self, path: bytes) -> bytes | None:
         """/v1/models/NAME and all below it; /v1/models names none."""

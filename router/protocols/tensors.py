@@ -119,17 +119,21 @@ def predictions(value: Tensor, score: Tensor | None) -> list[Prediction]:
     width = _width(value)
     if not value.values:
         raise Unreadable("expected at least one row in outputs")
+    values: list[float | str]
     if width == 1:
-        found = [Prediction(one if type(one) is float else _value(one)) for one in value.values]
+        values = [one if type(one) is float else _value(one) for one in value.values]
+        if score is None:
+            return [Prediction(one) for one in values]
     else:
         found = [_of_classes(row) for row in _cut(value.values, width)]
-    if score is None:
-        return found
+        if score is None:
+            return found
+        values = [each.value for each in found]
     width = _width(score)
     scores = score.values if width == 1 else [_second(row) for row in _cut(score.values, width)]
-    if len(scores) != len(found):
+    if len(scores) != len(values):
         raise Unreadable("expected outputs with as many rows as each other")
-    return [Prediction(each.value, _score(one)) for each, one in zip(found, scores, strict=True)]
+    return [Prediction(one, _score(other)) for one, other in zip(values, scores, strict=True)]
 
 
 def _width(tensor: Tensor) -> int:
@@ -172,7 +176,7 @@ def _second(row: list[Any]) -> float:
 
 def _score(value: Any) -> float:  # noqa: ANN401 - whatever stood there
     """A finite number; anything else is no score."""
-    number = as_float(value) if isinstance(value, (float, int)) else NAN
+    number = value if type(value) is float else as_float(value) if isinstance(value, (float, int)) else NAN
     return number if -math.inf < number < math.inf else NAN
 
 

@@ -12,7 +12,7 @@ from router.link.messages import BODY_NONE, BODY_UNREAD, COPY_FIRST, SHED
 from router.link.sampling import in_sample
 from router.proxy import codes, mirror, refusal
 from router.proxy.answer import AnswerHead, Framing, answer_head, framing_of
-from router.proxy.breaker import Admission, State
+from router.proxy.breaker import Admission
 from router.proxy.identity import client_key
 from router.proxy.refusal import Refusal
 from router.proxy.request import CHUNKED_LINE, Request, passed_on, start_line
@@ -240,23 +240,13 @@ class ServedExchange:
                 self._mode = codes.MODE_TWICE
 
     def _forced(self, target: Target) -> bool:
-        """Whether a rule says who answers: then no copy is sent, and nothing that comes of it is evidence.
-
-        To a challenger only while the breaker is closed. Its answers count for cutting it off, as all do that clients
-        get; they are never probes, whose failures roll back.
-        """
+        """Whether a rule says who answers: then no copy is sent, and nothing that comes of it is evidence."""
         role = forced_role(target.rules, self.request, self.path)
         if role is None:
             return False
         self._mode = codes.MODE_FORCED
-        other = target.other
-        if (
-            role == codes.CHALLENGER
-            and target.other_role == codes.CHALLENGER
-            and other is not None
-            and target.shadows.breaker.state is State.CLOSED
-        ):
-            self._served, self._role = other, role
+        if target.other is not None and target.may_be_forced(role):
+            self._served, self._role = target.other, role
         return True
 
     def _key(self, target: Target) -> bytes:

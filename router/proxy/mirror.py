@@ -15,16 +15,17 @@ if TYPE_CHECKING:
     from router.proxy.exchange import ServedExchange
     from router.proxy.plane import DataPlane
     from router.proxy.refusal import Refusal
-    from router.proxy.routes import Served
+    from router.proxy.routes import Flow, Served
     from router.proxy.upstream import UpstreamConnection
 
 FULL = "full"
 BREAKER_OPEN = "breaker_open"
 TOO_LARGE = "too_large"
+STREAM = "stream"
 DEADLINE = "deadline"
 """Why a copy was shed: before it was sent; or (deadline) cut off while its answer was awaited: its row says TIMEOUT."""
 
-REASONS = (FULL, BREAKER_OPEN, TOO_LARGE, DEADLINE)
+REASONS = (FULL, BREAKER_OPEN, TOO_LARGE, STREAM, DEADLINE)
 
 
 class Shadows:
@@ -50,8 +51,24 @@ class Shadows:
         return Shadows(routes, limits)
 
 
+def admitted(plane: DataPlane, target: Flow, size: int, now: float, *, again: bool) -> Admission | str:
+    """Whether a copy of so many bytes may be sent now, as what the breaker takes it; else the reason it is shed.
+
+    One that goes to the champion (`again`) is none of the breaker's.
+    """
+    shadows, limits = target.shadows, plane.limits
+    if shadows.open >= limits.mirror_slots or shadows.bytes + size > limits.mirror_bytes:
+        return FULL
+    if again:
+        return Admission.ADMIT
+    admission, change = shadows.breaker.admit(now)
+    if change is not None:
+        plane.breaker_changed(target, change)
+    return BREAKER_OPEN if admission is Admission.REFUSE else admission
+
+
 def offer(plane: DataPlane, served: ServedExchange, body: list[bytes], now: float, *, again: bool) -> str | None:
-    """Send the copy of a request whose body is there; `again`: to the champion, whatever the breaker says.
+    """Send the copy of a request whose body is there; `again`: to the champion.
 
     Returns:
         None: it was sent; only then were both versions asked. Else the reason it was shed, empty where mirroring has
@@ -61,24 +78,17 @@ def offer(plane: DataPlane, served: ServedExchange, body: list[bytes], now: floa
     shadows, other = target.shadows, target.champion if again else target.other
     if other is None or not shadows.mirroring:
         return ""
-    limits, size = plane.limits, request.received
-    if shadows.open >= limits.mirror_slots or shadows.bytes + size > limits.mirror_bytes or other.endpoint.busy:
-        return FULL
-    probe = False
-    if not again:
-        admission, change = shadows.breaker.admit(now)
-        if change is not None:
-            plane.breaker_changed(target, change)
-        if admission is Admission.REFUSE:
-            return BREAKER_OPEN
-        probe = admission is Admission.PROBE
+    size = request.received
+    admission = FULL if other.endpoint.busy else admitted(plane, target, size, now, again=again)
+    if isinstance(admission, str):
+        return admission
     message = [*start_line(request, served.path, other.endpoint), SHADOW_LINE]
     if request.chunked:
         message.append(b"content-length: %d\r\n" % size)
     lines = request.lines if target.mirrors_credentials else without_secrets(request)
     message += passed_on(request, lines, served.forwarded, served.request_id)
     message += body
-    shadow = ShadowExchange(plane, served, other, message, now, probe=probe)
+    shadow = ShadowExchange(plane, served, other, message, now, probe=admission is Admission.PROBE)
     shadows.open += 1
     shadows.bytes += size
     plane.shadows.add(shadow)

@@ -14,7 +14,7 @@ from router.proxy.identity import Identities
 from router.proxy.mirror import REASONS, ShadowExchange
 from router.proxy.pool import Endpoints
 from router.proxy.recorder import Recorder
-from router.proxy.routes import Table, Target
+from router.proxy.routes import Flow, Table
 from router.proxy.sampler import Sampler
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class DataPlane:
             overhead = self._overhead[model] = Overhead.none()
         overhead.add(seconds)
 
-    def judge(self, target: Target, outcome: int, now: float, *, is_challenger: bool, probe: bool) -> None:
+    def judge(self, target: Flow, outcome: int, now: float, *, is_challenger: bool, probe: bool) -> None:
         """Tell the breaker of an outcome."""
         breaker = target.shadows.breaker
         failed = codes.FAILED[outcome]
@@ -105,7 +105,7 @@ class DataPlane:
         if change is not None:
             self.breaker_changed(target, change)
 
-    def breaker_changed(self, target: Target, change: Change) -> None:
+    def breaker_changed(self, target: Flow, change: Change) -> None:
         """Tell control. In a watch the other version is only the reference: cut off, but no reason to act."""
         self._on_breaker(
             BreakerChanged(

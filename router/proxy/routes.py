@@ -14,6 +14,7 @@ from router.protocols.protocol import Protocol
 from router.protocols.select import protocol
 from router.proxy import codes
 from router.proxy.assignment import Assignment, asked_twice
+from router.proxy.breaker import State
 from router.proxy.mirror import Shadows
 from router.proxy.pool import Endpoint, Endpoints
 from router.proxy.refusal import BAD_TARGET, NO_ROUTES, UNKNOWN_MODEL, Refusal
@@ -36,22 +37,24 @@ class Served:
         self.endpoint = endpoint
 
 
-class Target:
-    """How one model's traffic goes, in one snapshot."""
+class Flow:
+    """How one model's traffic goes, in one snapshot, whatever carries it.
+
+    Args:
+        routes: the model's.
+        shadows: the slots and the breaker of its rollout.
+        reachable: whether the other version can be asked at all.
+    """
 
     __slots__ = (
         "asked_twice",
         "assign_by",
         "assignment",
-        "champion",
         "mirrors",
         "mirrors_credentials",
         "mode",
         "name",
-        "other",
         "other_role",
-        "predict_path",
-        "protocol",
         "random_order",
         "request_id",
         "rollout_id",
@@ -62,15 +65,10 @@ class Target:
         "splits",
     )
 
-    def __init__(self, routes: ModelRoutes, endpoints: Endpoints, shadows: Shadows) -> None:
+    def __init__(self, routes: ModelRoutes, shadows: Shadows, *, reachable: bool) -> None:
         self.name = routes.name
-        self.protocol: Protocol = protocol(routes.protocol)
-        self.served_as = (routes.served_as or routes.name).encode()
-        self.predict_path = routes.predict_path.encode()
-        self.champion = _served(routes.champion, endpoints)
-        self.other = _served(routes.other, endpoints)
         self.other_role = routes.other_role
-        self.mode = routes.mode if self.other is not None else codes.MODE_NONE
+        self.mode = routes.mode if reachable else codes.MODE_NONE
         self.rollout_id = routes.rollout_id
         self.assignment = Assignment(routes.rollout_id, routes.share, routes.mirror)
         self.splits = self.mode == codes.MODE_CANARY and routes.share > 0
@@ -84,6 +82,28 @@ class Target:
         self.asked_twice = asked_twice(routes.rollout_id, twice) if twice else None
         self.request_id = _header(routes.request_id)
         self.shadows = shadows
+
+    def may_be_forced(self, role: int) -> bool:
+        """Whether a rule's role is the other version's, and the breaker is closed.
+
+        Forced answers count for cutting the challenger off, as all do that clients get; they are never probes, whose
+        failures roll back.
+        """
+        return role == codes.CHALLENGER == self.other_role and self.shadows.breaker.state is State.CLOSED
+
+
+class Target(Flow):
+    """How one model's traffic over HTTP goes, in one snapshot."""
+
+    __slots__ = ("champion", "other", "predict_path", "protocol", "served_as")
+
+    def __init__(self, routes: ModelRoutes, endpoints: Endpoints, shadows: Shadows) -> None:
+        self.protocol: Protocol = protocol(routes.protocol)
+        self.champion = _served(routes.champion, endpoints)
+        self.other = _served(routes.other, endpoints)
+        self.served_as = (routes.served_as or routes.name).encode()
+        self.predict_path = routes.predict_path.encode()
+        super().__init__(routes, shadows, reachable=self.other is not None)
 
     def predicts(self, method: bytes, path: bytes) -> bool:
         """Whether this request is a prediction; the path is the model server's, without query."""
@@ -118,6 +138,7 @@ class Table:
         self.revision = routes.revision
         self.generation = routes.generation
         self.limits = routes.limits
+        self.models = routes.models
         self._targets: dict[bytes, Target] = {}
         for model in routes.models:
             before = former.target(model.name) if former is not None else None
@@ -209,7 +230,7 @@ def read_routes(path: Path) -> Routes | None:
 
 
 def _served(backend: Backend | None, endpoints: Endpoints) -> Served | None:
-    if backend is None:
+    if backend is None or not backend.endpoint:
         return None
     try:
         return Served(backend, endpoints.at(backend.endpoint, backend.tls))

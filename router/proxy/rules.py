@@ -7,14 +7,23 @@ bound; nothing backtracks.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import unquote_to_bytes
 
 if TYPE_CHECKING:
     from router.link.messages import Rule
-    from router.proxy.request import Request
 
-Look = Callable[["Request", bytes], bytes]
+
+class Head(Protocol):
+    """What a request's fields are looked up in."""
+
+    host: bytes | None
+
+    def field(self, name: bytes) -> bytes:
+        """The value of the first field of this name (lower case); empty: none."""
+
+
+Look = Callable[[Head, bytes], bytes]
 """(the request, its path and query as the model server sees them) -> the value; empty: none."""
 
 Compiled = tuple[Look, Callable[[bytes], bool], int]
@@ -70,7 +79,7 @@ def compiled(rules: Sequence[Rule]) -> tuple[Compiled, ...]:
     return tuple((where, _fits(rule), rule.role) for rule in rules if (where := look(rule.source)) is not None)
 
 
-def forced_role(rules: tuple[Compiled, ...], request: Request, path: bytes) -> int | None:
+def forced_role(rules: tuple[Compiled, ...], request: Head, path: bytes) -> int | None:
     """The role of the first rule that fits; None: none does. An empty value fits none."""
     for where, fits, role in rules:
         value = where(request, path)

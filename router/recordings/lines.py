@@ -124,7 +124,7 @@ _OF_REQUESTS = {
     "model": "text",
     "protocol": "text",
 }
-TEXT_EXPECTED = "a number, true or false; --positive says which text is the positive class"
+TEXT_EXPECTED = "a number, true or false; --positive says which text is the positive class (of two)"
 
 
 class Wrong(ValueError):

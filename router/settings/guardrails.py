@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, ConfigDict, Discriminator, Field, Tag, WithJsonSchema, model_validator
 
@@ -54,13 +54,27 @@ class ClassGuardrail(Block):
 
 
 class OfClassGuardrail(ClassGuardrail):
-    """The same, and of one class of several against all others, where `predicts` is multiclass."""
+    """The same; where `predicts` is multiclass, of one class against all others, or the mean over several."""
 
     of: Class | None = Field(default=None, description="Of several classes the one that it is of.")
+    average: Literal["macro"] | None = Field(
+        default=None, description="macro: the mean of the metric over `classes`, each against all others."
+    )
+    classes: tuple[Class, ...] | None = Field(default=None, description="The classes of an average, at least two.")
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.average is not None and self.classes is None:
+            raise wrong_at([(("average",), "expected classes, too: the list of those that it is the mean of")])
+        if self.average is None and self.classes is not None:
+            raise wrong_at([(("classes",), "expected average: macro, too")])
+        return self
 
     def guardrail(self, metric: Metric) -> Guardrail:
         """The judge's. Raises PolicyError."""
-        return Guardrail(metric, self.margin, offline_tolerance=self.offline_tolerance, of=self.of)
+        return Guardrail(
+            metric, self.margin, offline_tolerance=self.offline_tolerance, of=self.of, classes=self.classes
+        )
 
 
 def _tag(written: object) -> str:

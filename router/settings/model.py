@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import string
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Literal, Self
 from urllib.parse import quote
 
@@ -14,12 +14,15 @@ from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, WithJs
 from comparator.policy import CLASS_METRICS, Metric, Policy, Step, StepKind
 from comparator.policy_error import PolicyError
 from router.link.endpoint import Tls, place_of
+from router.link.grpc_place import grpc_place
 from router.protocols.coding import Coding, Predicts
+from router.protocols.open_inference_grpc import reader as grpc_reader
 from router.protocols.protocol import Reader
 from router.protocols.select import NAMES as PROTOCOLS
 from router.protocols.select import protocol, reader
 from router.settings.answer import AnswerSettings
 from router.settings.block import Block, Class, Number, Percent, Switch, Text, wrong, wrong_at
+from router.settings.grpc import GrpcUrl
 from router.settings.policy import PolicySettings
 from router.settings.problems import Path, did_you_mean
 from router.settings.recording import RecordingSettings
@@ -71,8 +74,17 @@ def base_url(text: str) -> str:
 
 
 def _template(value: object) -> str:
+    return _filled(value, "http://{name}-v{version}:8080", base_url)
+
+
+def _grpc_template(value: object) -> str:
+    return _filled(value, "grpc://{name}-v{version}:8081", grpc_place)
+
+
+def _filled(value: object, example: str, read: Callable[[str], object]) -> str:
+    """A template that makes an address for any version."""
     if not isinstance(value, str):
-        raise wrong(f"expected a URL such as http://{{name}}-v{{version}}:8080, not {shown(value)}")
+        raise wrong(f"expected a URL such as {example}, not {shown(value)}")
     try:
         parsed = list(string.Formatter().parse(value))
     except ValueError:
@@ -83,7 +95,7 @@ def _template(value: object) -> str:
     if "version" not in {name for _, name, _, _ in parsed}:
         raise wrong("expected {version} in it: every version has a model server of its own")
     try:
-        base_url(value.format(name="name", version=1))
+        read(value.format(name="name", version=1))
     except ValueError as error:
         raise wrong(str(error)) from None
     return value
@@ -127,6 +139,11 @@ Template = Annotated[
     str,
     BeforeValidator(_template),
     WithJsonSchema({"type": "string", "pattern": r"^(https?://|unix:///).*\{version\}"}),
+]
+GrpcTemplate = Annotated[
+    str,
+    BeforeValidator(_grpc_template),
+    WithJsonSchema({"type": "string", "pattern": r"^grpcs?://.*\{version\}"}),
 ]
 Header = Annotated[str, BeforeValidator(_header), WithJsonSchema({"type": "string", "pattern": f"^{_HEADER.pattern}$"})]
 UrlPath = Annotated[str, BeforeValidator(_path), WithJsonSchema({"type": "string", "pattern": "^/"})]
@@ -211,6 +228,15 @@ class ModelSettings(PolicySettings):
         default={},
         description="Model server by version. A version that is not here has the one of `endpoint`, where that is set.",
     )
+    grpc_endpoint: GrpcTemplate | None = Field(
+        default=None,
+        description="gRPC port of any version's model server, like `endpoint`.",
+        examples=["grpc://{name}-v{version}:8081"],
+    )
+    grpc_endpoints: Mapping[Version, GrpcUrl] = Field(
+        default={},
+        description="gRPC port by version. A version that is not here has that of `grpc_endpoint`, where that is set.",
+    )
     positive: Class = Field(
         default=1.0,
         description="Which prediction and which label count as positive, a number or a text, of two classes.",
@@ -284,11 +310,12 @@ class ModelSettings(PolicySettings):
 
     _name: str = PrivateAttr(default="")
     _reader: Reader | None = PrivateAttr(default=None)
+    _grpc_reader: Reader | None = PrivateAttr(default=None)
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
         problems: list[tuple[Path, str]] = []
-        if self.endpoint is None and not self.endpoints:
+        if self.endpoint is None and not self.endpoints and not self.by_grpc_only:
             problems.append((("endpoint",), "expected endpoint (a template) or endpoints (one URL by version)"))
         if self.split is not None and self.rollout is not None:
             problems.append((("split",), "expected either split or rollout"))
@@ -302,6 +329,8 @@ class ModelSettings(PolicySettings):
             problems.append((("threshold",), f"expected a finite number, not {self.threshold:g}"))
         try:
             self._reader = reader(self.protocol, self.answer.reading())
+            if self.grpc_endpoint is not None or self.grpc_endpoints:
+                self._grpc_reader = grpc_reader(self.answer.reading())
         except ValueError as error:
             problems.append((("answer",), str(error)))
         problems += self._paths()
@@ -348,6 +377,17 @@ class ModelSettings(PolicySettings):
             label_numbers=any(rail.metric is Metric.REWARD for rail in rails),
         )
 
+    @property
+    def grpc_reader(self) -> Reader | None:
+        """What reads the predictions out of its answers over gRPC; None: it is not served so."""
+        return self._grpc_reader
+
+    @property
+    def by_grpc_only(self) -> bool:
+        """Whether no version has an HTTP endpoint, but some have a gRPC port."""
+        over_grpc = self.grpc_endpoint is not None or bool(self.grpc_endpoints)
+        return over_grpc and self.endpoint is None and not self.endpoints
+
     def policy(self) -> Policy:
         """The policy that the next rollout of this model begins with."""
         if self.split is None:
@@ -370,6 +410,17 @@ class ModelSettings(PolicySettings):
             return self.endpoints[version]
         return base_url(self.endpoint.format(name=self._name, version=version)) if self.endpoint is not None else None
 
+    def grpc_of(self, version: int) -> str | None:
+        """The gRPC port of this version's model server; None: there is none."""
+        if version in self.grpc_endpoints:
+            return self.grpc_endpoints[version]
+        template = self.grpc_endpoint
+        return template.format(name=self._name, version=version) if template is not None else None
+
+    def probed_at(self, version: int) -> str | None:
+        """Where this version says whether it is ready: its HTTP endpoint, else its gRPC port; None: it has neither."""
+        return self.endpoint_of(version) or self.grpc_of(version)
+
     def bind(self, name: str) -> None:
         """Tell the model its name.
 
@@ -378,3 +429,5 @@ class ModelSettings(PolicySettings):
         """
         self._name = name
         self.endpoint_of(1)
+        if self.grpc_endpoint is not None and (url := self.grpc_of(1)) is not None:
+            grpc_place(url)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Self
 
 from pydantic import (
+    AfterValidator,
     BeforeValidator,
     Field,
     PrivateAttr,
@@ -17,10 +18,12 @@ from pydantic import (
 )
 
 from router.link.endpoint import ListenTls
+from router.link.grpc_place import GrpcListen
 from router.link.messages import Limits
 from router.protocols.select import protocol
 from router.settings.address import Address, is_loopback, parse_address
 from router.settings.block import Block, Count, Duration, Text, written, wrong, wrong_at
+from router.settings.grpc import installed, unheard
 from router.settings.limits import LimitsSettings
 from router.settings.model import ModelName, ModelSettings
 from router.settings.notify import NotifySettings, misnamed
@@ -54,6 +57,7 @@ ListenAddress = Annotated[
     BeforeValidator(_address),
     WithJsonSchema({"type": "string", "pattern": r"^\S+:[0-9]{1,5}$", "examples": ["127.0.0.1:9901", "[::1]:9901"]}),
 ]
+GrpcAddress = Annotated[ListenAddress, AfterValidator(installed)]
 LedgerUrl = Annotated[str, BeforeValidator(_ledger), WithJsonSchema({"type": "string", "pattern": "^sqlite:///."})]
 
 
@@ -77,6 +81,11 @@ class Settings(Block):
         examples=["sqlite:///mlflow.db", "http://mlflow:5000"],
     )
     listen: ListenAddress = written("127.0.0.1:8080", parse_address, "Data port: inference only.")
+    grpc: GrpcAddress | None = Field(
+        default=None,
+        description="Port for gRPC (the Open Inference Protocol's service), under the same tls. Needs the extra grpc. "
+        "Default: none.",
+    )
     tokens: Text | None = Field(
         default=None,
         description="File with the hashed tokens of the admin port, one a line, as `titleshot token` prints them; "
@@ -169,6 +178,8 @@ class Settings(Block):
         for name, model in self.models.items():
             found = unknown(model, self.prometheus, self.webhooks)
             problems += [(("models", name, *where), expected) for where, expected in found]
+            if self.grpc is None and model.by_grpc_only:
+                problems.append((("models", name), unheard()))
         problems += [(("notify", *where), expected) for where, expected in misnamed(self.notify, self.models)]
         if problems:
             raise wrong_at(problems)
@@ -188,6 +199,16 @@ class Settings(Block):
     def listen_tls(self) -> ListenTls | None:
         """TLS of the data port; None: it speaks plain HTTP."""
         return self.tls.tls() if self.tls is not None else None
+
+    @property
+    def grpc_listen(self) -> GrpcListen | None:
+        """The port for gRPC, with what is fixed when it is opened; None: there is none."""
+        if self.grpc is None:
+            return None
+        limits = self.limits
+        return GrpcListen(
+            self.grpc.host, self.grpc.port, limits.max_body_bytes, limits.max_header_bytes, limits.max_connections
+        )
 
     @property
     def tokens_path(self) -> Path | None:

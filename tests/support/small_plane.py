@@ -9,7 +9,9 @@ from comparator.gated import reported
 from comparator.policy import Policy
 from comparator.title import Refused
 from router.control.admin.operations import UnknownModel
+from router.control.explanation import Explanation
 from router.control.ledger import LedgerUnavailable
+from router.control.ledger.audit import Numbered
 from router.control.produced import told_reigns
 from router.protocols.coding import Coding
 
@@ -26,6 +28,7 @@ class SmallPlane:
         self.reasons = []
         self.alerts = {}  # model -> matchers
         self.alert_results = Counter()
+        self.refused_acts = []
         self.on_trial = True
         self.ready = True
         self.policy = Policy()
@@ -82,6 +85,19 @@ class SmallPlane:
             raise self.away
         made = self.decisions[model][:limit]
         return [(f"{model}/{len(self.decisions[model]) - index}", decision) for index, decision in enumerate(made)]
+
+    def explained(self, model, number):
+        made = self.decisions[self._known(model)][::-1]
+        if not number <= len(made):
+            return None
+        found = Numbered(number, "ab" * 32, made[number - 1])
+        return Explanation(model, found, (), None, None, "", from_evidence=False, findings=())
+
+    async def refused(self, model, limit):
+        self._known(model)
+        if self.away is not None:
+            raise self.away
+        return [each for each in self.refused_acts[::-1] if each.model in (model, "")][:limit]
 
     async def production(self, model):
         await self.record(model, 1)

@@ -8,6 +8,8 @@ from typing import Any, Protocol
 
 from comparator.events import Columns, Command, Decision, Gated, Labels, Observations
 from comparator.reigns import Reign
+from router.control.explanation import Explanation
+from router.control.ledger import RefusedAct
 from router.control.recordings import Recording
 from router.protocols.coding import Coding
 
@@ -85,8 +87,22 @@ class Operations(Protocol):
         """
         ...
 
+    def explained(self, model: str, number: int) -> Explanation | None:
+        """A recorded decision by its number, made again from its evidence; None: there is none. Blocks.
+
+        Raises LedgerUnavailable.
+        """
+        ...
+
     async def record(self, model: str, limit: int) -> Sequence[tuple[str, Decision]]:
         """The latest decisions, the newest first, each with its id: what `titleshot explain` takes.
+
+        Raises UnknownModel, LedgerUnavailable.
+        """
+        ...
+
+    async def refused(self, model: str, limit: int) -> Sequence[RefusedAct]:
+        """The latest refused attempts to act on a model, or on none that is known, the newest first.
 
         Raises UnknownModel, LedgerUnavailable.
         """

@@ -8,7 +8,7 @@ from label_worlds import FAR, IN_PAIRS, LIKE, MARGIN, RAILS, joined, rows
 
 from comparator.events import Mode
 from comparator.policy import Metric, Policy
-from comparator.ratio import Blocks, RatioTest, _Rows
+from comparator.ratio import Blocks, RatioTest, Rows
 
 POLICY = Policy(restart_seconds=100.0)
 RUNS = 200
@@ -27,7 +27,7 @@ def run(metric, which, count, mode, seed):
 def test_w_has_mean_0_where_the_ratios_are_equal(metric, mode):
     test = RatioTest(POLICY, RAILS[metric], (2, 1), None)
     blocks = Blocks(test.metric.block(POLICY.block_requests), relative=test.metric.relative)
-    _, _, w, _, _ = blocks.cut(_Rows(rows(metric, LIKE, 100_000, mode, 1), (2, 1), test.metric))
+    _, _, w, _, _ = blocks.cut(Rows(rows(metric, LIKE, 100_000, mode, 1), (2, 1), test.metric))
     assert w.size > 3000
     assert abs(w.mean()) < 3.3 * w.std() / math.sqrt(w.size)
     assert w.std() > 0

@@ -15,7 +15,7 @@ from comparator.events import Mode
 from comparator.label_metric import LabelMetric
 from comparator.pairing import JOINED
 from comparator.policy import Guardrail, Metric, Policy
-from comparator.ratio import CANARY_BETS, PAIR_BETS, Blocks, RatioTest, _Rows
+from comparator.ratio import CANARY_BETS, PAIR_BETS, Blocks, RatioTest, Rows
 
 NAN = math.nan
 metrics = st.sampled_from(list(RAILS))
@@ -88,7 +88,7 @@ def test_the_quantities_of_a_row(metric, label, prediction, score, n, d):
 @settings(max_examples=3 * settings().max_examples)
 def test_w_is_within_its_bound_and_no_bet_loses_all(metric, seed, size):
     test = fresh(metric)
-    rows_ = _Rows(wild_rows(seed, 300), (2, 1), test.metric)
+    rows_ = Rows(wild_rows(seed, 300), (2, 1), test.metric)
     for n, d in ((rows_.n_ref, rows_.d_ref), (rows_.n_trial, rows_.d_trial)):
         assert np.all((n >= 0) & (n <= d) & (d <= 2))
     _, pair, w, margin, _ = Blocks(size, relative=test.metric.relative).cut(rows_)
@@ -113,7 +113,7 @@ def test_the_bound_of_pairs_is_reached(metric):
     if metric in (Metric.MAE, Metric.RMSE):
         rows_["prediction"] = (-99, 1)
     test = fresh(metric)
-    _, _, w, _, _ = Blocks(8).cut(_Rows(rows_, (2, 1), test.metric))
+    _, _, w, _, _ = Blocks(8).cut(Rows(rows_, (2, 1), test.metric))
     most = test.metric.pair_bound(8)
     assert abs(w.item()) == pytest.approx(most)
 
@@ -149,7 +149,7 @@ def test_a_canary_block_is_the_shortest_run_with_both(owners, cuts):
     given_rows["prediction"][:, 1] = NAN
     test, found = Blocks(8), []
     for low, high in pairwise([0, *sorted(min(cut, len(owners)) for cut in cuts), len(owners)]):
-        at, _, _, _, sums = test.cut(_Rows(given_rows[low:high], (2, 1), LabelMetric(RAILS[Metric.ACCURACY])))
+        at, _, _, _, sums = test.cut(Rows(given_rows[low:high], (2, 1), LabelMetric(RAILS[Metric.ACCURACY])))
         found += [(when, ref, trial) for when, (ref, _, trial, _) in zip(at.tolist(), sums.tolist(), strict=True)]
     expected, run = [], []
     for when, owner in enumerate(owners):

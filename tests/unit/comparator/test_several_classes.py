@@ -1,4 +1,4 @@
-"""Several classes: a guardrail of one is that of two classes; accuracy is of all; RMSE beside a champion without errors."""
+"""Several classes: a guardrail of one is that of two; accuracy is of all. An RMSE beside a champion without errors."""
 
 import json
 import math

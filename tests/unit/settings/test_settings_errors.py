@@ -220,9 +220,9 @@ def test_errors_at_the_top(tmp_path, line, column, problem):
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("", ":1:1: expected a mapping with admin, admin_hosts, ledger, limits, listen, models, notify, poll, prometheus, registry, state, "
+        ("", ":1:1: expected a mapping with admin, admin_hosts, grpc, ledger, limits, listen, models, notify, poll, prometheus, registry, state, "
          "tls, tokens, webhooks, workers"),
-        ("- a\n", ":1:1: expected a mapping with admin, admin_hosts, ledger, limits, listen, models, notify, poll, prometheus, registry, "
+        ("- a\n", ":1:1: expected a mapping with admin, admin_hosts, grpc, ledger, limits, listen, models, notify, poll, prometheus, registry, "
          "state, tls, tokens, webhooks, workers"),
         ("a: [1\nb: 2\n", ":2:2: expected YAML: while parsing a flow sequence, expected ',' or ']', but got ':'"),
         ("a: 1\n\tb: 2\n", ":2:1: expected YAML: while scanning for the next token, found character '\\t' that cannot "
