@@ -19,7 +19,7 @@ TABLE: Final = (
     REQUESTS, DURATION, FIRST_BYTE, OVERHEAD, LATENCY, SHARE, MIRRORED, UNREADABLE, UNREAD, CLAMPED,
     TOKENS_USED, OUTPUT_TOKEN,
     PRECISION, PRECISION_LOWER, PRECISION_UPPER, LABELS, LABELS_WAITING, PREDICTIONS_WAITING,
-    JOINED, REPEATED,
+    JOINED, REPEATED, AGREEMENT, AGREEMENT_LOWER, AGREEMENT_UPPER, SCORE_DISTANCE,
     PHASE, STEP, STEPS, PAUSED, FROZEN,
     VERDICT, GUARDRAIL, CHECK, EVIDENCE, EVIDENCE_COMBINED, EVIDENCE_THRESHOLD, DECIDED, UNTOLD, TICKED,
     NOTIFIED, NOTIFICATIONS_WAITING,
@@ -53,6 +53,7 @@ _VALUES = {
         "control",
         "proxy-0 and on: the workers",
     ),
+    "with": BESIDE,
     "target": ("as named under notify in titleshot.yaml",),
     "version": ("the registry's number of the version (of titleshot itself in titleshot_build_info)",),
 }
