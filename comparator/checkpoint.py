@@ -21,6 +21,7 @@ import numpy as np
 from comparator import (
     breaker,
     buckets,
+    calibration,
     checks,
     coverage,
     difference,
@@ -60,6 +61,9 @@ _CLASSES: dict[str, type] = {
         difference.Incident,
         evidence.Evidence,
         label_metric.LabelMetric,
+        calibration.CalibrationTest,
+        calibration.Larger,
+        calibration.NoLarger,
         macro.MacroBlock,
         macro.MacroBlocks,
         macro.MacroTest,
