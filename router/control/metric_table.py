@@ -109,7 +109,7 @@ HANDOVER = Family(
 PRECISION = Family(
     "titleshot_live_precision",
     Kind.GAUGE,
-    "Share of true positives among the labelled positives of the version that holds the role.",
+    "Share of true positives among the labelled positives of the version with the role; of several classes: accuracy.",
     _ROLE,
     "ratio",
 )
@@ -372,7 +372,7 @@ _VALUES = {
     "state": BREAKER_STATES,
     "dropped_by": DROPPED_BY,
     "model": ("as named in titleshot.yaml",),
-    "guardrail": ("as named in the policy: precision, p99_latency, error_rate",),
+    "guardrail": ("as named in the policy: precision, precision_of_cancel, p99_latency, error_rate",),
     "check": ("as named in the policy",),
     "target": ("as named under notify in titleshot.yaml",),
     "version": ("the registry's number of the version (of titleshot itself in titleshot_build_info)",),
