@@ -75,6 +75,21 @@ UNREAD = Family(
     "with too many rows.",
     ("model",),
 )
+TOKENS_USED = Family(
+    "titleshot_tokens_total",
+    Kind.COUNTER,
+    "Tokens of language models' good answers, as the answers say (protocol openai). Completion tokens of a streamed "
+    "answer that does not say are its pieces. There from the first answer that says something.",
+    (*_ROLE, "kind"),
+)
+OUTPUT_TOKEN = Family(
+    "titleshot_time_per_output_token_seconds",
+    Kind.HISTOGRAM,
+    "Of a streamed answer (protocol openai): from its first byte to its end, by its tokens after the first.",
+    _ROLE,
+    "seconds",
+    BOUNDS,
+)
 CLAMPED = Family(
     "titleshot_observations_clamped_total",
     Kind.COUNTER,

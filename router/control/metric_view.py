@@ -46,11 +46,10 @@ def count_tally(page: Page, model: str, tally: Tally) -> None:
     for role in Role:
         name = role.name.lower()
         if role is not Role.PREVIOUS or tally.durations[role].any():  # it answers in a watch only, and buckets are many
-            for family, counts, totals in (
-                (names.DURATION, tally.durations, tally.duration_seconds),
-                (names.FIRST_BYTE, tally.first_bytes, tally.first_byte_seconds),
-            ):
-                page.add_histogram(family, counts[role].tolist(), float(totals[role]), model, name)
+            counts, seconds = tally.durations[role].tolist(), float(tally.duration_seconds[role])
+            page.add_histogram(names.DURATION, counts, seconds, model, name, exemplars=tally.exemplars.of(role))
+            counts, seconds = tally.first_bytes[role].tolist(), float(tally.first_byte_seconds[role])
+            page.add_histogram(names.FIRST_BYTE, counts, seconds, model, name)
         for cell in names.JOINS:
             page.add(names.JOINED, tally.joined[role, cell], model, name, cell)
     for result in names.LABEL_RESULTS:

@@ -23,7 +23,8 @@ from router.control.metric_page import Page
 from router.control.metric_view import count_decisions, count_tally, label_results, serving_roles, show_title, totals
 from router.control.processes import Processes
 from router.control.tally import Joins, Tally, began_anew, growth
-from router.link.messages import Counters
+from router.control.tokens import TokenTally
+from router.link.messages import Counters, Span
 
 _NEW_BREAKER = frozenset(
     {
@@ -65,6 +66,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self._tallies: dict[str, Tally] = {}
+        self._tokens: dict[str, TokenTally] = {}
         self._joins: dict[str, Joins] = {}
         self._last_labels: dict[str, Counter[str]] = {}
         self._last_lost: Counter[str] = Counter()
@@ -78,6 +80,7 @@ class Metrics:
         self._alerts: Counter[str] = Counter()
         self._acts_refused: Counter[str] = Counter()
         self._refusals_lost = 0
+        self._spans: Counter[str] = Counter()
         self._lost_by_proxies = 0
         self._lost_races = 0
         self._reload = (time.time(), True)
@@ -137,6 +140,10 @@ class Metrics:
         tally = self._tally(model)
         tally.unreadable += unreadable
         tally.unread += unread
+
+    def tokens(self, model: str, columns: Columns) -> None:
+        """Count what answers took: dtype TOKENS."""
+        self._tokens.setdefault(model, TokenTally()).observe(columns)
 
     def clamped(self, model: str, count: int) -> None:
         """So many observations had a time that is not yet, and count as of when they came."""
@@ -214,6 +221,15 @@ class Metrics:
         """So many alerts of Alertmanager's came to this."""
         self._alerts.update(results)
 
+    def traced(self, span: Span) -> None:
+        """A traced request, or an exchange of one, has ended."""
+        if span.model in self._tallies:
+            self._tallies[span.model].exemplars.take(span)
+
+    def spanned(self, outcome: str, count: int) -> None:
+        """So many spans were exported, failed to be, or were dropped."""
+        self._spans[outcome] += count
+
     def ledger(self, ok: bool) -> None:  # noqa: FBT001 - the one thing that it tells
         """The ledger took a write, or did not."""
         self._ledger_up = ok
@@ -273,6 +289,8 @@ class Metrics:
 
     def _show_model(self, page: Page, model: str) -> None:
         count_tally(page, model, self._tally(model))
+        if model in self._tokens:
+            self._tokens[model].show(page, model)
         rows, seconds = self._unrecorded(model)
         page.add(names.UNRECORDED, rows, model)
         page.add(names.LEDGER_LAG, seconds, model)
@@ -308,6 +326,8 @@ class Metrics:
         for result in names.ALERT_RESULTS:
             page.add(names.ALERTS, self._alerts[result], result)
         page.add(names.LOST_RACES, self._lost_races)
+        for outcome in names.SPAN_OUTCOMES:
+            page.add(names.SPANS, self._spans[outcome], outcome)
         for where, count in zip(names.DROPPED_BY, (self._lost_by_proxies, self._lost_here), strict=True):
             page.add(names.LOST_ROWS, count, where)
         for target, queue in self._notifications().items():

@@ -31,6 +31,8 @@ BODY_PROTO = 5  # the whole body is there: a ModelInferResponse in protobuf, not
 
 MAX_FRAME = 64 * 1024 * 1024
 
+_NAN = float("nan")
+
 
 class Backend(msgspec.Struct, frozen=True):
     """One version's model server."""
@@ -71,6 +73,7 @@ class Limits(msgspec.Struct, frozen=True):
     mirror_body_bytes: int = 1024 * 1024  # a larger request is not mirrored
     mirror_bytes: int = 16 * 1024 * 1024  # bodies of shadow exchanges in flight, per model
     breaker_wait_seconds: float = 15.0  # at least, between cutting a failing challenger off and probing it
+    scan_bytes: int = 1024 * 1024  # of a request's body, in which the model's name is looked for (Routes.by_body)
     extract_bytes: int = 64 * 1024
     record_rows: int = 100_000  # kept while control is away, then dropped and counted
 
@@ -106,6 +109,8 @@ class Routes(msgspec.Struct, frozen=True):
     generation: str  # of the control process that made it
     models: tuple[ModelRoutes, ...] = ()
     limits: Limits = Limits()
+    traced: int | None = None  # percent of the requests without a sampling decision of their own; None: tracing is off
+    by_body: bool = False  # where the path names no model, the body does
 
 
 class Hello(msgspec.Struct, frozen=True, tag_field="t", tag="hello"):
@@ -171,6 +176,47 @@ class BreakerChanged(msgspec.Struct, frozen=True, tag_field="t", tag="breaker"):
     at: float
 
 
+class Span(msgspec.Struct, frozen=True, array_like=True, gc=False, kw_only=True):
+    """One finished span: of a traced request, or of its exchange with one model server (`exchange`).
+
+    Times are in seconds, `sent` and `first_byte` from the beginning; NaN: it did not come to that. Ids are hexadecimal.
+    Codes are those of comparator.events.
+    """
+
+    trace_id: str
+    span_id: str
+    parent_id: str  # empty: the trace begins here
+    flags: int
+    exchange: bool
+    began: float  # since the epoch
+    seconds: float
+    sent: float = _NAN
+    first_byte: float = _NAN
+    method: str
+    path: str  # without query
+    scheme: str = ""  # http or https, of the client
+    address: str = ""  # of the model server: its host, or the path of its socket
+    port: int = 0
+    status: int = 0  # of the answer; 0: there was none
+    error: str = ""  # why we answered the request ourselves (router.proxy.refusal)
+    model: str  # empty: refused before it was known
+    request_id: str
+    version: int = 0
+    role: int = -1  # no model server was asked
+    mode: int = 0
+    rollout_id: int = 0
+    outcome: int = -1
+    shed: str = ""  # why the copy was not sent
+    recorded: bool = False  # it is in the histogram of durations
+
+
+class Spans(msgspec.Struct, frozen=True, tag_field="t", tag="spans"):
+    """Up: finished spans; `dropped` more, since the last such message, did not fit."""
+
+    spans: tuple[Span, ...]
+    dropped: int = 0
+
+
 class SetRoutes(msgspec.Struct, frozen=True, tag_field="t", tag="routes"):
     """Down: serve from these routes from now on."""
 
@@ -188,7 +234,7 @@ class Retire(msgspec.Struct, frozen=True, tag_field="t", tag="retire"):
     """Down: another supervisor's worker has taken your place; finish what is open and exit."""
 
 
-Up = Hello | Exchanges | Sampled | Counters | BreakerChanged | RoutesSet
+Up = Hello | Exchanges | Sampled | Counters | BreakerChanged | RoutesSet | Spans
 Down = SetRoutes | Retire
 
 _encode = msgspec.msgpack.Encoder().encode

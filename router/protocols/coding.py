@@ -9,15 +9,15 @@ numbers, or the other way round) could never be equal, so it is no prediction, a
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
 from comparator.class_code import class_code
+from comparator.rail import FIRST_CODE
 from router.protocols.protocol import Prediction
 
 _NAN = float("nan")
-_FIRST_CODE = 2.0**52
-"""Of a text: a protocol may have coded it already."""
 
 Value = float | str
 
@@ -44,6 +44,7 @@ class Coding:
         threshold: a prediction is positive whose score is at least this; None: one whose value is `positive`.
         classes: some of several classes, of which only the kind is told; none: both texts and numbers are classes.
         label_numbers: labels are kept as numbers (rewards), whatever is predicted.
+        fold: what is done to the text of a label first, since predictions and classes are so already; None: nothing.
     """
 
     predicts: Predicts = Predicts.BINARY
@@ -51,6 +52,7 @@ class Coding:
     threshold: float | None = None
     classes: tuple[Value, ...] = ()
     label_numbers: bool = False
+    fold: Callable[[str], str] | None = None
 
     def prediction(self, given: Prediction) -> tuple[float, float]:
         """(prediction, score) as columns hold them; NaN: none."""
@@ -68,7 +70,7 @@ class Coding:
             return _NAN
         text = isinstance(value, str)
         if not self.takes(text=text):
-            if text or not _FIRST_CODE <= float(value) < math.inf:
+            if text or not FIRST_CODE <= float(value) < math.inf:
                 return _NAN
             text = True  # a protocol has coded it
         if self.predicts is Predicts.MULTICLASS:
@@ -88,6 +90,8 @@ class Coding:
     def label(self, given: object) -> float:
         """A label as columns hold it. Raises Uncoded."""
         numbers = self.label_numbers or self.predicts is Predicts.NUMBER
+        if isinstance(given, str) and self.fold is not None:
+            given = self.fold(given)
         if isinstance(given, str) and not numbers:
             if not self.takes(text=True):
                 raise Uncoded("expected a finite number, true or false")

@@ -6,7 +6,7 @@ Nothing here waits: every method is called by a connection when something has co
 from __future__ import annotations
 
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from router.link.messages import BODY_NONE, BODY_UNREAD, COPY_FIRST, SHED
 from router.link.sampling import in_sample
@@ -84,6 +84,7 @@ class ServedExchange:
     path: bytes
     forwarded: bytes
     _served: Served
+    shadow_kind: ClassVar[type[mirror.ShadowExchange]] = mirror.ShadowExchange  # that of a traced request is another
 
     def __init__(self, plane: DataPlane, client: ClientConnection, request: Request) -> None:
         self._plane = plane
@@ -127,6 +128,8 @@ class ServedExchange:
         if request.refusal is not None:
             raise request.refusal
         match = plane.table.match(request.method, request.url)
+        if match.in_body:
+            match = plane.table.named(match, request)
         target = self.target = match.target
         self.path = match.path
         if target.request_id and (own := request.field(target.request_id)):
@@ -361,6 +364,8 @@ class ServedExchange:
         out: list[bytes]
         if self._head_sent:
             out = []
+            if not self._body_size:
+                self._first_byte = now - self._started  # of the body: a stream's head is sent before there is anything
         else:
             if connection.informational:
                 self._pass_informational(connection)

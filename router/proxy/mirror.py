@@ -88,7 +88,7 @@ def offer(plane: DataPlane, served: ServedExchange, body: list[bytes], now: floa
     lines = request.lines if target.mirrors_credentials else without_secrets(request)
     message += passed_on(request, lines, served.forwarded, served.request_id)
     message += body
-    shadow = ShadowExchange(plane, served, other, message, now, probe=admission is Admission.PROBE)
+    shadow = served.shadow_kind(plane, served, other, message, now, probe=admission is Admission.PROBE)
     shadows.open += 1
     shadows.bytes += size
     plane.shadows.add(shadow)
@@ -100,6 +100,7 @@ class ShadowExchange:
     """One copy and its answer, which is recorded and reaches nobody."""
 
     __slots__ = (
+        "_again",
         "_body",
         "_connection",
         "_deadline",
@@ -107,11 +108,13 @@ class ShadowExchange:
         "_flags",
         "_kept",
         "_message",
+        "_mode",
         "_over",
         "_plane",
         "_probe",
         "_request_hi",
         "_request_lo",
+        "_role",
         "_sent",
         "_size",
         "_started",
@@ -125,6 +128,9 @@ class ShadowExchange:
         self._plane = plane
         self._target = served.target
         self._to = to
+        self._again = again = to is served.target.champion
+        self._role = codes.CHAMPION if again else served.target.other_role
+        self._mode = codes.MODE_AGAIN if again else served.target.mode
         self._request_hi = served.request_hi
         self._request_lo = served.request_lo
         self._message = message
@@ -155,7 +161,7 @@ class ShadowExchange:
     def received(self, connection: UpstreamConnection) -> None:
         """Take what came; more than `extract_bytes` of a body is read, not kept."""
         now = monotonic()
-        if self._first_byte != self._first_byte and connection.head is not None:
+        if not self._size and connection.head is not None:
             self._first_byte = now - self._started
         for piece in connection.pieces:
             self._size += len(piece)
@@ -210,10 +216,7 @@ class ShadowExchange:
                 ):
                     body, state = b"".join(self._body), head.body_state
             connection.done(now, reusable=outcome <= codes.SERVER_ERROR)
-        role, mode = target.other_role, target.mode
-        if to is target.champion:
-            role, mode = codes.CHAMPION, codes.MODE_AGAIN
-        else:
+        if not self._again:
             plane.judge(target, outcome, now, is_challenger=True, probe=self._probe)
         plane.recorder.record(
             target.name,
@@ -227,8 +230,8 @@ class ShadowExchange:
             now - self._started,
             self._flags,
             status,
-            role,
-            mode,
+            self._role,
+            self._mode,
             True,
             outcome,
             state,

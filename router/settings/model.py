@@ -16,11 +16,13 @@ from comparator.policy_error import PolicyError
 from router.link.endpoint import Tls, place_of
 from router.link.grpc_place import grpc_place
 from router.protocols.coding import Coding, Predicts
+from router.protocols.comparing import Comparison
 from router.protocols.open_inference_grpc import reader as grpc_reader
+from router.protocols.openai import OpenAi
 from router.protocols.protocol import Reader
 from router.protocols.select import NAMES as PROTOCOLS
 from router.protocols.select import protocol, reader
-from router.settings.answer import AnswerSettings
+from router.settings.answer import AnswerSettings, uncompared
 from router.settings.block import Block, Class, Number, Percent, Switch, Text, wrong, wrong_at
 from router.settings.grpc import GrpcUrl
 from router.settings.policy import PolicySettings
@@ -30,13 +32,11 @@ from router.settings.routing import Key, Rules
 from router.settings.tls import TlsSettings
 from router.settings.units import shown
 
-PLANNED_PROTOCOLS = ("openai",)
-
 MODEL_NAME_PATTERN = r"^(?!\.+$)[A-Za-z0-9._-]{1,64}$"
 _MODEL_NAME = re.compile(MODEL_NAME_PATTERN, re.ASCII)
 _HEADER = re.compile(r"header:([A-Za-z0-9!#$%&'*+.^_`|~-]{1,64})", re.ASCII)
 _PATH = re.compile(r"/[!-\"$-~]*", re.ASCII)
-_SERVED_AS = re.compile(r"[^/\x00-\x1f\x7f]{1,256}")
+_SERVED_AS = re.compile(r"[^\x00-\x1f\x7f]{1,256}")
 _LABEL_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}", re.ASCII)
 _PLACEHOLDERS = ("name", "version")
 
@@ -50,8 +50,6 @@ def _model_name(name: str) -> str:
 def _protocol(value: object) -> str:
     if value in PROTOCOLS and isinstance(value, str):
         return value
-    if value in PLANNED_PROTOCOLS:
-        raise wrong(f"{value}: not yet; this version speaks {', '.join(PROTOCOLS)}")
     hint = did_you_mean(value, PROTOCOLS) if isinstance(value, str) else ""
     raise wrong(f"expected a protocol ({', '.join(PROTOCOLS)}), not {shown(value)}{hint}")
 
@@ -119,7 +117,7 @@ def _path(value: object) -> str:
 def _served_as(value: object) -> str:
     if isinstance(value, str) and _SERVED_AS.fullmatch(value):
         return value
-    raise wrong(f"expected the model's name in paths, 1 to 256 characters without '/', not {shown(value)}")
+    raise wrong(f"expected the model's name in paths or bodies, 1 to 256 characters, not {shown(value)}")
 
 
 def _version(value: object) -> int:
@@ -148,7 +146,7 @@ GrpcTemplate = Annotated[
 Header = Annotated[str, BeforeValidator(_header), WithJsonSchema({"type": "string", "pattern": f"^{_HEADER.pattern}$"})]
 UrlPath = Annotated[str, BeforeValidator(_path), WithJsonSchema({"type": "string", "pattern": "^/"})]
 ServedAs = Annotated[
-    str, BeforeValidator(_served_as), WithJsonSchema({"type": "string", "pattern": "^[^/]+$", "maxLength": 256})
+    str, BeforeValidator(_served_as), WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 256})
 ]
 ProtocolName = Annotated[str, BeforeValidator(_protocol), WithJsonSchema({"type": "string", "enum": list(PROTOCOLS)})]
 
@@ -205,8 +203,8 @@ class ModelSettings(PolicySettings):
     served_as_written: ServedAs | None = Field(
         default=None,
         alias="served_as",
-        description="The model's name in the paths of open_inference and kserve_v1, for clients and model servers "
-        "alike. Default: the model's name here.",
+        description="The model's name in the paths of open_inference and kserve_v1, and in the bodies of openai with "
+        "route_by: body.model, for clients and model servers alike. Default: the model's name here.",
     )
     predict_path: UrlPath | None = Field(
         default=None,
@@ -216,7 +214,8 @@ class ModelSettings(PolicySettings):
     ready_path_written: UrlPath | None = Field(
         default=None,
         alias="ready_path",
-        description="GET it at a model server: 200 when ready. Default: as the protocol has it; with json: /health.",
+        description="GET it at a model server: 200 when ready. Default: as the protocol has it; with json "
+        "and openai: /health.",
         examples=["/healthz"],
     )
     endpoint: Template | None = Field(
@@ -334,14 +333,19 @@ class ModelSettings(PolicySettings):
         except ValueError as error:
             problems.append((("answer",), str(error)))
         problems += self._paths()
+        if self.protocol == OpenAi.name:
+            problems += uncompared(self.answer.compare, self.policy().guardrails, self.predicted, self.positive)
         if problems:
             raise wrong_at(problems)
         return self
 
     def _paths(self) -> Iterable[tuple[Path, str]]:
         spoken = protocol(self.protocol)
-        if self.served_as_written is not None and not spoken.paths_name_models:
+        written = self.served_as_written
+        if written is not None and not (spoken.paths_name_models or spoken.bodies_name_models):
             yield ("served_as",), f"expected no served_as: the paths of {self.protocol} name no model"
+        elif written is not None and spoken.paths_name_models and "/" in written:
+            yield ("served_as",), f"expected the model's name in paths, without '/', not {shown(written)}"
         if self.predict_path is not None and spoken.knows_its_paths:
             yield ("predict_path",), f"expected no predict_path: {self.protocol} says which requests are predictions"
         elif self.predict_path is not None and "?" in self.predict_path:
@@ -349,7 +353,7 @@ class ModelSettings(PolicySettings):
 
     @property
     def served_as(self) -> str:
-        """The model's name in paths."""
+        """The model's name in paths, or in bodies."""
         return self.served_as_written or self._name
 
     @property
@@ -374,6 +378,7 @@ class ModelSettings(PolicySettings):
             positive=self.positive,
             threshold=self.threshold,
             classes=tuple({isinstance(each, str): each for each in of}.values()),  # one of each kind
+            fold=Comparison(self.answer.compare).fold if self.answer.compare is not None else None,
             label_numbers=any(rail.metric is Metric.REWARD for rail in rails),
         )
 

@@ -184,12 +184,18 @@ def disagreements(model: Mapping[str, Any]) -> list[Row]:
             str(each.get("request_id")),
             str(each.get("row")),
             *(
-                f"version {number} said {'unknown' if value is None else f'{value:g}'}"
+                f"version {number} said {_said(value)}"
                 for number, value in zip(each.get("versions") or (), each.get("predicted") or (), strict=False)
             ),
         )
         for each in model.get("disagreements") or ()
     ]
+
+
+def _said(value: float | str | None) -> str:
+    if value is None:
+        return "unknown"
+    return value if isinstance(value, str) else f"{value:g}"
 
 
 def signing(rollout: Mapping[str, Any]) -> dict[str, Any] | None:

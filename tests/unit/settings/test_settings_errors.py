@@ -108,8 +108,7 @@ def problems(tmp_path, text):
         ("judge: {block_requests: 1}", 29, "judge.block_requests: expected at least 2, not 1"),
         ("judge: {min_answers: 0}", 26, "judge.min_answers: expected an integer of at least 1, not 0"),
         ("judge: {min_answer: 5}", 13, "judge.min_answer: unknown key; did you mean 'min_answers'?"),
-        ("protocol: openai", 15, "protocol: openai: not yet; this version speaks mlflow, open_inference, kserve_v1, json"),
-        ("protocol: mflow", 15, "protocol: expected a protocol (mlflow, open_inference, kserve_v1, json), not 'mflow'; "
+        ("protocol: mflow", 15, "protocol: expected a protocol (mlflow, open_inference, kserve_v1, openai, json), not 'mflow'; "
          "did you mean 'mlflow'?"),
         ("answer: {prediction: label}\n    protocol: json", 13, "answer: expected answer.prediction to be a JSON pointer "
          "such as /outputs/0/label, or # for the whole, not 'label'"),
@@ -120,8 +119,8 @@ def problems(tmp_path, text):
         ("answer: {rows: /predictions}\n    protocol: kserve_v1", 13, "answer: expected no answer.rows: the rows stand in "
          "predictions, outputs or results"),
         ("served_as: m", 16, "served_as: expected no served_as: the paths of mlflow name no model"),
-        ("served_as: a/b\n    protocol: open_inference", 16, "served_as: expected the model's name in paths, 1 to 256 "
-         "characters without '/', not 'a/b'"),
+        ("served_as: a/b\n    protocol: open_inference", 16, "served_as: expected the model's name in paths, "
+         "without '/', not 'a/b'"),
         ("predict_path: /x", 19, "predict_path: expected no predict_path: mlflow says which requests are predictions"),
         ("predict_path: predict\n    protocol: json", 19, "predict_path: expected a path such as /predict, "
          "percent-encoded as in a URL, not 'predict'"),
@@ -220,10 +219,10 @@ def test_errors_at_the_top(tmp_path, line, column, problem):
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("", ":1:1: expected a mapping with admin, admin_hosts, grpc, ledger, limits, listen, models, notify, poll, prometheus, registry, state, "
-         "tls, tokens, webhooks, workers"),
+        ("", ":1:1: expected a mapping with admin, admin_hosts, grpc, ledger, limits, listen, models, notify, poll, prometheus, registry, route_by, state, "
+         "tls, tokens, tracing, webhooks, workers"),
         ("- a\n", ":1:1: expected a mapping with admin, admin_hosts, grpc, ledger, limits, listen, models, notify, poll, prometheus, registry, "
-         "state, tls, tokens, webhooks, workers"),
+         "route_by, state, tls, tokens, tracing, webhooks, workers"),
         ("a: [1\nb: 2\n", ":2:2: expected YAML: while parsing a flow sequence, expected ',' or ']', but got ':'"),
         ("a: 1\n\tb: 2\n", ":2:1: expected YAML: while scanning for the next token, found character '\\t' that cannot "
          "start any token"),
