@@ -100,7 +100,6 @@ class ShadowExchange:
     """One copy and its answer, which is recorded and reaches nobody."""
 
     __slots__ = (
-        "_again",
         "_body",
         "_connection",
         "_deadline",
@@ -128,9 +127,9 @@ class ShadowExchange:
         self._plane = plane
         self._target = served.target
         self._to = to
-        self._again = again = to is served.target.champion
-        self._role = codes.CHAMPION if again else served.target.other_role
-        self._mode = codes.MODE_AGAIN if again else served.target.mode
+        self._role, self._mode = served.target.other_role, served.target.mode
+        if to is served.target.champion:
+            self._role, self._mode = codes.CHAMPION, codes.MODE_AGAIN
         self._request_hi = served.request_hi
         self._request_lo = served.request_lo
         self._message = message
@@ -216,7 +215,7 @@ class ShadowExchange:
                 ):
                     body, state = b"".join(self._body), head.body_state
             connection.done(now, reusable=outcome <= codes.SERVER_ERROR)
-        if not self._again:
+        if self._mode != codes.MODE_AGAIN:
             plane.judge(target, outcome, now, is_challenger=True, probe=self._probe)
         plane.recorder.record(
             target.name,
