@@ -29,7 +29,7 @@ from comparator.difference import DifferenceTest
 from comparator.events import Mode, Role
 from comparator.gate import offline_figure
 from comparator.guardrail import Verdict, overall
-from comparator.macro import label_test
+from comparator.label_test import label_test
 from comparator.policy import LABEL_METRICS, Metric, Policy
 from comparator.ratio import PAIR_MODES, RatioTest
 from comparator.report import Report, reason

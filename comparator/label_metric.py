@@ -36,7 +36,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from comparator.rail import CLASS_METRICS, NUMBER_METRICS, RELATIVE, SCORE_METRICS, Guardrail, Metric, code
+from comparator.rail import CLASS_METRICS, NUMBER_METRICS, RELATIVE, SCORE_METRICS, Guardrail, Metric, code, said
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -239,7 +239,7 @@ class LabelMetric:
         name = _WORDS[self.rail.metric][0]
         if self.rail.classes is not None:
             return f"macro {name}"
-        return name if self.rail.of is None else f"{name} of {self._class}"
+        return name if self.rail.of is None else f"{name} of {said(self.rail.of)}"
 
     @property
     def rows(self) -> str:
@@ -248,12 +248,7 @@ class LabelMetric:
             return "labelled predictions" if self.rail.metric is Metric.PRECISION else "labelled requests"
         if self.rail.of is None:
             return _WORDS[self.rail.metric][1]
-        return _WORDS_OF_A_CLASS[self.rail.metric].format(self._class)
-
-    @property
-    def _class(self) -> str:
-        of = self.rail.of
-        return of if isinstance(of, str) else f"{of:g}"
+        return _WORDS_OF_A_CLASS[self.rail.metric].format(said(self.rail.of))
 
     def share(self, n: float) -> float:
         """A sum of n as a number of successes, at most one of each row with d > 0."""

@@ -70,9 +70,14 @@ def code(of: Class) -> float:
     return class_code(of) if isinstance(of, str) else float(of)
 
 
+def said(of: Class) -> str:
+    """A class as people read it."""
+    return of if isinstance(of, str) else f"{of:.17g}"
+
+
 def class_name(of: Class) -> str:
     """A class as part of a name: letters, digits and _; what is more than that is told apart by a digest."""
-    text = of if isinstance(of, str) else f"{of:.17g}"
+    text = said(of)
     plain = re.sub(r"[^A-Za-z0-9]+", "_", text).strip("_")[:40]
     if plain == text:
         return plain

@@ -7,7 +7,7 @@ from class_worlds import labelled
 from score_worlds import FAR, LIKE, MARGIN, POLICY, RAIL, REFERENCE, error, score_rows
 
 from comparator.events import Mode
-from comparator.macro import label_test
+from comparator.label_test import label_test
 
 RUNS = 200
 MOST = POLICY.alpha + 2.6 * math.sqrt(POLICY.alpha * (1 - POLICY.alpha) / RUNS)

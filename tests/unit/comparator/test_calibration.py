@@ -15,7 +15,7 @@ from comparator.assess import Moment
 from comparator.calibration import SIGNS, CalibrationTest, differences, error_of, gaps
 from comparator.checkpoint import freeze, thaw
 from comparator.events import Mode
-from comparator.macro import label_test
+from comparator.label_test import label_test
 from comparator.policy import Guardrail, Metric
 from comparator.policy_error import PolicyError
 
