@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from comparator import (
+    agreement,
     breaker,
     buckets,
     checks,
@@ -45,6 +46,8 @@ LAYOUT = 4
 _CLASSES: dict[str, type] = {
     each.__name__: each
     for each in (
+        agreement.Agreement,
+        agreement.Pairs,
         breaker.Breaker,
         buckets.Bucket,
         buckets.Buckets,

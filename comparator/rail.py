@@ -54,6 +54,9 @@ AVERAGED = frozenset({Metric.PRECISION, Metric.RECALL})
 MOST_CLASSES = 100
 LONGEST_CLASS = 256
 
+FIRST_CODE = 2.0**52
+"""Numbers from here on stand for texts, see `class_code`."""
+
 Class = float | str
 """A class, as answers and labels say it."""
 
@@ -177,5 +180,5 @@ def _check_class(where: str, given: Class) -> None:
     if isinstance(given, str):
         if not 1 <= len(given) <= LONGEST_CLASS or not given.isprintable():
             raise PolicyError(where, f"expected a class of 1 to {LONGEST_CLASS} printable characters")
-    elif not abs(given) < 2**52:
+    elif not abs(given) < FIRST_CODE:
         raise PolicyError(where, f"expected a class that is a text or a number less than 2^52, not {given}")

@@ -163,6 +163,7 @@ async def _run_control(settings_path: Path, state: Path, generation: str, lifeli
             "loops": plane.watch_loops(),
             "others": ask_others(plane.controllers, lambda: plane.settings),
             "notify": notifier.run(),
+            "tracing": plane.tracing.run(),
             "reload": _reload(plane, settings_path, state / "settings.json"),
             "stop": stop.wait(),
         }.items()

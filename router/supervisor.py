@@ -44,20 +44,20 @@ class Plan:
         settings_path: handed to the control process.
         host, port: of the data port.
         tls: of the data port; None: it speaks plain HTTP.
-        grpc: the port for gRPC; None: there is none.
         workers: proxy processes.
         state: the state directory.
         drain_seconds: how long open requests may take when stopping.
+        grpc: the port for gRPC; None: there is none.
     """
 
     settings_path: Path
     host: str
     port: int
     tls: ListenTls | None
-    grpc: GrpcListen | None
     workers: int
     state: Path
     drain_seconds: float
+    grpc: GrpcListen | None = None
 
 
 def listening_sockets(host: str, port: int, count: int) -> list[socket.socket]:

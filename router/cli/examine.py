@@ -34,7 +34,6 @@ from router.control.ledger import LedgerUnavailable
 from router.control.ledger.archive import Archive
 from router.control.probe import Prober
 from router.control.registry import Aliases, MlflowRegistry, RegistryUnavailable, UnknownModel
-from router.link.endpoint import ListenTls
 from router.settings import Settings
 from router.settings.model import ModelSettings
 
@@ -121,9 +120,7 @@ async def _clock(settings: Settings) -> list[Finding]:
 async def _ports(settings: Settings) -> list[Finding]:
     """Free, or held by a titleshot."""
     admin, data = settings.admin, settings.listen
-    at_admin, at_data = await asyncio.gather(
-        _admin_holder(admin.host, admin.port), _data_holder(data.host, data.port, settings.listen_tls)
-    )
+    at_admin, at_data = await asyncio.gather(_admin_holder(admin.host, admin.port), _data_holder(settings))
     return of_ports(
         Port("admin port", f"{admin.host}:{admin.port}", _free(admin.host, admin.port), at_admin),
         Port("data port", f"{data.host}:{data.port}", _free(data.host, data.port), at_data),
@@ -140,9 +137,10 @@ async def _admin_holder(host: str, port: int) -> Holder:
         return Holder.ANOTHER
 
 
-async def _data_holder(host: str, port: int, tls: ListenTls | None) -> Holder:
-    """Who holds the data port; every answer of a titleshot has the request's id."""
-    answer = await _asked(f"{'https' if tls else 'http'}://{_reachable(host)}:{port}{ELSEWHERE}")
+async def _data_holder(settings: Settings) -> Holder:
+    """Every answer of a titleshot has the request's id."""
+    data, tls = settings.listen, settings.listen_tls
+    answer = await _asked(f"{'https' if tls else 'http'}://{_reachable(data.host)}:{data.port}{ELSEWHERE}")
     if isinstance(answer, httpx.Response):
         return Holder.TITLESHOT if "x-titleshot-id" in answer.headers else Holder.ANOTHER
     return Holder.UNTOLD if answer is Holder.ANOTHER and tls is not None and tls.client_ca else answer
@@ -188,11 +186,13 @@ def _free(host: str, port: int) -> str:
 
 
 async def _others(settings: Settings) -> list[Finding]:
-    """The user's Prometheus and webhooks: whether somebody is there. Nothing is sent to them."""
+    """The user's Prometheus, webhooks and collector: whether somebody is there. Nothing is sent to them."""
     addresses = {f"webhook {name}": each.url for name, each in settings.webhooks.items()}
     if settings.prometheus is not None:
         addresses["prometheus"] = settings.prometheus.url
     addresses |= {f"notify {each.name}": each.url for each in settings.notify if each.url is not None}
+    if settings.tracing is not None and settings.tracing.endpoint is not None:
+        addresses["tracing"] = settings.tracing.endpoint
     return list(await asyncio.gather(*(_reached(what, url) for what, url in addresses.items())))
 
 
@@ -207,7 +207,8 @@ async def _reached(what: str, url: str) -> Finding:
             await writer.wait_closed()
     except (OSError, TimeoutError) as error:
         why = getattr(error, "strerror", None) or "no answer"
-        return Finding(what, Level.WARN, f"{parts.hostname}:{port} cannot be reached ({why}): what needs it holds")
+        so = "spans are lost" if what == "tracing" else "what needs it holds"
+        return Finding(what, Level.WARN, f"{parts.hostname}:{port} cannot be reached ({why}): {so}")
     return Finding(what, Level.OK, f"{parts.hostname}:{port} can be reached")
 
 

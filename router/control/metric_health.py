@@ -96,6 +96,13 @@ LOST_RACES = Family(
     Kind.COUNTER,
     "Requests lost to a model server that closed its idle connection as they were sent.",
 )
+SPANS = Family(
+    "titleshot_spans_total",
+    Kind.COUNTER,
+    "Spans of traced requests by what became of them. failed: the collector did not take them. "
+    "dropped: more came than could be kept.",
+    ("outcome",),
+)
 CPU = Family(
     "titleshot_process_cpu_seconds_total",
     Kind.COUNTER,

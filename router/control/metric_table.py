@@ -19,14 +19,14 @@ TABLE: Final = (
     REQUESTS, DURATION, FIRST_BYTE, OVERHEAD, LATENCY, SHARE, MIRRORED, UNREADABLE, UNREAD, CLAMPED,
     TOKENS_USED, OUTPUT_TOKEN,
     PRECISION, PRECISION_LOWER, PRECISION_UPPER, LABELS, LABELS_WAITING, PREDICTIONS_WAITING,
-    JOINED, REPEATED,
+    JOINED, REPEATED, AGREEMENT, AGREEMENT_LOWER, AGREEMENT_UPPER, SCORE_DISTANCE,
     PHASE, STEP, STEPS, PAUSED, FROZEN,
     VERDICT, GUARDRAIL, CHECK, EVIDENCE, EVIDENCE_COMBINED, EVIDENCE_THRESHOLD, DECIDED, UNTOLD, TICKED,
     NOTIFIED, NOTIFICATIONS_WAITING,
     DROPPED, BREAKER,
     VERSION, READY, AWAITED, REGISTRY_UP, REGISTRY_READ, REGISTRY_ERRORS,
     RELOAD_OK, RELOAD_AT, LEDGER_UP, LEDGER_ERRORS, LEDGER_LAG, UNRECORDED, LOST_ROWS,
-    PROXIES, REVISION, REVISION_IN_USE, CLIENTS, UPSTREAMS, LOST_RACES,
+    PROXIES, REVISION, REVISION_IN_USE, CLIENTS, UPSTREAMS, LOST_RACES, SPANS,
     REFUSED, ACCESS_REFUSED, ACT_REFUSED, REFUSALS_LOST, ALERTS,
     CPU, MEMORY, OPEN_FILES, STARTED, BUILD,
 )  # fmt: skip
@@ -53,6 +53,7 @@ _VALUES = {
         "control",
         "proxy-0 and on: the workers",
     ),
+    "with": BESIDE,
     "target": ("as named under notify in titleshot.yaml",),
     "version": ("the registry's number of the version (of titleshot itself in titleshot_build_info)",),
 }
@@ -73,6 +74,8 @@ made from the table in `router/control/metric_table.py`: `python -m router.contr
   restart.
 - An error ratio is 1 less the rate of `titleshot_requests_total` with the outcome ok over the rate of all but cancelled
   and lost_race, which say nothing about a version.
+- With [tracing](tracing.md), buckets of `titleshot_request_duration_seconds` have exemplars in OpenMetrics: the trace
+  of the latest traced answer in each.
 - Rely on `titleshot_latency_quantile_seconds` for p50 and p99 of a version. `histogram_quantile` over the histogram
   can look at any span of time, but is within 5 % for latencies that spread by a tenth or more around
   their mean or their modes, and up to 13 % off for narrower ones; below 1 ms it says little.
@@ -94,6 +97,7 @@ def markdown() -> str:
         f"| outcome of `{JOINED.name}` | {', '.join(JOINS)} |",
         f"| result of `{ALERTS.name}` | {', '.join(ALERT_RESULTS)} |",
         f"| outcome of `{NOTIFIED.name}` | {', '.join(NOTIFICATION_OUTCOMES)} |",
+        f"| outcome of `{SPANS.name}` | {', '.join(SPAN_OUTCOMES)} |",
         f"| kind of `{TOKENS_USED.name}` | {', '.join(TOKEN_KINDS)} |",
         f"| reason of `{DROPPED.name}` | {', '.join(DROP_REASONS)} |",
         f"| reason of `{ACCESS_REFUSED.name}` | {', '.join(ACCESS_REFUSALS)} |",

@@ -22,6 +22,7 @@ JOINS: Final = ("tp", "fp", "fn", "tn")
 LABEL_RESULTS: Final = ("matched", "duplicate", "conflicting", "invalid", "expired")
 BREAKER_STATES: Final = ("open", "half_open")
 NOTIFICATION_OUTCOMES: Final = ("delivered", "refused", "given_up", "dropped")
+SPAN_OUTCOMES: Final = ("exported", "failed", "dropped")
 DROPPED_BY: Final = ("proxy", "control")
 NO_TRIGGER: Final = "none"
 ROLLBACK_TRIGGERS: Final = ("breaker", "operator", "alert")
@@ -46,6 +47,9 @@ ACTS: Final = (
 
 ALERT_RESULTS: Final = ("acted", "nothing", "refused", "resolved", "ignored", "unknown_model", "malformed")
 ACCESS_REFUSALS: Final = ("unauthenticated", "forbidden")
+
+BESIDE: Final = ("challenger", "itself")
+"""Whom the champion's answers are held against."""
 
 POSSIBLE: Final = (
     (Role.CHAMPION, Mode.NONE), (Role.CHAMPION, Mode.SHADOW), (Role.CHAMPION, Mode.CANARY), (Role.CHAMPION, Mode.WATCH),

@@ -24,7 +24,7 @@ from router.control.metric_view import count_decisions, count_tally, label_resul
 from router.control.processes import Processes
 from router.control.tally import Joins, Tally, began_anew, growth
 from router.control.tokens import TokenTally
-from router.link.messages import Counters
+from router.link.messages import Counters, Span
 
 _NEW_BREAKER = frozenset(
     {
@@ -80,6 +80,7 @@ class Metrics:
         self._alerts: Counter[str] = Counter()
         self._acts_refused: Counter[str] = Counter()
         self._refusals_lost = 0
+        self._spans: Counter[str] = Counter()
         self._lost_by_proxies = 0
         self._lost_races = 0
         self._reload = (time.time(), True)
@@ -220,6 +221,15 @@ class Metrics:
         """So many alerts of Alertmanager's came to this."""
         self._alerts.update(results)
 
+    def traced(self, span: Span) -> None:
+        """A traced request, or an exchange of one, has ended."""
+        if span.model in self._tallies:
+            self._tallies[span.model].exemplars.take(span)
+
+    def spanned(self, outcome: str, count: int) -> None:
+        """So many spans were exported, failed to be, or were dropped."""
+        self._spans[outcome] += count
+
     def ledger(self, ok: bool) -> None:  # noqa: FBT001 - the one thing that it tells
         """The ledger took a write, or did not."""
         self._ledger_up = ok
@@ -316,6 +326,8 @@ class Metrics:
         for result in names.ALERT_RESULTS:
             page.add(names.ALERTS, self._alerts[result], result)
         page.add(names.LOST_RACES, self._lost_races)
+        for outcome in names.SPAN_OUTCOMES:
+            page.add(names.SPANS, self._spans[outcome], outcome)
         for where, count in zip(names.DROPPED_BY, (self._lost_by_proxies, self._lost_here), strict=True):
             page.add(names.LOST_ROWS, count, where)
         for target, queue in self._notifications().items():

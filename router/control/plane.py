@@ -32,7 +32,8 @@ from router.control.recordings import Recording, Recordings
 from router.control.refusals import Refusals
 from router.control.registry import RegistryUnavailable, UnknownVersion
 from router.control.status import plane_status
-from router.link.messages import BreakerChanged, Counters, Exchanges, Sampled, Up
+from router.control.tracing import Tracing
+from router.link.messages import BreakerChanged, Counters, Exchanges, Sampled, Spans, Up
 from router.protocols.coding import Coding
 from router.settings import Settings
 
@@ -80,6 +81,7 @@ class ControlPlane:
         self.recordings = Recordings(self.publish)
         self.ingest = Ingest(self.controllers, metrics, self.recordings)
         self.refusals = Refusals(ledger, metrics.act_refused, metrics.refusals_lost)
+        self.tracing = Tracing(lambda: self.settings.tracing, metrics)
         self._publisher = publisher
         self._join = join
         prober.on_change = self._endpoint_changed
@@ -166,6 +168,7 @@ class ControlPlane:
         await self.ingest.flush()
         for controller in self.controllers.values():
             await controller.finish()
+        await self.tracing.close()
 
     # ---- from the proxies
 
@@ -178,6 +181,8 @@ class ControlPlane:
                 self.recordings.requests(message)
             case Counters():
                 self.metrics.counters(worker, message)
+            case Spans():
+                self.tracing.take(message)
             case BreakerChanged() if message.model in self.controllers:
                 self.metrics.breaker(message.model, worker, message.state)
                 if message.tripped:
@@ -194,9 +199,15 @@ class ControlPlane:
 
     def publish(self) -> None:
         """Who serves may have changed."""
-        by_body = self.settings.route_by == "body.model"
-        share = self.recordings.share
-        self._publisher.publish(self.controllers, self.settings.models, self.settings.limits, share, by_body=by_body)
+        settings = self.settings
+        self._publisher.publish(
+            self.controllers,
+            settings.models,
+            settings.limits,
+            self.recordings.share,
+            traced=settings.traced,
+            by_body=settings.route_by == "body.model",
+        )
 
     async def adopt(self, settings: Settings) -> None:
         """New good settings: what can change while running does; the rest is named."""

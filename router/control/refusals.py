@@ -14,7 +14,8 @@ from router.control.ledger import LedgerUnavailable, RefusedAct
 log = logging.getLogger(__name__)
 
 MOST_A_MINUTE = 30
-"""Kept one by one; the rest of a minute is one row for each kind of act."""
+"""Kept one by one, of people who were recognised, and as many of others: who is nobody here cannot hide what somebody
+tried. The rest of a minute is one row for each kind of act."""
 
 WRITE_SECONDS = 1.0
 SECONDS = 60
@@ -32,15 +33,16 @@ class Sieve:
 
     def __init__(self) -> None:
         self._minute = 0
-        self._kept = 0
+        self._kept: Counter[bool] = Counter()  # by whether it was somebody
         self._beyond: Counter[str] = Counter()
         self._rows: list[RefusedAct] = []
 
     def add(self, refused: RefusedAct) -> None:
         """One more."""
         self._turn(refused.at)
-        if self._kept < MOST_A_MINUTE:
-            self._kept += 1
+        somebody = bool(refused.actor)
+        if self._kept[somebody] < MOST_A_MINUTE:
+            self._kept[somebody] += 1
             self._rows.append(refused)
         else:
             self._beyond[refused.act] += 1
@@ -57,14 +59,15 @@ class Sieve:
 
     def _turn(self, now: float) -> None:
         minute = int(now // SECONDS)
-        if minute <= self._minute:  # a clock that was set back stands still
+        if minute == self._minute:
             return
         at = float(self._minute * SECONDS)
         self._rows += [
             RefusedAct(at, "", "", act, "", f"more in the minute from here on than the {MOST_A_MINUTE} kept", times)
             for act, times in self._beyond.items()
         ]
-        self._minute, self._kept = minute, 0
+        self._minute = minute
+        self._kept.clear()
         self._beyond.clear()
 
 

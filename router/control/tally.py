@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from comparator.answers import Answers
 from comparator.events import Columns, Mode, Outcome, Role
+from router.control.exemplars import Exemplars
 from router.control.metric_table import BOUNDS, JOINS, POSSIBLE
 from router.link.overhead import Overhead
 
@@ -30,6 +31,7 @@ class Tally:
         self.duration_seconds = np.zeros(_ROLES)
         self.first_bytes = np.zeros((_ROLES, _BUCKETS), dtype=np.int64)
         self.first_byte_seconds = np.zeros(_ROLES)
+        self.exemplars = Exemplars()
         self.decisions: Counter[tuple[str, str]] = Counter()  # (kind, trigger)
         self.dropped: Counter[str] = Counter()
         self.labels: Counter[str] = Counter()

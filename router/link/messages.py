@@ -31,6 +31,8 @@ BODY_PROTO = 5  # the whole body is there: a ModelInferResponse in protobuf, not
 
 MAX_FRAME = 64 * 1024 * 1024
 
+_NAN = float("nan")
+
 
 class Backend(msgspec.Struct, frozen=True):
     """One version's model server."""
@@ -39,6 +41,15 @@ class Backend(msgspec.Struct, frozen=True):
     endpoint: str  # as router.link.endpoint.place_of reads it; "": it is served by gRPC only
     tls: Tls = Tls()
     grpc: str = ""  # as router.link.grpc_place.grpc_place reads it; "": none
+
+
+class Rule(msgspec.Struct, frozen=True):
+    """Requests with such a value are forced to a role, and kept out of the trial. The first rule that fits holds."""
+
+    source: str  # where the value stands: header:NAME, query:NAME, cookie:NAME, path, path:N
+    role: int  # comparator.events.Role: CHAMPION or CHALLENGER
+    values: tuple[str, ...] = ()  # one of these
+    prefixes: tuple[str, ...] = ()  # it begins with one of these; where both are empty, any value
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -82,8 +93,10 @@ class ModelRoutes(msgspec.Struct, frozen=True):
     previous: Backend | None = None  # kept warm for a rollback
     mirror_credentials: bool = False  # copies carry Authorization, Cookie and API keys
     mirror_random_order: bool = False  # by its id, every other request's copy is sent first
-    assign_by: str = ""  # "" : the request's own id; "header:NAME"
+    assign_by: str = ""  # "" : the request's own id; else a source, as in `Rule`
     request_id: str = ""  # "" : made here; "header:NAME": the client's own
+    rules: tuple[Rule, ...] = ()  # in order
+    asked_twice: int = 0  # percent of a shadow's mirrored requests whose copy goes to the champion
     sample: int = 0  # percent of the requests that control gets a copy of
     served_as: str = ""  # the model's name in paths, for protocols that have one; "": `name`
     predict_path: str = ""  # the only path of predictions, for protocols that know none; "": what the protocol says
@@ -96,6 +109,7 @@ class Routes(msgspec.Struct, frozen=True):
     generation: str  # of the control process that made it
     models: tuple[ModelRoutes, ...] = ()
     limits: Limits = Limits()
+    traced: int | None = None  # percent of the requests without a sampling decision of their own; None: tracing is off
     by_body: bool = False  # where the path names no model, the body does
 
 
@@ -162,6 +176,47 @@ class BreakerChanged(msgspec.Struct, frozen=True, tag_field="t", tag="breaker"):
     at: float
 
 
+class Span(msgspec.Struct, frozen=True, array_like=True, gc=False, kw_only=True):
+    """One finished span: of a traced request, or of its exchange with one model server (`exchange`).
+
+    Times are in seconds, `sent` and `first_byte` from the beginning; NaN: it did not come to that. Ids are hexadecimal.
+    Codes are those of comparator.events.
+    """
+
+    trace_id: str
+    span_id: str
+    parent_id: str  # empty: the trace begins here
+    flags: int
+    exchange: bool
+    began: float  # since the epoch
+    seconds: float
+    sent: float = _NAN
+    first_byte: float = _NAN
+    method: str
+    path: str  # without query
+    scheme: str = ""  # http or https, of the client
+    address: str = ""  # of the model server: its host, or the path of its socket
+    port: int = 0
+    status: int = 0  # of the answer; 0: there was none
+    error: str = ""  # why we answered the request ourselves (router.proxy.refusal)
+    model: str  # empty: refused before it was known
+    request_id: str
+    version: int = 0
+    role: int = -1  # no model server was asked
+    mode: int = 0
+    rollout_id: int = 0
+    outcome: int = -1
+    shed: str = ""  # why the copy was not sent
+    recorded: bool = False  # it is in the histogram of durations
+
+
+class Spans(msgspec.Struct, frozen=True, tag_field="t", tag="spans"):
+    """Up: finished spans; `dropped` more, since the last such message, did not fit."""
+
+    spans: tuple[Span, ...]
+    dropped: int = 0
+
+
 class SetRoutes(msgspec.Struct, frozen=True, tag_field="t", tag="routes"):
     """Down: serve from these routes from now on."""
 
@@ -179,7 +234,7 @@ class Retire(msgspec.Struct, frozen=True, tag_field="t", tag="retire"):
     """Down: another supervisor's worker has taken your place; finish what is open and exit."""
 
 
-Up = Hello | Exchanges | Sampled | Counters | BreakerChanged | RoutesSet
+Up = Hello | Exchanges | Sampled | Counters | BreakerChanged | RoutesSet | Spans
 Down = SetRoutes | Retire
 
 _encode = msgspec.msgpack.Encoder().encode

@@ -14,11 +14,10 @@ from dataclasses import dataclass
 from enum import Enum
 
 from comparator.class_code import class_code
+from comparator.rail import FIRST_CODE
 from router.protocols.protocol import Prediction
 
 _NAN = float("nan")
-_FIRST_CODE = 2.0**52
-"""Of a text: a protocol may have coded it already."""
 
 Value = float | str
 
@@ -71,7 +70,7 @@ class Coding:
             return _NAN
         text = isinstance(value, str)
         if not self.takes(text=text):
-            if text or not _FIRST_CODE <= float(value) < math.inf:
+            if text or not FIRST_CODE <= float(value) < math.inf:
                 return _NAN
             text = True  # a protocol has coded it
         if self.predicts is Predicts.MULTICLASS:

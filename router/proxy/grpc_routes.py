@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from pathlib import Path
 from typing import Final
 
 import grpc
@@ -20,6 +21,9 @@ from router.proxy.plane import DataPlane
 from router.proxy.routes import Flow, Table
 
 log = logging.getLogger(__name__)
+
+_Stamps = tuple[tuple[int, int] | None, ...]
+_At = tuple[str, Tls]
 
 LONGEST_BACKOFF_MILLISECONDS: Final = 1000
 """gRPC would wait for up to two minutes before it connects again."""
@@ -46,13 +50,12 @@ class Reached:
 class GrpcTarget(Flow):
     """How one model's traffic over gRPC goes, in one snapshot."""
 
-    __slots__ = ("assign_field", "champion", "id_field", "other")
+    __slots__ = ("champion", "id_field", "other")
 
     def __init__(self, routes: ModelRoutes, shadows: Shadows, channels: Channels) -> None:
         self.champion = channels.to(routes.champion)
         self.other = channels.to(routes.other)
         super().__init__(routes, shadows, reachable=self.other is not None)
-        self.assign_field = self.assign_by.decode()
         self.id_field = self.request_id.decode()
 
 
@@ -86,36 +89,42 @@ class Channels:
 
     def __init__(self, plane: DataPlane) -> None:
         self._plane = plane
-        self._open: dict[tuple[str, Tls], grpc.aio.Channel] = {}
-        self._named: set[tuple[str, Tls]] = set()
+        self._open: dict[_At, grpc.aio.Channel] = {}
+        self._seen: dict[_At, _Stamps] = {}  # their files, as they were last looked at
+        self._named: set[_At] = set()  # by the routes
         self._closing: set[asyncio.Task[None]] = set()
         self._table = GrpcTable(plane.table, self)
 
     def table(self) -> GrpcTable:
         """The routes in force. Channels that they do not name are closed once what they carry has ended."""
-        source = self._plane.table
-        if self._table.source is source:
-            return self._table
-        self._named = set()
-        self._table = GrpcTable(source, self)
-        for at in self._open.keys() - self._named:
-            self._close(self._open.pop(at), self._plane.limits.total_seconds)
+        if self._table.source is not self._plane.table:
+            self._make_table()
         return self._table
 
+    def renew(self) -> None:
+        """Look at the files of TLS: where some have changed, calls from now on go over new channels."""
+        if any(seen != _stamps(tls) for (_, tls), seen in self._seen.items()):
+            self._make_table()
+
     def to(self, backend: Backend | None) -> Reached | None:
-        """A version, where it has a gRPC port and its files of TLS can be read."""
+        """A version, where it has a gRPC port and its files of TLS can be read, or could be before."""
         if backend is None or not backend.grpc:
             return None
-        at = (backend.grpc, backend.tls)
+        at, stamps = (backend.grpc, backend.tls), _stamps(backend.tls)
         channel = self._open.get(at)
-        if channel is None:
+        if channel is None or self._seen.get(at) != stamps:
+            former = channel
             try:
                 channel = self._open[at] = _channel(backend, self._plane.limits)
             except (ValueError, OSError) as error:
-                log.error("version %d gets no gRPC traffic: %s", backend.version, error)  # noqa: TRY400
-                return None
+                kept = "no gRPC traffic" if former is None else "gRPC traffic by the former certificates"
+                log.error("version %d gets %s: %s", backend.version, kept, error)  # noqa: TRY400
+            else:
+                if former is not None:
+                    self._close(former, self._plane.limits.total_seconds)
+        self._seen[at] = stamps
         self._named.add(at)
-        return Reached(backend.version, channel)
+        return Reached(backend.version, channel) if channel is not None else None
 
     async def close(self) -> None:
         """Close all of them; what they carry is cut off."""
@@ -124,10 +133,31 @@ class Channels:
         self._open.clear()
         await asyncio.gather(*self._closing, return_exceptions=True)
 
+    def _make_table(self) -> None:
+        self._named = set()
+        self._table = GrpcTable(self._plane.table, self)
+        for at in self._seen.keys() - self._named:
+            del self._seen[at]
+            if (channel := self._open.pop(at, None)) is not None:
+                self._close(channel, self._plane.limits.total_seconds)
+
     def _close(self, channel: grpc.aio.Channel, grace_seconds: float | None) -> None:
         task = asyncio.ensure_future(channel.close(grace_seconds))
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
+
+
+def _stamps(tls: Tls) -> _Stamps:
+    """What tells that a file has changed."""
+    return tuple(_stamp(file) for file in (tls.ca, tls.certificate, tls.key) if file)
+
+
+def _stamp(file: str) -> tuple[int, int] | None:
+    try:
+        found = Path(file).stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_ino
 
 
 def _channel(backend: Backend, limits: Limits) -> grpc.aio.Channel:

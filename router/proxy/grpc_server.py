@@ -87,6 +87,10 @@ class GrpcPort:
         await asyncio.gather(*self._copies, return_exceptions=True)
         await self._channels.close()
 
+    def renew(self) -> None:
+        """Look at the files of TLS towards model servers; those of this port are looked at by every connection."""
+        self._channels.renew()
+
     # ---- the methods
 
     async def infer(self, request: bytes, context: Context) -> bytes:
@@ -156,7 +160,7 @@ class GrpcPort:
             return False
         try:
             answer: bytes = await served.unary(READY)(b"", timeout=seconds)
-        except grpc.aio.AioRpcError:
+        except (grpc.aio.AioRpcError, grpc.aio.UsageError):  # the latter: closed, because the routes have changed
             return False
         return answer == TRUE
 

@@ -16,6 +16,8 @@ from router.proxy.pool import Endpoints
 from router.proxy.recorder import Recorder
 from router.proxy.routes import Flow, Table
 from router.proxy.sampler import Sampler
+from router.proxy.spans import SpanQueue
+from router.proxy.traced import Tracing
 
 if TYPE_CHECKING:
     from router.proxy.server import ClientConnection
@@ -36,6 +38,9 @@ class DataPlane:
         self.recorder = Recorder(self.limits.record_rows)
         self.sampler = Sampler()
         self.identities = Identities()
+        self.spans = SpanQueue()
+        self.tracing: Tracing | None = None
+        """Off unless the routes say otherwise."""
         self.clients: set[ClientConnection] = set()
         self.shadows: set[ShadowExchange] = set()
         self.lost_races = 0
@@ -63,6 +68,7 @@ class DataPlane:
         self.limits = routes.limits
         self.endpoints.set_limits(routes.limits)
         self.recorder.most_rows = routes.limits.record_rows
+        self.tracing = Tracing(routes.traced, self.spans) if routes.traced is not None else None
         former = self.table
         self.table = Table(routes, self.endpoints, former)
         for target in former.targets():

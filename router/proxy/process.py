@@ -81,6 +81,7 @@ class ProxyProcess:
     ) -> None:
         self._fd = fd
         self._grpc = grpc
+        self._grpc_port: GrpcPort | None = None
         self._listen_tls = tls
         self._trust: Renewed | None = None
         self._context: ssl.SSLContext | None = None
@@ -101,7 +102,7 @@ class ProxyProcess:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._retire.set)
         server = await self._listen()
-        grpc = await self._listen_grpc()
+        grpc = self._grpc_port = await self._listen_grpc()
         link = loop.create_task(self._link.run(), name="link")
         sweeper = loop.create_task(self._sweep_forever(), name="sweep")
         link.add_done_callback(self._ended)
@@ -119,6 +120,7 @@ class ProxyProcess:
         sweeper.cancel()
         self._report()
         self._plane.recorder.flush_all(self._link)
+        self._plane.spans.flush_all(self._link)
         await self._link.close(seconds=2.0)
         link.cancel()
         for task in (sweeper, link):
@@ -152,6 +154,8 @@ class ProxyProcess:
     def _renew(self) -> None:
         """New certificates, for connections from now on."""
         self._plane.endpoints.renew()
+        if self._grpc_port is not None:
+            self._grpc_port.renew()
         tls, context = self._listen_tls, self._context
         if tls is None or context is None or self._trust is None or not self._trust.renew():
             return
@@ -183,6 +187,7 @@ class ProxyProcess:
             now = monotonic()
             self._plane.recorder.flush(self._link)
             self._plane.sampler.flush(self._link)
+            self._plane.spans.flush(self._link)
             if now >= sweep_due:
                 sweep_due = now + SWEEP_SECONDS
                 self._plane.sweep(now)

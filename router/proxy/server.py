@@ -216,10 +216,14 @@ class ClientConnection(RequestQueue, asyncio.Protocol):
 
     def start(self, request: Request) -> None:
         """Begin the exchange of a request."""
-        if self._plane.table.by_body and self._plane.table.held(request):
-            self._exchange = HeldRequest(self._plane, self, request)
+        plane = self._plane
+        if plane.table.by_body and plane.table.held(request):
+            self._exchange = HeldRequest(plane, self, request)
             return
-        exchange = self._exchange = ServedExchange(self._plane, self, request)
+        tracing = plane.tracing
+        exchange = self._exchange = (
+            ServedExchange(plane, self, request) if tracing is None else tracing.exchange(plane, self, request)
+        )
         try:
             exchange.start()
         except Refusal as why:

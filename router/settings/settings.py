@@ -30,6 +30,7 @@ from router.settings.notify import NotifySettings, misnamed
 from router.settings.outside import Name, PrometheusSettings, WebhookSettings, unknown
 from router.settings.problems import Path as Where
 from router.settings.tls import ListenTlsSettings
+from router.settings.tracing import TracingSettings
 from router.settings.units import parse_duration, shown
 
 
@@ -133,6 +134,9 @@ class Settings(Block):
     notify: tuple[NotifySettings, ...] = Field(
         default=(), description="Who is told of what happens: rollouts that start, end, wait, and moves by hand."
     )
+    tracing: TracingSettings | None = Field(
+        default=None, description="Spans of traced requests, to an OpenTelemetry collector. Default: no tracing."
+    )
     models: Mapping[ModelName, ModelSettings] = Field(description="The models, by the name that clients know.")
 
     _directory: Path = PrivateAttr(default=Path())
@@ -230,6 +234,11 @@ class Settings(Block):
     def limits(self) -> Limits:
         """Bounds and deadlines of the data port, as they go over the link."""
         return self.limits_written.limits()
+
+    @property
+    def traced(self) -> int | None:
+        """Percent of the requests without a sampling decision of their own that are traced; None: tracing is off."""
+        return self.tracing.share if self.tracing is not None else None
 
     @property
     def written(self) -> Mapping[str, Any]:

@@ -93,7 +93,7 @@ def _mean(metric: LabelMetric, labels: Floats, answers: Answers) -> Figure | Non
 
 
 def _mean_loss(theirs: Figure, ours: Figure) -> Loss:
-    """How much lower the version's mean over classes is than the champion's; all classes' bounds hold together."""
+    """How much lower the mean over classes is than the champion's: the bounds of all classes hold together."""
     count = len(theirs.parts)
     losses = [
         PairedLoss(

@@ -142,10 +142,13 @@ def test_doctor_says_what_is_well_and_what_to_mend(world):
     world.stop()
     world.client.delete_registered_model_alias(MODEL, "champion")
     world.more = f"webhooks: {{desk: {{url: 'http://127.0.0.1:{world.port}/x'}}}}\n"
+    world.more += f"tracing: {{endpoint: 'http://127.0.0.1:{world.port}'}}\n"
     text = world.settings_path.read_text()
     world.settings_path.write_text(text.replace("models:\n", world.more + "models:\n", 1))
     found = levels(world)
     assert found["webhook desk"][0] == "warn"
+    assert found["tracing"][0] == "warn"
+    assert "spans are lost" in found["tracing"][1]
     assert found[f"{MODEL}: registry"] == ("fail", "no version is @champion: set the alias, or nobody serves")
     code, out, _ = titleshot("doctor", "--settings", world.settings_path)
     assert code == 1

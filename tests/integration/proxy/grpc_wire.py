@@ -25,10 +25,10 @@ class GrpcWorld(World):
         self._closing.append(server.close)
         return server
 
-    def serve(self, *models, **rest):
+    def serve(self, *models, credentials=None, **rest):
         self.listen = GrpcListen("127.0.0.1", free_port(), self.limits.max_body_bytes, 32768, 1000)
         self.start(*models, grpc=self.listen, **rest)
-        self.channel = self.connect()
+        self.channel = self.connect(credentials)
 
     def connect(self, credentials=None):
         options = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
@@ -42,10 +42,21 @@ class GrpcWorld(World):
 
     def call(self, request: pb.ModelInferRequest, metadata=(), timeout=10.0):
         """ModelInfer: the answer, and the call with its metadata."""
-        method = self.channel.unary_unary(
-            f"{SERVICE}ModelInfer", pb.ModelInferRequest.SerializeToString, pb.ModelInferResponse.FromString
-        )
-        return method.with_call(request, metadata=metadata, timeout=timeout)
+        return _infer(self.channel).with_call(request, metadata=metadata, timeout=timeout)
+
+    def complaints(self) -> str:
+        """What the proxy has said so far."""
+        return (self._folder / "stderr").read_text()
+
+
+def _infer(channel: grpc.Channel):
+    return channel.unary_unary(
+        f"{SERVICE}ModelInfer", pb.ModelInferRequest.SerializeToString, pb.ModelInferResponse.FromString
+    )
+
+
+def call_on(channel: grpc.Channel, request: pb.ModelInferRequest) -> pb.ModelInferResponse:
+    return _infer(channel)(request, timeout=10.0)
 
 
 def model(champion, other=None, name="m", **rest) -> ModelRoutes:

@@ -23,7 +23,7 @@ class Rig:
             ModelRoutes(name, "openai", Backend(1, f"http://{name}:1"), served_as="org/two" if name == "two" else "")
             for name in names
         )
-        self.plane.apply(Routes(1, "g", models, Limits(scan_bytes=SCAN, **limits), by_body))
+        self.plane.apply(Routes(1, "g", models, Limits(scan_bytes=SCAN, **limits), by_body=by_body))
         self.servers = {}
         for target in self.plane.table.targets():
             connection = UpstreamConnection(target.champion.endpoint)
