@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from comparator.events import ASKED_TWICE, Mode
+from comparator.events import Mode
 from comparator.guardrail import Estimate
-from comparator.sequence import ratio_bounds
+from comparator.sequence import Floats, ratio_bounds
 
 if TYPE_CHECKING:
     from comparator.events import Columns
@@ -44,17 +44,15 @@ class Pairs:
         self.distance = 0.0  # sum of the absolute differences of the scores
         self.unbounded = 0  # scores that differ by more than 1
 
-    def take(self, pairs: Columns) -> None:
-        """Take rows of which both predictions are there: dtype JOINED, shape (n,)."""
-        one, two = pairs["prediction"].T
+    def take(self, one: Floats, two: Floats, distance: Floats) -> None:
+        """Take rows of which both predictions are there, and the distance of their scores (NaN: one has none)."""
         self.rows += int(one.size)
         self.equal += int(np.count_nonzero(one == two))
-        distance = np.abs(np.diff(pairs["score"], axis=1)[:, 0])
         distance = distance[np.isfinite(distance)]
         self.scored += int(distance.size)
         self.unbounded += int(np.count_nonzero(distance > 1))
-        for each in distance.tolist():  # one by one: how facts were cut into batches never shows
-            self.distance += each
+        # one after the other, so that how facts were cut into batches never shows
+        self.distance = float(np.add.accumulate(np.concatenate([[self.distance], distance]))[-1])
 
     def agreed(self, alpha: float) -> Agreed:
         """The figures, with bounds that hold with probability 1 - alpha each."""
@@ -77,19 +75,21 @@ class Agreement:
 
     def take(self, paired: Columns) -> None:
         """Take pairs: dtype JOINED, shape (n,), in any mode. A later rollout begins anew."""
-        twice = np.isin(paired["mode"], ASKED_TWICE)
-        same = paired["version"][:, 0] == paired["version"][:, 1]  # else the title moved between the two
-        told = np.where(twice, same, (paired["mode"] == Mode.SHADOW) & ~same)
-        told &= ~np.isnan(paired["prediction"]).any(axis=1)
-        if not told.any():
+        if not paired.size:
             return
-        paired, twice = paired[told], twice[told]
-        newest = int(paired["rollout_id"].max())
+        mode, rollout = paired["mode"], paired["rollout_id"]
+        twice = mode >= Mode.TWICE
+        same = paired["version"][:, 0] == paired["version"][:, 1]  # else the title moved between the two
+        told = (twice & same) | ((mode == Mode.SHADOW) & ~same)
+        one, two = paired["prediction"].T
+        told &= ~np.isnan(one + two)
+        newest = int(np.max(rollout, where=told, initial=0))
         if newest > self.rollout_id:
             self.rollout_id, self.challenger, self.itself = newest, Pairs(), Pairs()
-        mine = paired["rollout_id"] == self.rollout_id
-        self.challenger.take(paired[mine & ~twice])
-        self.itself.take(paired[mine & twice])
+        told &= rollout == self.rollout_id
+        for pairs, mine in ((self.challenger, told & ~twice), (self.itself, told & twice)):
+            if mine.any():
+                pairs.take(one[mine], two[mine], np.abs(paired["score"][:, 0] - paired["score"][:, 1])[mine])
 
 
 def _estimate(total: float, count: int, alpha: float) -> Estimate | None:

@@ -39,9 +39,6 @@ class Mode(IntEnum):
     AGAIN = 6  # that second answer of the champion's, which reaches nobody; no evidence
 
 
-ASKED_TWICE = (int(Mode.TWICE), int(Mode.AGAIN))
-
-
 class Outcome(IntEnum):
     """What became of one exchange with a model server."""
 

@@ -205,6 +205,7 @@ class Pairing:
         self._settled = min(SETTLED_SECONDS, retention_seconds)
         self._store: WaitingStore = store if store is not None else MemoryWaitingStore(self._settled, seed)
         self._clock = -np.inf
+        self._twice = False  # whether any champion was asked twice
         self.labels_waiting = self.predictions_waiting = self.matched = self.unknown = 0
         self.duplicates = self.conflicts = 0
         self.expired = self.unlabelled = self.repeated = self.invalid = 0
@@ -358,10 +359,10 @@ class Pairing:
         known = rows["known"][place]
         version = columns["version"][index]
         is_first = (known & (FIRST | SETTLED)) == 0
-        mode, before = columns["mode"][index], rows["mode"][place]
-        itself = (mode != before) & (mode >= Mode.TWICE) & (before >= Mode.TWICE)
-        other = (rows["version"][place, 0] != version) | itself
-        waits = ((known & (FIRST | SECOND | BOTH | SETTLED)) == (FIRST | BOTH)) & other
+        waits = (known & (FIRST | SECOND | BOTH | SETTLED)) == (FIRST | BOTH)
+        other = rows["version"][place, 0] != version
+        itself = self._second(waits, columns["mode"][index], place)
+        waits &= other if itself is None else other | itself
         self._leave_out(found, index[~(is_first | waits)])
         for taken, side, bit in ((is_first, 0, FIRST), (waits, 1, SECOND)):
             if not taken.any():
@@ -375,7 +376,10 @@ class Pairing:
                 rows["mode"][where] = columns["mode"][what]
                 known[taken] |= np.where(columns["attempted_both"][what], BOTH, 0).astype(np.uint8)
             labelled = (known & LABELLED) != 0
-            found.scored[side].append(events[taken & labelled & ~(itself & waits)])
+            if side == 0 or itself is None:
+                found.scored[side].append(events[taken & labelled])
+            else:
+                found.scored[side].append(events[taken & labelled & ~itself])
             if side == 0:
                 met = int(np.count_nonzero(taken & labelled))
                 self.labels_waiting -= met
@@ -387,6 +391,14 @@ class Pairing:
         self._settle(found, events[whole], at[whole], place[whole])
         known[whole] |= SETTLED
         rows["known"][place] = known
+
+    def _second(self, waits: NDArray[np.bool_], mode: NDArray[np.uint8], place: Places) -> NDArray[np.bool_] | None:
+        """Which of those that a row waits for are second answers of a champion that was asked twice; None: none are."""
+        if not (mode >= Mode.TWICE).any():
+            return None
+        self._twice = True
+        before = self._store.rows["mode"][place]
+        return np.asarray(waits & (mode != before) & (mode >= Mode.TWICE) & (before >= Mode.TWICE))
 
     def _labelled(
         self, found: _Found, events: Places, at: NDArray[np.float64], place: Places, label: NDArray[np.float64]
@@ -409,7 +421,7 @@ class Pairing:
         self.predictions_waiting -= met
         two = (known & SECOND) != 0
         found.scored[0].append(events[meets])
-        found.scored[1].append(events[meets & two & (rows["mode"][place] < Mode.TWICE)])
+        found.scored[1].append(events[meets & two & (rows["mode"][place] < Mode.TWICE) if self._twice else meets & two])
         known[~again] |= LABELLED
         whole = meets & (two | ((known & BOTH) == 0))
         self._settle(found, events[whole], at[whole], place[whole])

@@ -46,7 +46,7 @@ _VALUES = {
     "state": BREAKER_STATES,
     "dropped_by": DROPPED_BY,
     "model": ("as named in titleshot.yaml",),
-    "guardrail": ("as named in the policy: precision, p99_latency, error_rate",),
+    "guardrail": ("as named in the policy: precision, precision_of_cancel, p99_latency, error_rate",),
     "check": ("as named in the policy",),
     "act": ACTS,
     "process": (

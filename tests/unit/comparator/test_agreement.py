@@ -56,9 +56,9 @@ def test_it_is_a_count_of_the_latest_rollouts_pairs_however_they_come(rows, cuts
 
 
 def test_scores_that_nothing_bounds_have_no_mean():
-    pairs = Pairs()
-    pairs.take(joined([(Mode.SHADOW, 1, 1.0, 1.0, 7.5, 0.1), (Mode.SHADOW, 1, 1.0, 0.0, 0.2, 0.1)]))
-    agreed = pairs.agreed(0.05)
+    agreement = Agreement()
+    agreement.take(joined([(Mode.SHADOW, 1, 1.0, 1.0, 7.5, 0.1), (Mode.SHADOW, 1, 1.0, 0.0, 0.2, 0.1)]))
+    agreed = agreement.challenger.agreed(0.05)
     assert agreed.score_distance is None
     assert agreed.ratio is not None
     assert (agreed.ratio.value, agreed.ratio.count) == (0.5, 2)
@@ -70,7 +70,7 @@ def test_the_bounds_hold_at_all_times_together():
     for _ in range(200):
         same, pairs, out = chance.random(600) < 0.9, Pairs(), False
         for part in np.split(same, 30):
-            pairs.take(joined([(Mode.TWICE, 1, 1.0, float(each), math.nan, math.nan) for each in part]))
+            pairs.take(np.ones(part.size), part.astype(float), np.full(part.size, math.nan))
             ratio = pairs.agreed(0.05).ratio
             assert ratio is not None
             out |= not ratio.lower <= 0.9 <= ratio.upper
