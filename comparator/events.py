@@ -70,7 +70,7 @@ OBSERVATION = np.dtype(
         ("shed", "?"),  # it was to be asked too, but its copy was shed
         ("copy_first", "?"),  # the copy was sent before the client's request
         ("outcome", "u1"),
-        ("first_byte", "<f4"),  # seconds until the answer's first byte; NaN: none came
+        ("first_byte", "<f4"),  # seconds until the answer's body began; NaN: no answer came
         ("latency", "<f4"),  # seconds until the answer's end (or the failure)
         ("prediction", "<f8"),  # NaN: none
         ("score", "<f8"),  # NaN: none

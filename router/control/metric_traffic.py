@@ -26,7 +26,7 @@ DURATION = Family(
 FIRST_BYTE = Family(
     "titleshot_first_byte_seconds",
     Kind.HISTOGRAM,
-    "From the request's arrival to the head of the answer, of good answers.",
+    "From the request's arrival to the first byte of the answer's body (a stream's first token), of good answers.",
     _ROLE,
     "seconds",
     BOUNDS,

@@ -15,6 +15,9 @@ from world import MODEL, World, wait_for
 
 PAUSE_SECONDS = 0.15  # of litserve_app.py, which only LitServe's Python can import
 
+SERVED_AS = "org/small-8B"
+LARGE = "large"
+
 POLICY = """
     predicts: multiclass
     answer: {compare: normalised}
@@ -53,27 +56,26 @@ def servers(tmp_path_factory):
 
 
 class ChatWorld(World):
-    """Titleshot in front of them."""
+    """Titleshot in front of them, and of a second model, which the second server stands for."""
 
     def __init__(self, folder, registry_template, servers):
         self.servers = servers
         self.callers = []
         super().__init__(folder, registry_template, {})
+        source = f"{folder.as_uri()}/v1"
+        self.client.create_registered_model(LARGE)
+        self.client.create_model_version(LARGE, source)
+        self.client.set_registered_model_alias(LARGE, "champion", "1")
 
     def write_settings(self, policy):
-        endpoints = ", ".join(f"{version}: {server.url!r}" for version, server in enumerate(self.servers, 1))
         super().write_settings("")
+        endpoints = ", ".join(f"{version}: {server.url!r}" for version, server in enumerate(self.servers, 1))
         written = self.settings_path.read_text().partition("models:")[0]
-        quiet = "    guardrails: {error_rate: {margin: 1 point}}\n    split: {challenger: 1}\n"
         self.settings_path.write_text(
-            f"{written}models:\n  {MODEL}:\n    protocol: openai\n    endpoints: {{{endpoints}}}\n{policy}"
-            if policy
-            else f"{written}route_by: body.model\nmodels:\n"
-            + "".join(
-                f"  {name}:\n    protocol: openai\n    registered_model: {MODEL}\n"
-                f"    endpoints: {{1: {server.url!r}}}\n{quiet}"
-                for name, server in zip(("small", "large"), self.servers, strict=False)
-            )
+            f"{written}route_by: body.model\nmodels:\n"
+            f"  {MODEL}:\n    protocol: openai\n    served_as: {SERVED_AS}\n    endpoints: {{{endpoints}}}\n{POLICY}"
+            f"  {LARGE}:\n    protocol: openai\n    endpoints: {{1: {self.servers[1].url!r}}}\n"
+            "    guardrails: {error_rate: {margin: 1 point}}\n"
         )
 
     def caller(self, path="/v1", port=None):
@@ -93,7 +95,7 @@ class ChatWorld(World):
         super().close()
 
     def ask(self, row=None):
-        body = {"model": MODEL, "messages": said("late")}
+        body = {"model": SERVED_AS, "messages": said("late")}
         return httpx.post(f"http://127.0.0.1:{self.port}/v1/chat/completions", json=body, timeout=10, trust_env=False)
 
     def metrics(self):
@@ -107,7 +109,6 @@ def said(text):
 @pytest.fixture(scope="module")
 def chat(tmp_path_factory, registry_template, servers):
     made = ChatWorld(tmp_path_factory.mktemp("chat"), registry_template, servers)
-    made.write_settings(POLICY)
     made.start()
     try:
         for server in servers:
@@ -123,7 +124,9 @@ def test_an_answer_passes_as_it_is(chat, servers):
     ours, theirs = chat.caller(), chat.caller(port=servers[0].port)
     for more in ({}, {"n": 2}, {"temperature": 0.5, "max_tokens": 5}):
         for text in ("is it late twice?", "calls late"):
-            answers = [each.chat.completions.create(model="m", messages=said(text), **more) for each in (ours, theirs)]
+            answers = [
+                each.chat.completions.create(model=SERVED_AS, messages=said(text), **more) for each in (ours, theirs)
+            ]
             told = [
                 [
                     (choice.index, choice.message.content, len(choice.message.tool_calls or ()))
@@ -133,10 +136,10 @@ def test_an_answer_passes_as_it_is(chat, servers):
             ]
             assert told[0] == told[1]
             assert answers[0].usage == answers[1].usage
-    raw = ours.chat.completions.with_raw_response.create(model="m", messages=said("late"))
+    raw = ours.chat.completions.with_raw_response.create(model=SERVED_AS, messages=said("late"))
     assert len(raw.headers["x-titleshot-id"]) == 36
     assert raw.parse().choices[0].message.content == "late "
-    for each in (ours, theirs):  # LitServe has no list of models, and says so itself
+    for each in (chat.caller(f"/models/{MODEL}/v1"), theirs):  # LitServe has no list of models, and says so itself
         with pytest.raises(openai.NotFoundError) as caught:
             each.models.list()
         assert caught.value.body == {"detail": "Not Found"}
@@ -144,7 +147,7 @@ def test_an_answer_passes_as_it_is(chat, servers):
 
 def test_tokens_come_one_by_one_as_the_server_sends_them(chat):
     stream = chat.caller().chat.completions.create(
-        model="m", messages=said("late, slowly, twice"), stream=True, stream_options={"include_usage": True}
+        model=SERVED_AS, messages=said("late, slowly, twice"), stream=True, stream_options={"include_usage": True}
     )
     came = [(time.monotonic(), chunk) for chunk in stream]
     texts = [(at, chunk.choices[0].delta.content) for at, chunk in came if chunk.choices[0].delta.content]
@@ -152,7 +155,7 @@ def test_tokens_come_one_by_one_as_the_server_sends_them(chat):
     assert texts[1][0] - texts[0][0] > PAUSE_SECONDS / 2  # in one piece it would be nothing
     assert came[-1][1].usage.completion_tokens == 2
     with chat.caller().chat.completions.with_streaming_response.create(
-        model="m", messages=said("late, slowly"), stream=True
+        model=SERVED_AS, messages=said("late, slowly"), stream=True
     ) as raw:
         assert raw.headers["content-type"].startswith("text/event-stream")
         assert b"".join(raw.iter_bytes()).endswith(b"data: [DONE]\n\n")
@@ -162,7 +165,7 @@ def test_an_error_inside_of_a_stream_reaches_the_client_and_counts(chat, servers
     bodies = []
     for each in (chat.caller(), chat.caller(port=servers[0].port)):
         with each.chat.completions.with_streaming_response.create(
-            model="m", messages=said("late, breaks"), stream=True
+            model=SERVED_AS, messages=said("late, breaks"), stream=True
         ) as raw:
             assert raw.status_code == 200
             bodies.append(b"".join(raw.iter_bytes()).partition(b'data: {"error"')[2])
@@ -179,7 +182,7 @@ def test_curl(chat):
     curl = shutil.which("curl")
     if curl is None:
         pytest.skip("needs curl")
-    body = json.dumps({"model": "m", "messages": said("late"), "stream": True})
+    body = json.dumps({"model": SERVED_AS, "messages": said("late"), "stream": True})
     url = f"http://127.0.0.1:{chat.port}/models/{MODEL}/v1/chat/completions"
     done = subprocess.run(
         [curl, "-sS", "--noproxy", "*", "-N", "-H", "content-type: application/json", "-d", body, url],
@@ -189,6 +192,25 @@ def test_curl(chat):
     )
     assert done.stdout.startswith(b"data: {")
     assert done.stdout.endswith(b"data: [DONE]\n\n")
+
+
+def test_the_body_names_the_model(chat):
+    client = chat.caller()
+
+    def answer(model, text="late"):
+        return client.chat.completions.create(messages=said(text), model=model).choices[0].message.content
+
+    wait_for(lambda: answer(LARGE) == "LATE ", "the other model answers")
+    long = "late " * 20_000  # 100 kB before the name: several reads
+    assert answer(LARGE, long) == "LATE "
+    with pytest.raises(openai.NotFoundError) as unknown:
+        answer(MODEL)  # clients know it by another name
+    assert unknown.value.code == "unknown_model"
+    with pytest.raises(openai.BadRequestError) as unnamed:
+        client.post("/chat/completions", body={"messages": said(long)}, cast_to=object)
+    assert unnamed.value.code == "unnamed_model"
+    prefixed = chat.caller(f"/models/{LARGE}/v1")
+    assert prefixed.chat.completions.create(messages=said("late"), model="x").choices[0].message.content == "LATE "
 
 
 class Chatter:
@@ -216,7 +238,7 @@ class Chatter:
             late = turn % 3 == 0
             try:
                 stream = client.chat.completions.create(
-                    model="m", messages=said(f"is it {'late' if late else 'early'}? {turn}"), stream=True
+                    model=SERVED_AS, messages=said(f"is it {'late' if late else 'early'}? {turn}"), stream=True
                 )
                 text = "".join(chunk.choices[0].delta.content or "" for chunk in stream)
             except openai.APIError:
@@ -224,9 +246,8 @@ class Chatter:
                 continue
             self.answered += 1
             assert text.strip().lower() == ("late" if late else "on time")
-            labels.append(
-                {"request_id": stream.response.headers["x-titleshot-id"], "label": "Late" if late else "on time"}
-            )
+            request_id = stream.response.headers["x-titleshot-id"]
+            labels.append({"model": MODEL, "request_id": request_id, "label": "Late" if late else "on time"})
             if len(labels) >= 10:
                 url = f"{self.chat.admin}/labels"
                 assert httpx.post(url, json=labels, timeout=10, trust_env=False).json()["rejected"] == []
@@ -270,34 +291,3 @@ def samples(page, name, **labels):
     ]
     assert found, (name, labels)
     return sum(found)
-
-
-def test_the_body_names_the_model(tmp_path, registry_template, servers):
-    world = ChatWorld(tmp_path, registry_template, servers)
-    world.write_settings("")
-    world.start()
-    try:
-        client = world.caller()
-
-        def answer(model, **more):
-            return client.chat.completions.create(messages=said("late"), model=model, **more).choices[0].message.content
-
-        def up():
-            try:
-                return answer("small") == "late " and answer("large") == "LATE "
-            except (openai.InternalServerError, openai.APIConnectionError):  # no routes yet, or no proxy
-                return False
-
-        wait_for(up, "both models answer")
-        long = said("late " * 20_000)  # 100 kB before the name: several reads
-        assert client.chat.completions.create(messages=long, model="large").choices[0].message.content == "LATE "
-        with pytest.raises(openai.NotFoundError) as unknown:
-            answer("medium")
-        assert unknown.value.code == "unknown_model"
-        with pytest.raises(openai.BadRequestError) as unnamed:
-            client.post("/chat/completions", body={"messages": long}, cast_to=object)
-        assert unnamed.value.code == "unnamed_model"
-        prefixed = world.caller("/models/large/v1")
-        assert prefixed.chat.completions.create(messages=said("late"), model="x").choices[0].message.content == "LATE "
-    finally:
-        world.close()
