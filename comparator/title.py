@@ -135,7 +135,7 @@ class Title:
         match fact:
             case Observations():
                 joined = self.pairing.observe(fact.columns)
-                self.scoreboard.observe(fact.columns, joined)
+                self.scoreboard.observe(fact.columns, joined, multiclass=self.policy.multiclass)
                 self.disagreements.take(joined.paired)
                 if self.rollout is not None:
                     self.rollout.take(joined)
@@ -197,7 +197,7 @@ class Title:
         return None
 
     def _labelled(self, joined: Joined) -> None:
-        self.scoreboard.label(joined)
+        self.scoreboard.label(joined, multiclass=self.policy.multiclass)
         if self.rollout is not None:
             self.rollout.take(joined)
 

@@ -144,6 +144,8 @@ async def _run_control(settings_path: Path, state: Path, generation: str, lifeli
         proxies=lambda: link.connected,
         revision=lambda: publisher.current.revision if publisher.current is not None else 0,
         notifications=lambda: notifier.lines,
+        unrecorded=plane.ingest.unrecorded,
+        pids=lambda: link.pids,
     )
     metrics.reloaded(time.time(), ok=good)
     app, console = _admin(plane, settings, metrics)
@@ -155,11 +157,13 @@ async def _run_control(settings_path: Path, state: Path, generation: str, lifeli
             "flush": plane.flush_forever(),
             "tick": plane.tick_forever(),
             "prune": plane.prune_forever(),
+            "refusals": plane.refusals.run(),
             "checkpoint": plane.checkpoint_forever(),
             "console": console.sample_forever(),
             "loops": plane.watch_loops(),
             "others": ask_others(plane.controllers, lambda: plane.settings),
             "notify": notifier.run(),
+            "tracing": plane.tracing.run(),
             "reload": _reload(plane, settings_path, state / "settings.json"),
             "stop": stop.wait(),
         }.items()
@@ -186,7 +190,9 @@ def _admin(plane: ControlPlane, settings: Settings, metrics: Metrics) -> tuple[S
     from router.control.console import Console
 
     tokens = Tokens(settings.tokens_path) if settings.tokens_path is not None else None
-    access = Access(settings.admin.host, settings.admin_hosts, tokens, refused=metrics.access_refused)
+    access = Access(
+        settings.admin.host, settings.admin_hosts, tokens, refused=metrics.access_refused, attempted=plane.attempted
+    )
     console = Console(plane, access)
     return admin_app(plane, access, pages=console.routes()), console
 

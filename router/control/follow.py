@@ -24,7 +24,6 @@ from router.control.registry import (
     UnknownVersion,
 )
 from router.control.version_tags import ending_tags
-from router.protocols.select import protocol
 from router.settings import ModelSettings
 
 log = logging.getLogger(__name__)
@@ -181,7 +180,7 @@ class Follower:
         self._prober.set_targets(
             self._controller.name,
             {version: url for version, url in targets.items() if url is not None},
-            protocol(self.settings.protocol).ready_path,
+            self.settings.ready_path,
             self.settings.tls,
         )
 

@@ -45,9 +45,11 @@ def count_tally(page: Page, model: str, tally: Tally) -> None:
         page.add(names.REQUESTS, count, model, role.name.lower(), mode.name.lower(), outcome.name.lower())
     for role in Role:
         name = role.name.lower()
-        page.add_histogram(
-            names.DURATION, tally.durations[role].tolist(), float(tally.duration_seconds[role]), model, name
-        )
+        if role is not Role.PREVIOUS or tally.durations[role].any():  # it answers in a watch only, and buckets are many
+            counts, seconds = tally.durations[role].tolist(), float(tally.duration_seconds[role])
+            page.add_histogram(names.DURATION, counts, seconds, model, name, exemplars=tally.exemplars.of(role))
+            counts, seconds = tally.first_bytes[role].tolist(), float(tally.first_byte_seconds[role])
+            page.add_histogram(names.FIRST_BYTE, counts, seconds, model, name)
         for cell in names.JOINS:
             page.add(names.JOINED, tally.joined[role, cell], model, name, cell)
     for result in names.LABEL_RESULTS:
@@ -58,8 +60,7 @@ def count_tally(page: Page, model: str, tally: Tally) -> None:
     page.add(names.UNREADABLE, tally.unreadable, model)
     page.add(names.UNREAD, tally.unread, model)
     page.add(names.CLAMPED, tally.clamped, model)
-    page.add(names.HANDED_OVER, tally.handed_over, model)
-    page.add(names.HANDOVER, tally.handover_microseconds / 1e6, model)
+    page.add_histogram(names.OVERHEAD, tally.overhead.counts, tally.overhead.seconds, model)
     page.add(names.REGISTRY_ERRORS, tally.registry_errors, model)
 
 

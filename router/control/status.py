@@ -11,12 +11,25 @@ from uuid import UUID
 from comparator.events import Role
 from comparator.guardrail import Estimate
 from comparator.phases import COMPARED, Phase
+from comparator.policy import Policy
+from comparator.rail import FIRST_CODE, code
 from comparator.rollout import Rollout
 from comparator.sign_off import Screen
 from comparator.title import Title
 from router.control.controller import ModelController
 from router.control.follow import Follower
 from router.control.probe import Prober
+
+
+def _said(value: float, policy: Policy) -> float | str | None:
+    """A prediction as people read it: of a class that is a text its name, where the policy has it."""
+    if not math.isfinite(value):
+        return None
+    if not policy.multiclass or value < FIRST_CODE:
+        return value
+    rails = policy.guardrails
+    named = (each for rail in rails for each in (rail.of, *(rail.classes or ())) if each is not None)
+    return next((each for each in named if code(each) == value), "another class")
 
 
 def plane_status(
@@ -56,7 +69,7 @@ def model_status(controller: ModelController, follower: Follower, ready: frozens
                 "request_id": str(UUID(int=each.request)),
                 "row": each.row,
                 "versions": list(each.version),
-                "predicted": [value if math.isfinite(value) else None for value in each.predicted],
+                "predicted": [_said(value, title.policy) for value in each.predicted],
             }
             for each in title.disagreements.latest()
         ],

@@ -120,7 +120,7 @@ class GrpcExchange:
 
     def handed_over(self) -> None:
         """It goes to the model server now."""
-        self._plane.handed_over(self.target.name, monotonic() - self.started)
+        self._plane.held(self.target.name, monotonic() - self.started)
 
     def shed(self, reason: str) -> None:
         """No copy is sent."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from router.link.messages import BODY_NONE, BODY_UNREAD, BODY_WHOLE, Limits, ModelRoutes
+from router.link.messages import BODY_NONE, BODY_UNREAD, Limits, ModelRoutes
 from router.proxy import codes
 from router.proxy.breaker import Admission, Breaker
 from router.proxy.request import SHADOW_LINE, passed_on, start_line, without_secrets
@@ -83,7 +83,7 @@ def offer(plane: DataPlane, served: ServedExchange, body: list[bytes], now: floa
     lines = request.lines if target.mirrors_credentials else without_secrets(request)
     message += passed_on(request, lines, served.forwarded, served.request_id)
     message += body
-    shadow = ShadowExchange(plane, served, message, now, probe=admission is Admission.PROBE)
+    shadow = served.shadow_kind(plane, served, message, now, probe=admission is Admission.PROBE)
     shadows.open += 1
     shadows.bytes += size
     plane.shadows.add(shadow)
@@ -148,7 +148,7 @@ class ShadowExchange:
     def received(self, connection: UpstreamConnection) -> None:
         """Take what came; more than `extract_bytes` of a body is read, not kept."""
         now = monotonic()
-        if self._first_byte != self._first_byte and connection.head is not None:
+        if not self._size and connection.head is not None:
             self._first_byte = now - self._started
         for piece in connection.pieces:
             self._size += len(piece)
@@ -197,8 +197,13 @@ class ShadowExchange:
             head = connection.head
             if head is not None:
                 status, state = head.status, BODY_UNREAD
-                if outcome == codes.OK and self._kept and not head.coded and self._size <= plane.limits.extract_bytes:
-                    body, state = b"".join(self._body), BODY_WHOLE
+                if (
+                    outcome == codes.OK
+                    and self._kept
+                    and head.body_state != BODY_UNREAD
+                    and self._size <= plane.limits.extract_bytes
+                ):
+                    body, state = b"".join(self._body), head.body_state
             connection.done(now, reusable=outcome <= codes.SERVER_ERROR)
         plane.judge(target, outcome, now, is_challenger=True, probe=self._probe)
         plane.recorder.record(

@@ -120,6 +120,7 @@ class ProxyProcess:
         sweeper.cancel()
         self._report()
         self._plane.recorder.flush_all(self._link)
+        self._plane.spans.flush_all(self._link)
         await self._link.close(seconds=2.0)
         link.cancel()
         for task in (sweeper, link):
@@ -185,6 +186,8 @@ class ProxyProcess:
             await asyncio.sleep(FLUSH_SECONDS)
             now = monotonic()
             self._plane.recorder.flush(self._link)
+            self._plane.sampler.flush(self._link)
+            self._plane.spans.flush(self._link)
             if now >= sweep_due:
                 sweep_due = now + SWEEP_SECONDS
                 self._plane.sweep(now)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import re
 import string
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Literal, Self
+from urllib.parse import quote
 
 from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, WithJsonSchema, model_validator
 
@@ -13,23 +15,27 @@ from comparator.policy import CLASS_METRICS, Metric, Policy, Step, StepKind
 from comparator.policy_error import PolicyError
 from router.link.endpoint import Tls, place_of
 from router.link.grpc_place import grpc_place
+from router.protocols.coding import Coding, Predicts
+from router.protocols.comparing import Comparison
 from router.protocols.open_inference_grpc import reader as grpc_reader
+from router.protocols.openai import OpenAi
 from router.protocols.protocol import Reader
 from router.protocols.select import NAMES as PROTOCOLS
-from router.protocols.select import reader
-from router.settings.answer import AnswerSettings
-from router.settings.block import Block, Number, Percent, Switch, Text, wrong, wrong_at
+from router.protocols.select import protocol, reader
+from router.settings.answer import AnswerSettings, uncompared
+from router.settings.block import Block, Class, Number, Percent, Switch, Text, wrong, wrong_at
 from router.settings.grpc import GrpcUrl
 from router.settings.policy import PolicySettings
 from router.settings.problems import Path, did_you_mean
+from router.settings.recording import RecordingSettings
 from router.settings.tls import TlsSettings
 from router.settings.units import shown
-
-PLANNED_PROTOCOLS = ("open_inference", "kserve_v1", "openai", "json")
 
 MODEL_NAME_PATTERN = r"^(?!\.+$)[A-Za-z0-9._-]{1,64}$"
 _MODEL_NAME = re.compile(MODEL_NAME_PATTERN, re.ASCII)
 _HEADER = re.compile(r"header:([A-Za-z0-9!#$%&'*+.^_`|~-]{1,64})", re.ASCII)
+_PATH = re.compile(r"/[!-\"$-~]*", re.ASCII)
+_SERVED_AS = re.compile(r"[^\x00-\x1f\x7f]{1,256}")
 _LABEL_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}", re.ASCII)
 _PLACEHOLDERS = ("name", "version")
 
@@ -43,8 +49,6 @@ def _model_name(name: str) -> str:
 def _protocol(value: object) -> str:
     if value in PROTOCOLS and isinstance(value, str):
         return value
-    if value in PLANNED_PROTOCOLS:
-        raise wrong(f"{value}: not yet; this version speaks {', '.join(PROTOCOLS)}")
     hint = did_you_mean(value, PROTOCOLS) if isinstance(value, str) else ""
     raise wrong(f"expected a protocol ({', '.join(PROTOCOLS)}), not {shown(value)}{hint}")
 
@@ -103,6 +107,18 @@ def _url(value: object) -> str:
         raise wrong(str(error)) from None
 
 
+def _path(value: object) -> str:
+    if isinstance(value, str) and _PATH.fullmatch(value):
+        return value
+    raise wrong(f"expected a path such as /predict, percent-encoded as in a URL, not {shown(value)}")
+
+
+def _served_as(value: object) -> str:
+    if isinstance(value, str) and _SERVED_AS.fullmatch(value):
+        return value
+    raise wrong(f"expected the model's name in paths or bodies, 1 to 256 characters, not {shown(value)}")
+
+
 def _version(value: object) -> int:
     if isinstance(value, str) and re.fullmatch(r"[1-9][0-9]{0,8}", value, re.ASCII):
         return int(value)
@@ -127,6 +143,10 @@ GrpcTemplate = Annotated[
     WithJsonSchema({"type": "string", "pattern": r"^grpcs?://.*\{version\}"}),
 ]
 Header = Annotated[str, BeforeValidator(_header), WithJsonSchema({"type": "string", "pattern": f"^{_HEADER.pattern}$"})]
+UrlPath = Annotated[str, BeforeValidator(_path), WithJsonSchema({"type": "string", "pattern": "^/"})]
+ServedAs = Annotated[
+    str, BeforeValidator(_served_as), WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 256})
+]
 ProtocolName = Annotated[str, BeforeValidator(_protocol), WithJsonSchema({"type": "string", "enum": list(PROTOCOLS)})]
 
 
@@ -179,6 +199,24 @@ class ModelSettings(PolicySettings):
         description="Where an answer has its prediction and its score, if not where the protocol usually has them.",
         json_schema_extra={"default": {}},
     )
+    served_as_written: ServedAs | None = Field(
+        default=None,
+        alias="served_as",
+        description="The model's name in the paths of open_inference and kserve_v1, and in the bodies of openai with "
+        "route_by: body.model, for clients and model servers alike. Default: the model's name here.",
+    )
+    predict_path: UrlPath | None = Field(
+        default=None,
+        description="With json: the path of predictions. Default: every POST is one.",
+        examples=["/predict"],
+    )
+    ready_path_written: UrlPath | None = Field(
+        default=None,
+        alias="ready_path",
+        description="GET it at a model server: 200 when ready. Default: as the protocol has it; with json "
+        "and openai: /health.",
+        examples=["/healthz"],
+    )
     endpoint: Template | None = Field(
         default=None,
         description="Model server of any version, with {name} (the model's) and {version} filled in.",
@@ -197,9 +235,15 @@ class ModelSettings(PolicySettings):
         default={},
         description="gRPC port by version. A version that is not here has that of `grpc_endpoint`, where that is set.",
     )
-    positive: Number = Field(
+    positive: Class = Field(
         default=1.0,
-        description="Which prediction and which label count as positive; with a guardrail on mae, neither is read so.",
+        description="Which prediction and which label count as positive, a number or a text, of two classes.",
+    )
+    threshold: Number | None = Field(
+        default=None,
+        description="A prediction is positive whose score (or, without one, whose number) is at least this, whatever "
+        "class the server made of it. Default: a prediction that equals `positive` is.",
+        examples=[0.7],
     )
     assign_by: Header | None = Field(
         default=None,
@@ -242,6 +286,10 @@ class ModelSettings(PolicySettings):
         "labels of one of these does it.",
         examples=[[{"alertname": "ErrorsOfModel", "severity": "page"}]],
     )
+    recording: RecordingSettings | None = Field(
+        default=None,
+        description="That `titleshot record` may record requests, and what of them never is. Default: it may not.",
+    )
     split: Split | None = Field(
         default=None, description="A manual split, instead of a rollout: never promoted by itself."
     )
@@ -259,23 +307,67 @@ class ModelSettings(PolicySettings):
             problems.append((("split",), "expected either split or rollout"))
         metrics = {rail.metric for rail in self.guardrails.guardrails()} if self.guardrails is not None else set()
         if Metric.REWARD in metrics and metrics & CLASS_METRICS and self.positive != 1.0:
-            expected = f"expected positive to be 1, not {self.positive:g}: beside a reward, labels are kept as numbers"
+            expected = f"expected positive to be 1, not {self.positive}: beside a reward, labels are kept as numbers"
             problems.append((("positive",), expected))
+        if self.threshold is not None and self.predicted is not Predicts.BINARY:
+            problems.append((("threshold",), f"expected none where {self.predicted.value} is predicted"))
+        if self.threshold is not None and not math.isfinite(self.threshold):
+            problems.append((("threshold",), f"expected a finite number, not {self.threshold:g}"))
         try:
             self._reader = reader(self.protocol, self.answer.reading())
             if self.grpc_endpoint is not None or self.grpc_endpoints:
                 self._grpc_reader = grpc_reader(self.answer.reading())
         except ValueError as error:
             problems.append((("answer",), str(error)))
+        problems += self._paths()
+        if self.protocol == OpenAi.name:
+            problems += uncompared(self.answer.compare, self.policy().guardrails, self.predicted, self.positive)
         if problems:
             raise wrong_at(problems)
         return self
+
+    def _paths(self) -> Iterable[tuple[Path, str]]:
+        spoken = protocol(self.protocol)
+        written = self.served_as_written
+        if written is not None and not (spoken.paths_name_models or spoken.bodies_name_models):
+            yield ("served_as",), f"expected no served_as: the paths of {self.protocol} name no model"
+        elif written is not None and spoken.paths_name_models and "/" in written:
+            yield ("served_as",), f"expected the model's name in paths, without '/', not {shown(written)}"
+        if self.predict_path is not None and spoken.knows_its_paths:
+            yield ("predict_path",), f"expected no predict_path: {self.protocol} says which requests are predictions"
+        elif self.predict_path is not None and "?" in self.predict_path:
+            yield ("predict_path",), "expected a path without a query: any query is a prediction's"
+
+    @property
+    def served_as(self) -> str:
+        """The model's name in paths, or in bodies."""
+        return self.served_as_written or self._name
+
+    @property
+    def ready_path(self) -> str:
+        """GET it at a model server: 200 when ready."""
+        usual = protocol(self.protocol).ready_path.replace("{model}", quote(self.served_as, safe=""))
+        return self.ready_path_written or usual
 
     @property
     def reader(self) -> Reader:
         """What reads the predictions out of its answers."""
         assert self._reader is not None
         return self._reader
+
+    @property
+    def coding(self) -> Coding:
+        """How its predictions and labels become numbers."""
+        rails = self.guardrails.guardrails() if self.guardrails is not None else ()
+        of = [each for rail in rails for each in ((rail.of,) if rail.of is not None else rail.classes or ())]
+        return Coding(
+            predicts=self.predicted,
+            positive=self.positive,
+            threshold=self.threshold,
+            classes=tuple({isinstance(each, str): each for each in of}.values()),  # one of each kind
+            fold=Comparison(self.answer.compare).fold if self.answer.compare is not None else None,
+            label_numbers=any(rail.metric is Metric.REWARD for rail in rails),
+        )
 
     @property
     def grpc_reader(self) -> Reader | None:
@@ -287,17 +379,6 @@ class ModelSettings(PolicySettings):
         """Whether no version has an HTTP endpoint, but some have a gRPC port."""
         over_grpc = self.grpc_endpoint is not None or bool(self.grpc_endpoints)
         return over_grpc and self.endpoint is None and not self.endpoints
-
-    @property
-    def positive_prediction(self) -> float | None:
-        """Which prediction counts as positive; None: predictions are numbers, for a guardrail on mae."""
-        return None if self.guardrails is not None and self.guardrails.mae is not None else self.positive
-
-    @property
-    def positive_label(self) -> float | None:
-        """Which label counts as positive; None: labels are numbers, for a guardrail on mae or reward."""
-        numbers = self.guardrails is not None and (self.guardrails.mae or self.guardrails.reward) is not None
-        return None if numbers else self.positive
 
     def policy(self) -> Policy:
         """The policy that the next rollout of this model begins with."""

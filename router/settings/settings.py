@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -20,6 +20,7 @@ from pydantic import (
 from router.link.endpoint import ListenTls
 from router.link.grpc_place import GrpcListen
 from router.link.messages import Limits
+from router.protocols.select import protocol
 from router.settings.address import Address, is_loopback, parse_address
 from router.settings.block import Block, Count, Duration, Text, written, wrong, wrong_at
 from router.settings.grpc import installed, unheard
@@ -29,6 +30,7 @@ from router.settings.notify import NotifySettings, misnamed
 from router.settings.outside import Name, PrometheusSettings, WebhookSettings, unknown
 from router.settings.problems import Path as Where
 from router.settings.tls import ListenTlsSettings
+from router.settings.tracing import TracingSettings
 from router.settings.units import parse_duration, shown
 
 
@@ -58,6 +60,18 @@ ListenAddress = Annotated[
 ]
 GrpcAddress = Annotated[ListenAddress, AfterValidator(installed)]
 LedgerUrl = Annotated[str, BeforeValidator(_ledger), WithJsonSchema({"type": "string", "pattern": "^sqlite:///."})]
+
+
+def _ambiguous(models: Mapping[str, ModelSettings]) -> Iterable[tuple[Where, str]]:
+    """Where the paths of one protocol, or bodies, have one name for two models."""
+    seen: dict[tuple[str, str], str] = {}
+    for name, model in models.items():
+        spoken = protocol(model.protocol)
+        if not (spoken.paths_name_models or spoken.bodies_name_models):
+            continue
+        other = seen.setdefault((model.protocol, model.served_as), name)
+        if other != name:
+            yield (name, "served_as"), f"expected another name: {other} is served as {model.served_as}, too"
 
 
 class Settings(Block):
@@ -100,6 +114,11 @@ class Settings(Block):
     )
     workers: Count = Field(default=1, description="Proxy processes.")
     poll: Duration = written("1s", parse_duration, "How often the registry is read.")
+    route_by: Literal["path", "body.model"] = Field(
+        default="path",
+        description="What names a request's model, of several: its path (/models/NAME/... or what the protocol has), "
+        "or, where the path does not, the text under `model` in its JSON body.",
+    )
     limits_written: LimitsSettings = Field(
         default=LimitsSettings(),
         alias="limits",
@@ -114,6 +133,9 @@ class Settings(Block):
     )
     notify: tuple[NotifySettings, ...] = Field(
         default=(), description="Who is told of what happens: rollouts that start, end, wait, and moves by hand."
+    )
+    tracing: TracingSettings | None = Field(
+        default=None, description="Spans of traced requests, to an OpenTelemetry collector. Default: no tracing."
     )
     models: Mapping[ModelName, ModelSettings] = Field(description="The models, by the name that clients know.")
 
@@ -155,6 +177,7 @@ class Settings(Block):
                 model.bind(name)
             except ValueError as error:
                 problems.append(((name, "endpoint"), str(error)))
+        problems += _ambiguous(models)
         if problems:
             raise wrong_at(problems)
         return models
@@ -211,6 +234,11 @@ class Settings(Block):
     def limits(self) -> Limits:
         """Bounds and deadlines of the data port, as they go over the link."""
         return self.limits_written.limits()
+
+    @property
+    def traced(self) -> int | None:
+        """Percent of the requests without a sampling decision of their own that are traced; None: tracing is off."""
+        return self.tracing.share if self.tracing is not None else None
 
     @property
     def written(self) -> Mapping[str, Any]:

@@ -107,7 +107,7 @@ class Rig:
         self.controller = ModelController("m", self.title, journal, lambda: None, lambda _m, _d: None)
         settings = SimpleNamespace(
             registered_model="m",
-            protocol="mlflow",
+            ready_path="/ping",
             tls=Tls(),
             probed_at=lambda version: f"http://127.0.0.1:{9000 + version}",
         )
