@@ -12,10 +12,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from router.link.messages import Backend, ModelRoutes, Routes, Up, frame
+from router.link.messages import Backend, ModelRoutes, Routes, Rule, Up, frame
 from router.proxy import codes, heads
 from router.proxy.plane import DataPlane
 from router.proxy.recorder import Recorder
+from router.proxy.rules import compiled, forced_role
 from router.proxy.server import ClientConnection
 from router.proxy.upstream import UpstreamConnection
 
@@ -176,6 +177,14 @@ def stages() -> list[tuple[str, float]]:
         (
             "assign it (split only: find the key, draw)",
             per_call(lambda: target.assignment.to_other(request.field(b"x-user-id"))),
+        ),
+        *(
+            (
+                f"hold it against a rule by {source} (4 fields)",
+                per_call(lambda rules=rules, path=path: forced_role(rules, request, path)),
+            )
+            for source in ("header:x-tenant", "query:titleshot", "cookie:beta", "path", "path:2")
+            for rules, path in [(compiled([Rule(source, codes.CHAMPION, ("acme", "initech"))]), b"/invocations?a=b")]
         ),
         ("join a message (each of two)", per_call(lambda: b"".join(parts))),
         ("parse the answer's head", per_call(lambda: heads.usual_answer(answer))),

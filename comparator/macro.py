@@ -29,6 +29,7 @@ from itertools import accumulate
 import numpy as np
 from numpy.typing import NDArray
 
+from comparator.calibration import CalibrationTest
 from comparator.coverage import either
 from comparator.guardrail import Estimate
 from comparator.label_metric import GRAIN, LabelMetric
@@ -188,4 +189,6 @@ class MacroTest(RatioTest):
 
 def label_test(policy: Policy, rail: Guardrail, versions: tuple[int, int], offline: float | None) -> RatioTest:
     """The test of a guardrail on a metric from labels."""
+    if rail.metric is Metric.CALIBRATION:
+        return CalibrationTest(policy, rail, versions, offline)
     return (RatioTest if rail.classes is None else MacroTest)(policy, rail, versions, offline)

@@ -20,6 +20,7 @@ class Metric(str, Enum):
     ACCURACY = "accuracy"
     F1 = "f1"
     BRIER = "brier"
+    CALIBRATION = "calibration"
     MAE = "mae"
     RMSE = "rmse"
     REWARD = "reward"
@@ -27,7 +28,10 @@ class Metric(str, Enum):
     ERROR_RATE = "error_rate"
 
 
-CLASS_METRICS = frozenset({Metric.PRECISION, Metric.RECALL, Metric.ACCURACY, Metric.F1, Metric.BRIER})
+SCORE_METRICS = frozenset({Metric.BRIER, Metric.CALIBRATION})
+"""Of scores between 0 and 1."""
+
+CLASS_METRICS = frozenset({Metric.PRECISION, Metric.RECALL, Metric.ACCURACY, Metric.F1}) | SCORE_METRICS
 """Predictions are classes, and so are labels: 0 or 1, unless the policy is of more classes."""
 
 NUMBER_METRICS = frozenset({Metric.MAE, Metric.RMSE})
@@ -111,7 +115,7 @@ class Guardrail:
         if self.quantile is not None and not 0.5 <= self.quantile <= 0.999:
             raise PolicyError(f"{self.name}.quantile", f"expected 0.5 to 0.999, not {self.quantile}")
         if self.offline_tolerance is not None:
-            if self.metric not in CLASS_METRICS:
+            if self.metric not in CLASS_METRICS - {Metric.CALIBRATION}:
                 raise PolicyError(f"{self.name}.offline_tolerance", f"{self.name} has no offline promise")
             if not 0 < self.offline_tolerance < 1:
                 raise PolicyError(f"{self.name}.offline_tolerance", "expected more than 0 and less than 1")

@@ -99,7 +99,7 @@ CLAMPED = Family(
 PRECISION = Family(
     "titleshot_live_precision",
     Kind.GAUGE,
-    "Share of true positives among the labelled positives of the version that holds the role.",
+    "Share of true positives among the labelled positives of the version with the role; of several classes: accuracy.",
     _ROLE,
     "ratio",
 )

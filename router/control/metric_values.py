@@ -48,6 +48,9 @@ ACTS: Final = (
 ALERT_RESULTS: Final = ("acted", "nothing", "refused", "resolved", "ignored", "unknown_model", "malformed")
 ACCESS_REFUSALS: Final = ("unauthenticated", "forbidden")
 
+BESIDE: Final = ("challenger", "itself")
+"""Whom the champion's answers are held against."""
+
 POSSIBLE: Final = (
     (Role.CHAMPION, Mode.NONE), (Role.CHAMPION, Mode.SHADOW), (Role.CHAMPION, Mode.CANARY), (Role.CHAMPION, Mode.WATCH),
     (Role.CHALLENGER, Mode.SHADOW), (Role.CHALLENGER, Mode.CANARY), (Role.PREVIOUS, Mode.WATCH),

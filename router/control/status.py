@@ -58,6 +58,9 @@ def model_status(controller: ModelController, follower: Follower, ready: frozens
         "pending": {"expected": title.pending.expected, "to": title.pending.to} if title.pending else None,
         "ready": sorted(ready),
         "traffic": {"mode": serving.mode.name.lower(), "share": serving.share, "mirror": serving.mirror},
+        "rules": [
+            {"when": rule.when, "to": rule.to} for rule in follower.settings.rules
+        ],  # who knows a value may send it
         "roles": {
             role.name.lower(): _version(title, version) for role, version in roles.items() if version is not None
         },
@@ -73,6 +76,7 @@ def model_status(controller: ModelController, follower: Follower, ready: frozens
             }
             for each in title.disagreements.latest()
         ],
+        "agreement": _agreement(title),
         "labels": {
             "matched": title.pairing.matched,
             "predictions_waiting": title.pairing.predictions_waiting,
@@ -101,6 +105,16 @@ def _version(title: Title, version: int) -> dict[str, Any]:
         "precision": _estimate(score.precision),
         "p50_seconds": score.p50,
         "p99_seconds": score.p99,
+    }
+
+
+def _agreement(title: Title) -> dict[str, Any]:
+    """How often answers to the same request agree, in the latest rollout that had a shadow."""
+    found = {"challenger": title.agreement.challenger, "itself": title.agreement.itself}
+    agreed = {beside: pairs.agreed(title.policy.alpha) for beside, pairs in found.items()}
+    return {
+        beside: {"ratio": _estimate(each.ratio), "score_distance": _estimate(each.score_distance)}
+        for beside, each in agreed.items()
     }
 
 

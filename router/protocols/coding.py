@@ -64,20 +64,20 @@ class Coding:
         return self._coded(value), score
 
     def _coded(self, value: Value) -> float:
+        if self.predicts is Predicts.BINARY:
+            return self._positive(value)
         if self.predicts is Predicts.NUMBER:
             return _NAN if isinstance(value, str) or not math.isfinite(value) else float(value)
-        if value != value:  # noqa: PLR0124 - NaN is not itself
+        return _code(value) if self.takes(text=isinstance(value, str) or value >= FIRST_CODE) else _NAN
+
+    def _positive(self, value: Value) -> float:
+        if value == self.positive:
+            return 1.0
+        if isinstance(value, str) is isinstance(self.positive, str):
+            return 0.0 if value == value else _NAN  # noqa: PLR0124 - NaN is not itself
+        if isinstance(value, str) or not FIRST_CODE <= value < math.inf:
             return _NAN
-        text = isinstance(value, str)
-        if not self.takes(text=text):
-            if text or not FIRST_CODE <= float(value) < math.inf:
-                return _NAN
-            text = True  # a protocol has coded it
-        if self.predicts is Predicts.MULTICLASS:
-            return _code(value)
-        if text and not isinstance(value, str):
-            return float(value == _code(self.positive))
-        return 1.0 if value == self.positive else 0.0
+        return float(value == _code(self.positive))  # a protocol has coded it
 
     def takes(self, *, text: bool) -> bool:
         """Whether classes can be texts, or numbers (which a number is, too)."""

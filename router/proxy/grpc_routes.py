@@ -50,13 +50,12 @@ class Reached:
 class GrpcTarget(Flow):
     """How one model's traffic over gRPC goes, in one snapshot."""
 
-    __slots__ = ("assign_field", "champion", "id_field", "other")
+    __slots__ = ("champion", "id_field", "other")
 
     def __init__(self, routes: ModelRoutes, shadows: Shadows, channels: Channels) -> None:
         self.champion = channels.to(routes.champion)
         self.other = channels.to(routes.other)
         super().__init__(routes, shadows, reachable=self.other is not None)
-        self.assign_field = self.assign_by.decode()
         self.id_field = self.request_id.decode()
 
 

@@ -13,12 +13,14 @@ from router.link.messages import Backend, ModelRoutes, Routes, routes_from_file
 from router.protocols.protocol import Protocol
 from router.protocols.select import protocol
 from router.proxy import codes
-from router.proxy.assignment import Assignment
+from router.proxy.assignment import Assignment, asked_twice
 from router.proxy.body_model import body_model
+from router.proxy.breaker import State
 from router.proxy.mirror import Shadows
 from router.proxy.pool import Endpoint, Endpoints
 from router.proxy.refusal import BAD_TARGET, NO_ROUTES, UNKNOWN_MODEL, UNNAMED_MODEL, Refusal
 from router.proxy.request import Request
+from router.proxy.rules import compiled, look
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +49,7 @@ class Flow:
     """
 
     __slots__ = (
+        "asked_twice",
         "assign_by",
         "assignment",
         "mirrors",
@@ -57,6 +60,7 @@ class Flow:
         "random_order",
         "request_id",
         "rollout_id",
+        "rules",
         "samples",
         "served_as",
         "shadows",
@@ -74,9 +78,20 @@ class Flow:
         self.mirrors_credentials = routes.mirror_credentials
         self.random_order = routes.mirror_random_order
         self.samples = routes.sample  # percent
-        self.assign_by = _header(routes.assign_by)
+        self.assign_by = look(routes.assign_by)
+        self.rules = compiled(routes.rules)
+        twice = routes.asked_twice if self.mode == codes.MODE_SHADOW else 0
+        self.asked_twice = asked_twice(routes.rollout_id, twice) if twice else None
         self.request_id = _header(routes.request_id)
         self.shadows = shadows
+
+    def may_be_forced(self, role: int) -> bool:
+        """Whether a rule's role is the other version's, and the breaker is closed.
+
+        Forced answers count for cutting the challenger off, as all do that clients get; they are never probes, whose
+        failures roll back.
+        """
+        return role == codes.CHALLENGER == self.other_role and self.shadows.breaker.state is State.CLOSED
 
 
 class Target(Flow):

@@ -28,6 +28,7 @@ from router.settings.grpc import GrpcUrl
 from router.settings.policy import PolicySettings
 from router.settings.problems import Path, did_you_mean
 from router.settings.recording import RecordingSettings
+from router.settings.routing import Key, Rules
 from router.settings.tls import TlsSettings
 from router.settings.units import shown
 
@@ -245,10 +246,16 @@ class ModelSettings(PolicySettings):
         "class the server made of it. Default: a prediction that equals `positive` is.",
         examples=[0.7],
     )
-    assign_by: Header | None = Field(
+    assign_by: Key | None = Field(
         default=None,
-        description="Sticky key of the assignment: header:NAME. Default: the request's own id.",
+        description="Sticky key of the assignment: header:NAME, query:NAME, cookie:NAME or path:N (a segment). "
+        "Default, and where a request has none: its own id.",
         examples=["header:x-user-id"],
+    )
+    rules: Rules = Field(
+        default=(),
+        description="Requests that are forced to a role and kept out of the trial, in order: the first rule that fits.",
+        examples=[[{"when": "header:x-tenant", "is": ["acme"], "to": "champion"}]],
     )
     request_id: Header | None = Field(
         default=None,
@@ -270,6 +277,12 @@ class ModelSettings(PolicySettings):
         default="champion_first",
         description="Which of a mirrored pair is sent first. random: by the request's id, since who is asked second "
         "finds warm caches; half of the requests are then sent some microseconds later. Every row records the order.",
+    )
+    asked_twice: Percent | None = Field(
+        default=None,
+        description="Percent of a shadow's copies that go to the champion's server instead of the challenger's, to "
+        "know how often the champion agrees with itself; they are no evidence. Default: none.",
+        examples=[1],
     )
     registered: Text | None = Field(
         default=None, alias="registered_model", description="Name in the registry. Default: the model's name here."

@@ -106,6 +106,26 @@ def roles(model: Mapping[str, Any]) -> list[Row]:
     ]
 
 
+def forced(model: Mapping[str, Any]) -> str:
+    """Which requests rules force to a role; "": none."""
+    return "; ".join(f"{rule.get('when')} to the {rule.get('to')}" for rule in model.get("rules") or ())
+
+
+def agreement(model: Mapping[str, Any]) -> list[Row]:
+    """(beside, equal predictions, mean difference of the scores): the challenger, and the champion asked twice."""
+    found = model.get("agreement") or {}
+    named = (("challenger", "the challenger"), ("itself", "the champion, asked twice"))
+    return [
+        (
+            name,
+            estimate("agreement", found[beside]["ratio"]),
+            estimate("score_distance", found[beside].get("score_distance")),
+        )
+        for beside, name in named
+        if (found.get(beside) or {}).get("ratio")
+    ]
+
+
 def guardrails(evidence: Mapping[str, Any]) -> list[dict[str, Any]]:
     """What each guardrail and each check says, by a report."""
     rails = [

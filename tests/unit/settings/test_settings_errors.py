@@ -137,7 +137,8 @@ def problems(tmp_path, text):
         ("endpoints: {1: 'unix://m.sock'}", 20, "endpoints.1: expected http(s)://host:port or unix:///path.sock, the path being absolute"),
         ("endpoints: {1: http://u:p@m:1}", 20, "endpoints.1: expected http(s)://host:port or unix:///path.sock, without user and password"),
         ("endpoints: {one: http://m:1}", 17, "endpoints.one: expected a version number as the key, such as 1, not 'one'"),
-        ("assign_by: x-user-id", 16, "assign_by: expected header:NAME, such as header:x-user-id, not 'x-user-id'"),
+        ("assign_by: x-user-id", 16, "assign_by: expected header:NAME, query:NAME, cookie:NAME or path:N (a segment), such "
+         "as header:x-user-id, not 'x-user-id'"),
         ("request_id: header:a b", 17, "request_id: expected header:NAME, such as header:x-user-id, not 'header:a b'"),
         ("split: {challenger: 100}", 25, "split.challenger: expected at most 99 percent: without a champion there is "
          "nothing to compare with"),

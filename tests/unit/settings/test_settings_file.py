@@ -409,5 +409,5 @@ def test_where_models_are_ready_and_known_by_which_name(tmp_path):
 
 def test_no_two_models_have_one_name_in_the_paths_of_a_protocol(tmp_path):
     assert problems(written(tmp_path, PROTOCOLS.replace("served_as: late arrival", "served_as: a"))) == [
-        "titleshot.yaml:4:75: models.b.served_as: expected another name in paths: a is served as a, too"
+        "titleshot.yaml:4:75: models.b.served_as: expected another name: a is served as a, too"
     ]
