@@ -69,10 +69,10 @@ class GrpcTable:
             http = table.target(routes.name)
             backends = (routes.champion, routes.other)
             if http is not None and any(backend is not None and backend.grpc for backend in backends):
-                self._targets[routes.name] = GrpcTarget(routes, http.shadows, channels)
+                self._targets[routes.served_as or routes.name] = GrpcTarget(routes, http.shadows, channels)
 
     def target(self, name: str) -> GrpcTarget | None:
-        """The routes of a model, or None."""
+        """The routes of a model by the name that its servers know, or None."""
         return self._targets.get(name)
 
     def targets(self) -> list[GrpcTarget]:

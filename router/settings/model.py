@@ -203,8 +203,8 @@ class ModelSettings(PolicySettings):
     served_as_written: ServedAs | None = Field(
         default=None,
         alias="served_as",
-        description="The model's name in the paths of open_inference and kserve_v1, and in the bodies of openai with "
-        "route_by: body.model, for clients and model servers alike. Default: the model's name here.",
+        description="The model's name in the paths of open_inference and kserve_v1, over gRPC, and in the bodies of "
+        "openai with route_by: body.model, for clients and model servers alike. Default: the model's name here.",
     )
     predict_path: UrlPath | None = Field(
         default=None,
@@ -328,7 +328,7 @@ class ModelSettings(PolicySettings):
             problems.append((("threshold",), f"expected a finite number, not {self.threshold:g}"))
         try:
             self._reader = reader(self.protocol, self.answer.reading())
-            if self.grpc_endpoint is not None or self.grpc_endpoints:
+            if self.over_grpc:
                 self._grpc_reader = grpc_reader(self.answer.reading())
         except ValueError as error:
             problems.append((("answer",), str(error)))
@@ -342,7 +342,8 @@ class ModelSettings(PolicySettings):
     def _paths(self) -> Iterable[tuple[Path, str]]:
         spoken = protocol(self.protocol)
         written = self.served_as_written
-        if written is not None and not (spoken.paths_name_models or spoken.bodies_name_models):
+        names_models = spoken.paths_name_models or spoken.bodies_name_models or self.over_grpc
+        if written is not None and not names_models:
             yield ("served_as",), f"expected no served_as: the paths of {self.protocol} name no model"
         elif written is not None and spoken.paths_name_models and "/" in written:
             yield ("served_as",), f"expected the model's name in paths, without '/', not {shown(written)}"
@@ -353,7 +354,7 @@ class ModelSettings(PolicySettings):
 
     @property
     def served_as(self) -> str:
-        """The model's name in paths, or in bodies."""
+        """The model's name in paths, in bodies, or over gRPC."""
         return self.served_as_written or self._name
 
     @property
@@ -388,10 +389,14 @@ class ModelSettings(PolicySettings):
         return self._grpc_reader
 
     @property
+    def over_grpc(self) -> bool:
+        """Whether some version has a gRPC port."""
+        return self.grpc_endpoint is not None or bool(self.grpc_endpoints)
+
+    @property
     def by_grpc_only(self) -> bool:
         """Whether no version has an HTTP endpoint, but some have a gRPC port."""
-        over_grpc = self.grpc_endpoint is not None or bool(self.grpc_endpoints)
-        return over_grpc and self.endpoint is None and not self.endpoints
+        return self.over_grpc and self.endpoint is None and not self.endpoints
 
     def policy(self) -> Policy:
         """The policy that the next rollout of this model begins with."""

@@ -63,14 +63,14 @@ LedgerUrl = Annotated[str, BeforeValidator(_ledger), WithJsonSchema({"type": "st
 
 
 def _ambiguous(models: Mapping[str, ModelSettings]) -> Iterable[tuple[Where, str]]:
-    """Where the paths of one protocol, or bodies, have one name for two models."""
+    """Where the paths of one protocol, bodies, or messages of gRPC have one name for two models."""
     seen: dict[tuple[str, str], str] = {}
     for name, model in models.items():
         spoken = protocol(model.protocol)
-        if not (spoken.paths_name_models or spoken.bodies_name_models):
-            continue
-        other = seen.setdefault((model.protocol, model.served_as), name)
-        if other != name:
+        named = spoken.paths_name_models or spoken.bodies_name_models
+        ways = [*([model.protocol] if named else []), *(["gRPC"] if model.over_grpc else [])]
+        others = {seen.setdefault((way, model.served_as), name) for way in ways} - {name}
+        for other in sorted(others):
             yield (name, "served_as"), f"expected another name: {other} is served as {model.served_as}, too"
 
 
