@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import httpx
@@ -105,9 +106,10 @@ def scoring(folder: Path, version: int) -> Served:
     signature = ModelSignature(
         Schema([ColSpec("long", "truth"), ColSpec("double", "noise")]), Schema([ColSpec("double")])
     )
-    mlflow.pyfunc.save_model(
-        saved, python_model=str(_HERE / "late_pyfunc.py"), signature=signature, pip_requirements=["mlflow-skinny"]
-    )
+    with warnings.catch_warnings(action="ignore"):  # about type hints of `predict`
+        mlflow.pyfunc.save_model(
+            saved, python_model=str(_HERE / "late_pyfunc.py"), signature=signature, pip_requirements=["mlflow-skinny"]
+        )
     port = free_port()
     command = [sys.executable, "-m", "uvicorn", "--host", "127.0.0.1", "--port", str(port), "--log-level", "warning"]
     return Served(
