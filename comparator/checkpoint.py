@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from comparator import (
+    agreement,
     breaker,
     buckets,
     checks,
@@ -26,6 +27,7 @@ from comparator import (
     difference,
     evidence,
     label_metric,
+    macro,
     ratio,
     scoreboard,
     sequence,
@@ -44,6 +46,8 @@ LAYOUT = 4
 _CLASSES: dict[str, type] = {
     each.__name__: each
     for each in (
+        agreement.Agreement,
+        agreement.Pairs,
         breaker.Breaker,
         buckets.Bucket,
         buckets.Buckets,
@@ -59,6 +63,9 @@ _CLASSES: dict[str, type] = {
         difference.Incident,
         evidence.Evidence,
         label_metric.LabelMetric,
+        macro.MacroBlock,
+        macro.MacroBlocks,
+        macro.MacroTest,
         ratio.Blocks,
         ratio.RatioTest,
         scoreboard.Scoreboard,

@@ -35,6 +35,11 @@ class Mode(IntEnum):
     CANARY = 2  # the challenger answers a share of the clients
     WATCH = 3  # after promotion: the previous champion answers a copy as the reference
     FORCED = 4  # a routing rule chose the role; left out of the evidence
+    TWICE = 5  # in a shadow, the champion is asked the same once more, instead of the challenger; no evidence
+    AGAIN = 6  # that second answer of the champion's, which reaches nobody; no evidence
+
+
+ASKED_TWICE = (int(Mode.TWICE), int(Mode.AGAIN))
 
 
 class Outcome(IntEnum):

@@ -29,6 +29,7 @@ from comparator.difference import DifferenceTest
 from comparator.events import Mode, Role
 from comparator.gate import offline_figure
 from comparator.guardrail import Verdict, overall
+from comparator.macro import label_test
 from comparator.policy import LABEL_METRICS, Metric, Policy
 from comparator.ratio import PAIR_MODES, RatioTest
 from comparator.report import Report, reason
@@ -94,7 +95,7 @@ class Evidence:
         self._errors = _difference(policy, policy.alpha / 2, errors.margin if errors is not None else 1.0)
         self._slow = [_difference(policy, policy.alpha) for _ in self._latency]
         self._labelled = [
-            RatioTest(policy, rail, (trial, reference), offline_figure(rail.metric, offline))
+            label_test(policy, rail, (trial, reference), offline_figure(rail, offline))
             for rail in rails
             if rail.metric in LABEL_METRICS
         ]

@@ -6,7 +6,8 @@ forgotten and counted.
 
 An answer counts once, too: what comes again of the same row of the same id, from the same version, or in a canary from
 either, is no evidence for anything. The first stands, whatever became of it. Rows are told apart one by one; errors and
-latency of an answer of many rows are told by row 0, so they come again when row 0 does.
+latency of an answer of many rows are told by row 0, so they come again when row 0 does. A champion that was asked
+twice on purpose (Mode.TWICE and AGAIN) has two answers, which are a pair; the first one meets the label.
 
 A batch is taken as columns: its events are looked up together, and those of one row of a request are then taken one
 after the other, all first ones at once, then all second ones, and so on. The result is that of taking one event at a
@@ -22,7 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from comparator.events import LABEL, OBSERVATION, Columns
+from comparator.events import LABEL, OBSERVATION, Columns, Mode
 from comparator.held import HeldLabels
 from comparator.waiting import (
     BOTH,
@@ -357,7 +358,10 @@ class Pairing:
         known = rows["known"][place]
         version = columns["version"][index]
         is_first = (known & (FIRST | SETTLED)) == 0
-        waits = ((known & (FIRST | SECOND | BOTH | SETTLED)) == (FIRST | BOTH)) & (rows["version"][place, 0] != version)
+        mode, before = columns["mode"][index], rows["mode"][place]
+        itself = (mode != before) & (mode >= Mode.TWICE) & (before >= Mode.TWICE)
+        other = (rows["version"][place, 0] != version) | itself
+        waits = ((known & (FIRST | SECOND | BOTH | SETTLED)) == (FIRST | BOTH)) & other
         self._leave_out(found, index[~(is_first | waits)])
         for taken, side, bit in ((is_first, 0, FIRST), (waits, 1, SECOND)):
             if not taken.any():
@@ -371,7 +375,7 @@ class Pairing:
                 rows["mode"][where] = columns["mode"][what]
                 known[taken] |= np.where(columns["attempted_both"][what], BOTH, 0).astype(np.uint8)
             labelled = (known & LABELLED) != 0
-            found.scored[side].append(events[taken & labelled])
+            found.scored[side].append(events[taken & labelled & ~(itself & waits)])
             if side == 0:
                 met = int(np.count_nonzero(taken & labelled))
                 self.labels_waiting -= met
@@ -405,7 +409,7 @@ class Pairing:
         self.predictions_waiting -= met
         two = (known & SECOND) != 0
         found.scored[0].append(events[meets])
-        found.scored[1].append(events[meets & two])
+        found.scored[1].append(events[meets & two & (rows["mode"][place] < Mode.TWICE)])
         known[~again] |= LABELLED
         whole = meets & (two | ((known & BOTH) == 0))
         self._settle(found, events[whole], at[whole], place[whole])

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import pickle
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -266,7 +266,7 @@ def replay(
     return run.decisions
 
 
-def replayed(
+def replayed(  # noqa: PLR0913 - as `replay`, and whom to tell
     policy: Policy,
     observations: Columns,
     labels: Columns,
@@ -275,8 +275,11 @@ def replayed(
     challenger: int | None = None,
     offline: Mapping[str, float] | None = None,
     tick_seconds: float = TICK_SECONDS,
+    tell: Callable[[int], None] = lambda _: None,
 ) -> Replay:
     """As `replay`, for columns of dtypes OBSERVATION and LABEL: the finished run, with its report at the end.
+
+    `tell` is told now and then how many of the observations have been judged.
 
     Raises:
         ValueError: a time that is none, a role that the record has no version for, or one version in both.
@@ -289,7 +292,14 @@ def replayed(
     if champion == challenger:
         raise ValueError(f"expected two versions, not {champion} as champion and as challenger")
     run = Replay(policy, champion=champion, challenger=challenger, offline=offline, tick_seconds=tick_seconds)
-    run.feed(observations, labels)
+    low = told = 0
+    for high in (*range(MOST_ROWS, observations.size, MOST_ROWS), observations.size):
+        until = labels.size
+        if high < observations.size:
+            until = int(np.searchsorted(labels["at"], observations["at"][high]))
+        run.feed(observations[low:high], labels[told:until])
+        low, told = high, until
+        tell(high)
     run.finish()
     return run
 

@@ -20,6 +20,8 @@ from router.cli.exits import ForbiddenError, RefusedError, UnreachableError
 DEFAULT_ADMIN = "http://127.0.0.1:9901"
 TIMEOUT_SECONDS = 10.0
 COMPLETION_SECONDS = 1.0
+STREAM_SECONDS = 30.0
+"""Without a byte: a recording has an empty line every few seconds at least."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -70,6 +72,10 @@ class Admin:
         """GET /models/{name}/production."""
         return self._of_model("GET", name, "/production")
 
+    def refused(self, name: str, limit: int) -> dict[str, Any]:
+        """GET /models/{name}/refused."""
+        return self._of_model("GET", name, "/refused", params={"limit": limit})
+
     def act(self, name: str, act: str, **given: str | int | None) -> dict[str, Any]:
         """POST /models/{name}/{act}; the decision that was made."""
         body = {key: value for key, value in given.items() if value not in ("", None)}
@@ -84,6 +90,23 @@ class Admin:
         return self._answer(
             "POST", "/labels", content=body, headers={"content-type": "application/x-ndjson"}, accept_status=(422,)
         )
+
+    @contextlib.contextmanager
+    def stream(self, name: str, path: str, params: dict[str, str]) -> Iterator[Iterator[bytes]]:
+        """GET /models/{name}{path}: the answer as it comes; what breaks off ends without a word."""
+        url = f"/models/{quote(name, safe='')}{path}"
+        try:
+            with self._http.stream("GET", url, params=params, timeout=STREAM_SECONDS) as response:
+                if not response.is_success:
+                    response.read()
+                    raise self._refusal(response, url)
+                yield _pieces(response)
+        except UnknownModel as error:
+            raise RefusedError(error.message + self._other_models(name)) from None
+        except httpx.HTTPError as error:
+            raise UnreachableError(
+                f"cannot reach titleshot at {self.url}: {str(error) or type(error).__name__}"
+            ) from None
 
     def _of_model(self, method: str, name: str, path: str, **request: Any) -> dict[str, Any]:  # noqa: ANN401
         try:
@@ -145,6 +168,11 @@ class Admin:
                 return UnreachableError(f"titleshot could not do it: {message}")
             case _:
                 return RefusedError(message)
+
+
+def _pieces(response: httpx.Response) -> Iterator[bytes]:
+    with contextlib.suppress(httpx.HTTPError):
+        yield from response.iter_bytes()
 
 
 class UnknownModel(RefusedError):

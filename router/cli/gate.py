@@ -172,11 +172,11 @@ async def _check(registry: ModelRegistry, asked: Asked) -> tuple[Report, str | N
     if found.columns is None:
         checks, hashed = [Check("contract.signature", Verdict.INCONCLUSIVE, found.trouble)], data_hash(asked.data)
     else:
-        positive = asked.settings.positive_prediction
-        holdout = read_holdout(asked.data, asked.label, found.columns.types, positive)
+        coding = asked.settings.coding
+        holdout = read_holdout(asked.data, asked.label, found.columns.types, coding)
         hashed = holdout.data_hash
         questions = _questions(asked, found.columns.types)
-        subject = Subject(asked.policy, found.columns, questions, found.example, facts.offline, positive)
+        subject = Subject(asked.policy, found.columns, questions, found.example, facts.offline, coding)
         async with contextlib.AsyncExitStack() as open_servers:
             servers: list[Server | None] = []
             for who, url in (("staged server", asked.staging), ("champion", _champion_url(asked, aliases.champion))):

@@ -22,6 +22,8 @@ COMMANDS = {
         "router.cli.promote_env:promote_env", "Copy a gated version to the next environment's registered model."
     ),
     "replay": Lazy("router.cli.replay:replay", "What a policy would have decided on recorded traffic."),
+    "record": Lazy("router.cli.record:record", "Record requests, answers and labels into a file."),
+    "resend": Lazy("router.cli.resend:resend", "Recorded requests to two model servers, whose answers are compared."),
     "rollback": Lazy("router.cli.acts:rollback", "Roll back: routes at once, then the registry."),
     "promote": Lazy("router.cli.acts:promote", "Make the challenger champion now."),
     "sign-off": Lazy("router.cli.sign_off:sign_off", "Sign off a rollout that waits for it."),

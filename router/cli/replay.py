@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from comparator.columns import CHALLENGER_VERSION, CHAMPION_VERSION
 from comparator.events import Decision
@@ -18,7 +21,7 @@ from comparator.replaying import Replay, replayed
 from router.cli.exits import RefusedError
 from router.cli.figure import Figure
 from router.cli.output import plain, seconds
-from router.cli.recording import Recording, RecordingError, read_file
+from router.recordings.reading import Recording, RecordingError, read_file
 from router.settings import SettingsError, load_policy
 from router.settings.units import write_duration
 
@@ -35,6 +38,9 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option("--challenger", type=click.IntRange(min=1), help="Its version. Default: likewise.")
 @click.option("--labels", type=click.Path(path_type=Path, dir_okay=False, exists=True), help="Labels in another file.")
 @click.option("--positive", metavar="VALUE", help="The prediction or label that is the positive class: 1, others 0.")
+@click.option(
+    "--threshold", type=float, help="A prediction is positive whose score (without one: whose number) is at least this."
+)
 @click.option("--timing", is_flag=True, help="How fast it was read and judged, on standard error.")
 def replay(  # noqa: PLR0913 - the options of a command
     file: Path,
@@ -46,6 +52,7 @@ def replay(  # noqa: PLR0913 - the options of a command
     challenger: int | None,
     labels: Path | None,
     positive: str | None,
+    threshold: float | None,
     timing: bool,
 ) -> None:
     """What POLICY would have decided on the traffic recorded in FILE: NDJSON (.gz too; - is standard input) or Parquet.
@@ -59,7 +66,9 @@ def replay(  # noqa: PLR0913 - the options of a command
         judged_by = load_policy(policy)
     except SettingsError as error:
         raise RefusedError(str(error)) from None
-    recording = Recording(positive)
+    if judged_by.multiclass and (positive, threshold) != (None, None):
+        raise RefusedError("--positive and --threshold are of two classes: the policy is of several")
+    recording = Recording(positive, judged_by.multiclass, threshold)
     began = time.perf_counter()
     try:
         read_file(file, recording)
@@ -69,7 +78,16 @@ def replay(  # noqa: PLR0913 - the options of a command
             champion=champion or CHAMPION_VERSION, challenger=challenger or CHALLENGER_VERSION
         )
         read = time.perf_counter()
-        run = replayed(judged_by, observations, truths, champion=champion, challenger=challenger, offline=dict(offline))
+        with _progress(observations.size, quiet=as_json or timing) as tell:
+            run = replayed(
+                judged_by,
+                observations,
+                truths,
+                champion=champion,
+                challenger=challenger,
+                offline=dict(offline),
+                tell=tell,
+            )
     except RecordingError as error:
         raise RefusedError(str(error)) from None
     except ValueError as error:
@@ -87,6 +105,19 @@ def replay(  # noqa: PLR0913 - the options of a command
             click.echo(json.dumps(as_data(decision, judged_by.digest), separators=(",", ":")))
     else:
         click.echo("\n".join(in_words(run)))
+
+
+@contextmanager
+def _progress(total: int, *, quiet: bool) -> Iterator[Callable[[int], None]]:
+    """A bar by observations on a terminal."""
+    on = Console(stderr=True)
+    if quiet or not on.is_terminal:
+        yield lambda _: None
+        return
+    columns = (TextColumn("judging"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=on, transient=True) as progress:
+        task = progress.add_task("judging", total=total)
+        yield lambda done: progress.update(task, completed=done)
 
 
 def as_data(decision: Decision, digest: str) -> dict[str, object]:

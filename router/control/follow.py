@@ -176,7 +176,7 @@ class Follower:
         wanted = {aliases.champion, aliases.challenger, aliases.previous, title.champion}
         if title.rollout is not None and title.rollout.active:
             wanted |= {title.rollout.version, title.rollout.reference}
-        targets = {version: self.settings.endpoint_of(version) for version in wanted if version is not None}
+        targets = {version: self.settings.probed_at(version) for version in wanted if version is not None}
         self._prober.set_targets(
             self._controller.name,
             {version: url for version, url in targets.items() if url is not None},

@@ -7,8 +7,10 @@ from router.link.messages import Backend, ModelRoutes
 from router.settings import ModelSettings
 
 
-def model_routes(name: str, settings: ModelSettings, serving: Serving) -> ModelRoutes:
+def model_routes(name: str, settings: ModelSettings, serving: Serving, sample: int = 0) -> ModelRoutes:
     """The routes of one model.
+
+    `sample` is the percent of its requests that proxies are to copy to control.
 
     A version without an endpoint gets no traffic: as the champion it means 503, as the other none at all.
     """
@@ -28,11 +30,15 @@ def model_routes(name: str, settings: ModelSettings, serving: Serving) -> ModelR
         mirror_random_order=settings.mirror_order == "random",
         assign_by=settings.assign_by or "",
         request_id=settings.request_id or "",
+        rules=tuple(rule.rule() for rule in settings.rules),
+        asked_twice=settings.asked_twice or 0,
+        sample=sample,
         served_as=settings.served_as,
         predict_path=settings.predict_path or "",
     )
 
 
 def _backend(settings: ModelSettings, version: int | None) -> Backend | None:
-    endpoint = settings.endpoint_of(version) if version is not None else None
-    return Backend(version, endpoint, settings.tls) if version is not None and endpoint is not None else None
+    if version is None or settings.probed_at(version) is None:
+        return None
+    return Backend(version, settings.endpoint_of(version) or "", settings.tls, settings.grpc_of(version) or "")

@@ -10,6 +10,7 @@ import httpx
 import numpy as np
 
 from router.link.endpoint import Tls, client_context, place_of
+from router.protocols.coding import Coding
 from router.protocols.protocol import Prediction, Questions, Reader, Unreadable
 from router.staging.contract import Answer, Row
 from router.staging.latency import Timed
@@ -157,13 +158,7 @@ class Server:
         return Timed(seconds, late, failed)
 
 
-def as_answers(predictions: Sequence[Prediction], positive: float | None) -> Answers:
-    """As arrays; of classes 1.0 is the positive one. As live answers are read: a text is never a number."""
-    values = np.array([_value(each.value, positive) for each in predictions])
-    return Answers(values, np.array([each.score for each in predictions]))
-
-
-def _value(value: float | str, positive: float | None) -> float:
-    if isinstance(value, str) or not np.isfinite(value):
-        return float("nan")
-    return float(value) if positive is None else float(value == positive)
+def as_answers(predictions: Sequence[Prediction], coding: Coding) -> Answers:
+    """As arrays, coded as live answers are."""
+    coded = np.array([coding.prediction(each) for each in predictions]).reshape(-1, 2)
+    return Answers(np.where(np.isfinite(coded[:, 0]), coded[:, 0], np.nan), coded[:, 1])

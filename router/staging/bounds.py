@@ -106,11 +106,13 @@ class PairedLoss:
     Args:
         rows: n, d of the champion and n, d of the version; 0 <= n <= d.
         bound: of max n * max (d - n), see `comparator.label_metric`: what a row can lose at most.
-        ratio: bounds of the champion's ratio, each at 1 - NUISANCE_ALPHA / 2.
+        ratio: bounds of the champion's ratio, each at 1 - NUISANCE_ALPHA / (2 parts).
+        parts: this is one of so many that have to hold together: each bound has a part of alpha.
     """
 
-    def __init__(self, rows: Rows, bound: float, ratio: tuple[float, float]) -> None:
+    def __init__(self, rows: Rows, bound: float, ratio: tuple[float, float], parts: int = 1) -> None:
         self._rows = rows
+        self._parts = parts
         self._bound = bound
         self._ratio = ratio
         n, d, n_ours, d_ours = rows.sums
@@ -124,11 +126,11 @@ class PairedLoss:
 
     def less_than(self, x: float) -> bool:
         """Whether the rows show that the loss is less than x."""
-        return _reached(self.logs(x, 1.0))
+        return _reached(self.logs(x, 1.0), self._parts)
 
     def more_than(self, x: float) -> bool:
         """Whether the rows show that the loss is more than x."""
-        return _reached(self.logs(x, -1.0))
+        return _reached(self.logs(x, -1.0), self._parts)
 
     def times_needed(self, x: float) -> float:
         """How often rows like these would have to come to tell on which side of x the loss is; infinite: never."""
@@ -145,8 +147,54 @@ class PairedLoss:
         return np.asarray(np.minimum(*found))
 
 
-def _reached(logs: Floats) -> bool:
-    return float(log_mean_exp(logs)) >= -math.log(ALPHA - NUISANCE_ALPHA)
+class PairedRatio:
+    """The version's ratio as a multiple of the champion's, on the same rows: of a loss, so that less is better.
+
+    With a the champion's ratio and k a the version's, z = k (n - a d) - (n' - k a d') has mean 0; where both have the
+    same rows, a cancels out and z = k n - n'.
+
+    Args:
+        rows: n, d of the champion and n, d of the version; 0 <= n <= d, and d is 0 or 1.
+        ratio: bounds of the champion's ratio, each at 1 - NUISANCE_ALPHA / 2.
+    """
+
+    def __init__(self, rows: Rows, ratio: tuple[float, float]) -> None:
+        self._rows = rows
+        self._ratio = ratio
+        n, d, n_ours, d_ours = rows.sums
+        self.value = float((n_ours / d_ours) / (n / d)) if n else math.inf
+
+    def multiple(self) -> Loss:
+        """The bounds; infinite: there is none from above."""
+        low = _edge(lambda t: self.more_than(t / (1 - t)))
+        high = _edge(lambda t: self.less_than((1 - t) / t))
+        upper = (1 - high) / high if high else math.inf
+        return Loss(self.value, min(low / (1 - low), self.value), max(upper, self.value))
+
+    def less_than(self, k: float) -> bool:
+        """Whether the rows show that the version's ratio is less than k times the champion's."""
+        return _reached(self.logs(k, 1.0))
+
+    def more_than(self, k: float) -> bool:
+        """Whether the rows show that it is more than that."""
+        return _reached(self.logs(k, -1.0))
+
+    def times_needed(self, k: float) -> float:
+        """How often rows like these would have to come to tell on which side of k it is; infinite: never."""
+        return min(_times(self.logs(k, 1.0)), _times(self.logs(k, -1.0)))
+
+    def logs(self, k: float, sign: float) -> Floats:
+        """The logarithm of each bet's product against "it is k or more" (sign -1: "k or less")."""
+        n, d, n_ours, d_ours = self._rows.values.T
+        found = []
+        for a in self._ratio:  # as above: the product is smallest at an end of a
+            z = sign * (k * (n - a * d) - (n_ours - k * a * d_ours))
+            found.append(_logs(z, self._rows.times, max(1.0, k)))  # no z is below -1, nor below -k
+        return np.asarray(np.minimum(*found))
+
+
+def _reached(logs: Floats, parts: int = 1) -> bool:
+    return float(log_mean_exp(logs)) >= -math.log((ALPHA - NUISANCE_ALPHA) / parts)
 
 
 def _times(logs: Floats) -> float:

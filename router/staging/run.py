@@ -13,6 +13,7 @@ from comparator.gated import Measured, measured
 from comparator.guardrail import Verdict
 from comparator.label_metric import LabelMetric
 from comparator.policy import Policy
+from router.protocols.coding import Coding
 from router.protocols.protocol import Prediction, Questions
 from router.staging import contract
 from router.staging.ask import Server, as_answers
@@ -43,7 +44,7 @@ class Subject:
         questions: how a server is asked for predictions.
         example: the request that was logged with the model; None: there is none.
         offline: the version's offline metrics, as the registry has them.
-        positive: the prediction that counts as positive; None: predictions are numbers.
+        coding: how predictions become numbers.
     """
 
     policy: Policy
@@ -51,7 +52,7 @@ class Subject:
     questions: Questions
     example: bytes | None
     offline: Mapping[str, float]
-    positive: float | None
+    coding: Coding
 
 
 async def run_checks(
@@ -133,11 +134,11 @@ async def _metrics(
             found, trouble = await server.predict(
                 subject.questions, subject.columns.names, holdout.rows, partial(_told_rows, tell, who, count)
             )
-        answers.append(as_answers(found, subject.positive) if found is not None else None)
+        answers.append(as_answers(found, subject.coding) if found is not None else None)
         troubles.append(f"{who}: {trouble}")
     checks.append(_all_predicted(answers[0], answers[1], troubles, count))
     for each in measured(subject.policy):
-        ours, theirs = (_figure(each, holdout, of) for of in answers)
+        ours, theirs = (_figure(each, subject, holdout, of) for of in answers)
         checks += _of_metric(each, subject, ours, theirs, count)
     return checks
 
@@ -166,12 +167,13 @@ def _of_metric(
     if each.guarded:
         yield no_regression(each, ours, theirs, rows)
     if each.promised:
-        offline = offline_figure(each.rail.metric, subject.offline)
+        offline = offline_figure(each.rail, subject.offline)
         yield reproduced(each, ours, offline, subject.policy.staging.reproduce_tolerance, rows)
 
 
-def _figure(each: Measured, holdout: Holdout, answers: Answers | None) -> Figure | None:
-    return figure(LabelMetric(each.rail), np.asarray(holdout.labels), answers) if answers is not None else None
+def _figure(each: Measured, subject: Subject, holdout: Holdout, answers: Answers | None) -> Figure | None:
+    metric = LabelMetric(each.rail, multiclass=subject.policy.multiclass)
+    return figure(metric, np.asarray(holdout.labels), answers) if answers is not None else None
 
 
 async def _latency(subject: Subject, holdout: Holdout, staged: Server, tell: Tell) -> list[Check]:

@@ -6,6 +6,7 @@
 | labeller | read; send labels |
 | operator | read; roll back, pause, resume, abort, start |
 | approver | what an operator may; promote, sign off, reject, unfreeze |
+| recorder | read; record what clients ask, and what was answered |
 | gate | read; report on the gate in staging: for CI pipelines |
 | pager | let alerts roll back what is on trial; nothing else, not even read |
 | admin | everything |
@@ -36,6 +37,7 @@ class Right(str, Enum):
     APPROVE = "approve"
     GATE = "report on the gate"
     ALERT = "send alerts"
+    RECORD = "record traffic"
     ADMINISTER = "administer"
 
 
@@ -46,6 +48,7 @@ class ActorRole(str, Enum):
     LABELLER = "labeller"
     OPERATOR = "operator"
     APPROVER = "approver"
+    RECORDER = "recorder"
     GATE = "gate"
     PAGER = "pager"
     ADMIN = "admin"
@@ -56,6 +59,7 @@ RIGHTS: Mapping[ActorRole, frozenset[Right]] = {
     ActorRole.LABELLER: frozenset({Right.READ, Right.LABEL}),
     ActorRole.OPERATOR: frozenset({Right.READ, Right.OPERATE}),
     ActorRole.APPROVER: frozenset({Right.READ, Right.OPERATE, Right.APPROVE}),
+    ActorRole.RECORDER: frozenset({Right.READ, Right.RECORD}),
     ActorRole.GATE: frozenset({Right.READ, Right.GATE}),
     ActorRole.PAGER: frozenset({Right.ALERT}),
     ActorRole.ADMIN: frozenset(Right),

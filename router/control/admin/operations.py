@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
-from comparator.events import Columns, Command, Decision, Gated
+from comparator.events import Columns, Command, Decision, Gated, Labels, Observations
 from comparator.reigns import Reign
+from router.control.explanation import Explanation
+from router.control.ledger import RefusedAct
+from router.control.recordings import Recording
+from router.protocols.coding import Coding
 
 
 class UnknownModel(Exception):
@@ -24,8 +29,8 @@ class Operations(Protocol):
         """The names of all models."""
         ...
 
-    def positive(self, model: str) -> float | str | bool | None:
-        """Which label counts as positive; None: labels are numbers. Raises UnknownModel."""
+    def coding(self, model: str) -> Coding:
+        """How its labels become numbers. Raises UnknownModel."""
         ...
 
     def rollback_on(self, model: str) -> Sequence[Mapping[str, str]]:
@@ -65,8 +70,39 @@ class Operations(Protocol):
         """
         ...
 
+    def recording(self, model: str, share: int) -> AbstractContextManager[Recording]:
+        """A recording of so many percent of the model's requests, for as long as the context lasts.
+
+        Raises:
+            UnknownModel: no such model.
+            Refused: its settings do not say that it may be recorded.
+            TooMany: there are as many under way as there may be.
+        """
+        ...
+
+    def traffic(self, model: str, since: float) -> Iterator[Observations | Labels]:
+        """What the ledger has of the model's traffic, batch by batch; the first may begin before `since`. Blocks.
+
+        Raises LedgerUnavailable.
+        """
+        ...
+
+    def explained(self, model: str, number: int) -> Explanation | None:
+        """A recorded decision by its number, made again from its evidence; None: there is none. Blocks.
+
+        Raises LedgerUnavailable.
+        """
+        ...
+
     async def record(self, model: str, limit: int) -> Sequence[tuple[str, Decision]]:
         """The latest decisions, the newest first, each with its id: what `titleshot explain` takes.
+
+        Raises UnknownModel, LedgerUnavailable.
+        """
+        ...
+
+    async def refused(self, model: str, limit: int) -> Sequence[RefusedAct]:
+        """The latest refused attempts to act on a model, or on none that is known, the newest first.
 
         Raises UnknownModel, LedgerUnavailable.
         """
@@ -77,6 +113,10 @@ class Operations(Protocol):
 
         Raises UnknownModel, LedgerUnavailable.
         """
+        ...
+
+    def alerted(self, results: Mapping[str, int]) -> None:
+        """Count what became of alerts: acted, nothing, refused, resolved, ignored, unknown_model or malformed."""
         ...
 
     def status(self) -> Mapping[str, Any]:

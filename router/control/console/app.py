@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
-from comparator.acts import Refused
+from comparator.acts import NotEntitled, Refused
 from comparator.events import Command
 from router.control.admin.access import Access
 from router.control.admin.actors import Actor, Right
@@ -28,12 +28,14 @@ from router.control.console import view
 from router.control.console.acts import Offer, offer, offers
 from router.control.console.door import Door, form_of
 from router.control.console.series import SAMPLE_SECONDS, Series
+from router.control.explanation import in_words
 from router.control.ledger import Fenced, LedgerUnavailable
 
 log = logging.getLogger(__name__)
 
 HERE = Path(__file__).parent
 SHOWN_DECISIONS = 30
+SHOWN_REFUSED = 10
 PUSH_SECONDS = 2.0
 MOST_STREAMS = 32
 FRESH_SECONDS = 1.0
@@ -69,6 +71,7 @@ class Console:
         self._door = Door(access)
         self._series = Series()
         self._streams = 0
+        self._explaining = asyncio.Lock()
         self._made: dict[tuple[str, frozenset[Right]], tuple[float, Markup]] = {}
         self._files = {name: (HERE / "static" / name).read_bytes() for name in _STATIC}
         self._templates = Environment(
@@ -101,6 +104,7 @@ class Console:
             Route("/console/stream", self._guarded(self._overview_stream), methods=["GET"]),
             Route(model, self._guarded(self._model), methods=["GET"]),
             Route(f"{model}/stream", self._guarded(self._model_stream), methods=["GET"]),
+            Route(f"{model}/decisions/{{number}}", self._guarded(self._decision), methods=["GET"]),
             Route(f"{model}/ask/{{action}}", self._guarded(self._ask), methods=["GET"]),
             Route(f"{model}/ask/{{action}}", self._guarded(self._act), methods=["POST"]),
         ]
@@ -122,7 +126,7 @@ class Console:
 
     async def _model(self, request: Request, actor: Actor) -> Response:
         name = self._name(request)
-        record, reigns, missing = await self._history(name)
+        record, reigns, refused, missing = await self._history(name)
         return self._page(
             "model.html",
             actor,
@@ -140,6 +144,7 @@ class Console:
                 )
                 for told, reign in reigns
             ],
+            refused=view.refused(refused),
             missing=missing,
         )
 
@@ -161,6 +166,8 @@ class Console:
             aliases=[(alias, view.version(model.get(alias))) for alias in ("champion", "challenger", "previous")],
             roles=view.roles(model),
             steps=view.steps(rollout),
+            forced=view.forced(model),
+            agreement=view.agreement(model),
             guardrails=view.guardrails(evidence) if rollout.get("active") else [],
             confirmations=[
                 tuple(str(each.get(key)) for key in ("what", "webhook", "verdict", "reason"))
@@ -173,12 +180,26 @@ class Console:
             offers=[each for each in offers(model) if COMMANDS[each.action][1] in actor.rights],
         )
 
-    async def _history(self, name: str) -> tuple[list[Any], list[Any], str]:
+    async def _history(self, name: str) -> tuple[list[Any], list[Any], list[Any], str]:
         try:
             record = await self._operations.record(name, SHOWN_DECISIONS)
-            return list(record), list(await self._operations.production(name)), ""
+            reigns = await self._operations.production(name)
+            return list(record), list(reigns), list(await self._operations.refused(name, SHOWN_REFUSED)), ""
         except LedgerUnavailable as error:
-            return [], [], f"the ledger cannot be read: {error}"
+            return [], [], [], f"the ledger cannot be read: {error}"
+
+    async def _decision(self, request: Request, actor: Actor) -> Response:
+        """A decision with its numbers, decided again from its evidence as `titleshot explain` does."""
+        name, number = self._name(request), _whole(str(request.path_params["number"]))
+        if self._explaining.locked():
+            raise ApiError(503, "too_many", "another decision is being explained: try soon", {"retry-after": "2"})
+        async with self._explaining:
+            # in a thread: the loop has rollouts to look after
+            found = None if not number else await asyncio.to_thread(self._operations.explained, name, number)
+        if found is None:
+            raise ApiError(404, "not_found", "there is no such decision in the record")
+        lines = in_words(found, view.moment)
+        return self._page("decision.html", actor, name=name, id=found.id, stands=found.stands, lines=lines)
 
     # ---- acting
 
@@ -219,6 +240,8 @@ class Console:
         try:
             await self._operations.command(name, command)
         except Refused as error:
+            if isinstance(error, NotEntitled):
+                self._access.attempt_refused(request, actor.name, str(error))
             now = offer(self._state(name), action) or shown
             return self._form(name, now, actor, f"Refused: {error}.", reason, status=409)
         return RedirectResponse(f"/console/models/{quote(name, safe='')}", 303, headers=dict(SAFE_HEADERS))
@@ -325,7 +348,8 @@ class Console:
         async def endpoint(request: Request) -> Response:
             try:
                 actor = self._door.visitor(request)
-            except ApiError:
+            except ApiError as error:
+                self._access.attempt_refused(request, "", error.message)
                 if request.headers.get("accept", "").startswith("text/event-stream"):
                     return Response(status_code=204, headers=dict(PAGE_HEADERS))  # tells EventSource to stop
                 return RedirectResponse("/console/login", 303, headers=dict(SAFE_HEADERS))
@@ -333,6 +357,8 @@ class Console:
                 self._door.may(actor, Right.READ)
                 return await handler(request, actor)
             except ApiError as error:
+                if error.code == "forbidden":
+                    self._access.attempt_refused(request, actor.name, error.message)
                 return self._page("problem.html", actor, error.status, problem=error.message)
             except UnknownModel:
                 return self._page("problem.html", actor, 404, problem="There is no such model here.")

@@ -37,8 +37,13 @@ class Door:
             actor = self._access.known(token) if token is not None else None
             if actor is not None:
                 return actor
-            self._access.refused("unauthenticated")  # signed out, or the token was taken back
-        return self._access.actor(request)
+            self._access.refused("unauthenticated")
+        try:
+            return self._access.actor(request)
+        except ApiError as error:
+            if not cookie:
+                raise
+            raise ApiError(error.status, error.code, "signed out, or the token was taken back") from None
 
     def may(self, actor: Actor, right: Right) -> None:
         """Raise ApiError 403 unless the actor has the right."""

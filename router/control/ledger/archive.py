@@ -9,6 +9,7 @@ from pathlib import Path
 from sqlalchemy import Connection, Engine, inspect, make_url
 from sqlalchemy.exc import ArgumentError
 
+from comparator.events import Labels, Observations
 from router.control.ledger import chaining, queries
 from router.control.ledger.chain import Entry
 from router.control.ledger.engine import connect, reading
@@ -55,6 +56,15 @@ class Archive:
         """The state of the evidence under a digest; None: there is none that has it."""
         with reading(self._engine) as connection:
             return chaining.state(connection, digest)
+
+    def traffic(self, model: str, since: float) -> Iterator[Observations | Labels]:
+        """Batches of observations and labels that do not end before `since` (seconds since the epoch), in order."""
+        cursor = queries.Cursor(after=0, batches_from=0, batches_at=since)
+        while page := queries.page(self._engine, model, cursor):
+            for _, fact in page:
+                if isinstance(fact, Observations | Labels):
+                    yield fact
+            cursor = cursor.past(page[-1][0])
 
     def policies(self) -> dict[str, str]:
         """Every policy kept: digest -> canonical JSON."""

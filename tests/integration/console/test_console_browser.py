@@ -146,6 +146,14 @@ def _looked_at_and_rolled_back(world, ann, eve, token):
 
     ann.goto(f"/console/models/{MODEL}")
     assert "so it does to me" in ann.locator(".timeline").inner_text()
+    ann.locator(".timeline li", has_text="so it does to me").first.locator("summary").click()
+    ann.locator(".timeline li", has_text="so it does to me").first.get_by_role("link", name="Explain").click()
+    told = ann.get_by_role("region", name="The decision in words").inner_text()
+    assert "promote, version 2" in told
+    assert re.search(r"recomputed from the recorded evidence \([0-9a-f]{12}\): the same numbers", told)
+    assert "Nothing speaks against this record." in ann.locator("main").inner_text()
+    accessible(ann)
+    ann.get_by_role("link", name=MODEL).click()
     ann.get_by_role("link", name="Roll back").click()
     assert "Version 1 answers all clients at once" in ann.locator("main").inner_text()
     ann.get_by_label("Why").fill("a hunch")

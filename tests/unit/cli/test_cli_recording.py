@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from comparator.events import Mode, Outcome, Role, request_key
-from router.cli.recording import CHUNK, Recording, RecordingError, read_file, read_ndjson
+from router.recordings.reading import CHUNK, Recording, RecordingError, read_file, read_ndjson
 
 SEEN = {"type": "observation", "at": 1.5, "request_id": "a", "role": "challenger", "status": 200}
 TOLD = {"type": "label", "at": 2, "request_id": "a", "label": 1}
@@ -104,9 +104,9 @@ OBJECT = "expected one JSON object"
         (b"[" * 100_000 + b"\n", OBJECT),
         (b"[1]\n", OBJECT),
         (b"3\n", OBJECT),
-        ({"at": 1}, 'expected type: "observation" or "label"'),
-        (SEEN | {"type": "other"}, 'type: expected "observation" or "label"'),
-        (SEEN | {"type": 3}, 'type: expected "observation" or "label"'),
+        ({"at": 1}, 'expected type: "observation", "label", "request"'),
+        (SEEN | {"type": "other"}, 'type: expected "observation", "label", "request"'),
+        (SEEN | {"type": 3}, 'type: expected "observation", "label", "request"'),
         ({"type": "label", "at": 1, "label": 1}, "expected request_id: text"),
         ({"type": "observation", "at": 1, "request_id": "a", "ok": True}, "expected role: champion, challenger or"),
         (SEEN | {"at": "now"}, "at: expected seconds since the epoch, before the year 10000"),
@@ -116,7 +116,7 @@ OBJECT = "expected one JSON object"
         (b'{"type":"label","at":1,"request_id":"\\ud800","label":1}\n', OBJECT),
         (SEEN | {"request_id": ""}, "request_id: expected text"),
         (SEEN | {"role": "champ"}, "role: expected champion, challenger or previous"),
-        (SEEN | {"mode": "shade"}, "mode: expected shadow, canary or watch"),
+        (SEEN | {"mode": "shade"}, "mode: expected none, shadow, canary, watch or forced"),
         (SEEN | {"row": -1}, "row: expected a whole number from 0"),
         (SEEN | {"row": 1.5}, "row: expected a whole number from 0"),
         (SEEN | {"version": "v7"}, "version: expected a whole number from 1, or its digits"),
@@ -124,7 +124,7 @@ OBJECT = "expected one JSON object"
         (SEEN | {"latency_s": "5 ms"}, "latency_s: expected seconds, a number"),
         (SEEN | {"status": 600}, "status: expected an HTTP status"),
         (SEEN | {"status": 20}, "status: expected an HTTP status"),
-        (SEEN | {"status": None}, "expected status or ok"),
+        (SEEN | {"status": None}, "expected status, ok or outcome"),
         (SEEN | {"ok": "yes"}, "ok: expected true or false"),
         (SEEN | {"prediction": [1]}, "prediction: expected a number"),
         (SEEN | {"prediction": "late"}, "prediction: expected a number, true or false; --positive says which"),
@@ -271,7 +271,7 @@ def test_parquet_that_is_wrong(tmp_path):
 def test_without_the_extra_it_is_named(tmp_path):
     program = (
         "import sys; sys.modules['pyarrow'] = None\n"  # as if it were not installed
-        "from pathlib import Path; from router.cli.recording import Recording, RecordingError, read_file\n"
+        "from pathlib import Path; from router.recordings.reading import Recording, RecordingError, read_file\n"
         "try: read_file(Path('day.parquet'), Recording())\n"
         "except RecordingError as error: print(error)\n"
     )

@@ -140,6 +140,7 @@ def test_a_restart_anywhere_changes_nothing(name, cuts):
     title, decided = played(name, cuts)
     assert decided == expected
     assert freeze(title.rollout.evidence) == freeze(whole.rollout.evidence)
+    assert freeze(title.agreement) == freeze(whole.agreement)
     assert title.pairing.totals == whole.pairing.totals
     # what met a part that is older than the record by now waits again, in vain, until the retention is over
     assert title.pairing.predictions_waiting >= whole.pairing.predictions_waiting

@@ -10,7 +10,7 @@ from small_plane import SmallPlane
 from comparator.events import DecisionKind
 from router.control.admin import Access, ActorRole, Tokens, admin_app, new_token
 from router.control.console import Console
-from router.control.ledger import LedgerUnavailable
+from router.control.ledger import LedgerUnavailable, RefusedAct
 
 EVIL = "\"><script>alert(1)</script>&amp;'\ud800"
 HOME = "http://localhost:9901"
@@ -77,7 +77,9 @@ def refused():
 
 @pytest.fixture
 def guarded(plane, keys, tmp_path, refused):
-    return console(plane, Access("127.0.0.1", (), Tokens(tmp_path / "tokens.yaml"), refused=refused.append))
+    tokens = Tokens(tmp_path / "tokens.yaml")
+    access = Access("127.0.0.1", (), tokens, refused=refused.append, attempted=plane.refused_acts.append)
+    return console(plane, access)
 
 
 # ---- what is shown
@@ -97,6 +99,19 @@ def test_the_overview_and_a_models_page_show_what_goes_on(app, plane):
         "Precision, with its bounds",
     ):
         assert text in told, text
+
+
+def test_a_decision_is_explained_on_a_page_of_its_own(app, plane):
+    asyncio.run(plane.command("late", _rollback(EVIL)))
+    assert f'href="{MODEL}/decisions/1"' in page(app, MODEL)
+    told = page(app, f"{MODEL}/decisions/1")
+    assert "roll back, version 2" in told
+    assert "nothing to recompute" in told
+    assert "&lt;script&gt;" in told
+    assert "<script>alert" not in told
+    for number in ("2", "0", "x", "-1", "9" * 30):
+        page(app, f"{MODEL}/decisions/{number}", 404)
+    page(app, "/console/models/nobody/decisions/1", 404)
 
 
 def test_nothing_is_in_a_page_but_our_own_files(app):
@@ -289,6 +304,31 @@ def test_a_token_that_was_taken_back_is_out_at_once(guarded, keys, tmp_path, ref
     assert refused == ["unauthenticated"]
 
 
+def test_who_acts_without_being_signed_in_is_led_to_the_door_and_that_is_kept(guarded, keys, plane, tmp_path):
+    async def run():
+        async with browser(guarded) as client:
+            unknown = await client.post(f"{MODEL}/ask/rollback", data={"reason": "x"})
+            await client.post("/console/login", data={"token": keys[ActorRole.OPERATOR]})
+            (tmp_path / "tokens.yaml").write_text(new_token("other", [ActorRole.VIEWER]).line)
+            return unknown, await client.post(f"{MODEL}/ask/pause", data={"reason": "x"})
+
+    assert [each.status_code for each in asyncio.run(run())] == [303, 303]
+    assert [(act.act, act.why) for act in plane.refused_acts] == [
+        ("rollback", "expected an Authorization header with a bearer token"),
+        ("pause", "signed out, or the token was taken back"),
+    ]
+    assert plane.decisions["late"] == []
+
+
+def test_refused_attempts_are_shown_on_the_page_of_the_model(app, plane):
+    assert "Refused" not in page(app, MODEL)
+    plane.refused_acts = [RefusedAct(1e9, "", "the network", "promote", "late", EVIL, 3)]
+    shown = page(app, MODEL)
+    assert "<h2>Refused</h2>" in shown
+    assert "<td>promote</td><td>unknown</td><td>the network</td>" in shown
+    assert "<script>alert" not in shown
+
+
 def test_buttons_are_for_those_who_may(guarded, keys, plane, refused):
     viewing = signed_in(
         guarded,
@@ -300,6 +340,8 @@ def test_buttons_are_for_those_who_may(guarded, keys, plane, refused):
     assert "/ask/" not in viewing[1].text
     assert [each.status_code for each in viewing[2:]] == [403, 403]
     assert refused == ["forbidden", "forbidden"]
+    (attempt,) = plane.refused_acts
+    assert (attempt.actor, attempt.act, attempt.model) == ("viewer", "pause", "late")
     assert plane.decisions["late"] == []
     (_, operating) = signed_in(guarded, keys[ActorRole.OPERATOR], ("GET", MODEL, None))
     assert "/ask/pause" in operating.text

@@ -109,7 +109,7 @@ class Rig:
             registered_model="m",
             ready_path="/ping",
             tls=Tls(),
-            endpoint_of=lambda version: f"http://127.0.0.1:{9000 + version}",
+            probed_at=lambda version: f"http://127.0.0.1:{9000 + version}",
         )
         self.follower = Follower(self.controller, settings, self.registry, self.prober, Metrics(), 0.001)
 

@@ -15,6 +15,7 @@ from router.control.controller import ModelController
 from router.control.ingest import Ingest
 from router.control.journal import Journal
 from router.control.metrics import Metrics
+from router.control.recordings import Recordings
 from router.control.spool import Spool
 from router.link.messages import BODY_NONE, EXCHANGE_ROW, Exchanges
 from router.settings import load_settings
@@ -52,7 +53,7 @@ class Rig:
         self.ledger, self.metrics, self.title = Ledger(), Metrics(), Title(POLICY)
         journal = Journal(self.ledger, Spool(folder / "spool.jsonl"), 1, lambda _up: None)
         self.controller = ModelController("m", self.title, journal, lambda: None, lambda *_: None)
-        self.ingest = Ingest({"m": self.controller}, self.metrics)
+        self.ingest = Ingest({"m": self.controller}, self.metrics, Recordings(lambda: None))
         path = folder / "titleshot.yaml"
         path.write_text(
             f"registry: sqlite:///{folder / 'mlflow.db'}\nmodels:\n  m:\n    protocol: mlflow\n"

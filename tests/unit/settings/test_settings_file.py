@@ -11,6 +11,7 @@ from comparator.restraint import FreezeWindow, Restraint, Then
 from comparator.staging import Staging
 from router.link.endpoint import Tls
 from router.link.messages import Limits
+from router.protocols.coding import Coding, Predicts
 from router.settings import SettingsError, is_loopback, load_policy, load_settings
 
 EXAMPLE = Path(__file__).parents[3] / "deploy" / "titleshot.example.yaml"
@@ -106,6 +107,7 @@ limits:
   mirror_body: 512KiB
   mirror_bytes: 8MiB
   breaker_wait: 5s
+  scan: 256KiB
   extract: 32KiB
   record_rows: 1000
 models:
@@ -221,7 +223,8 @@ models:
     assert [rail.name for rail in policy.guardrails] == ["precision", "p50_latency", "p99_9_latency", "error_rate"]
     assert policy.guardrail(Metric.LATENCY).margin == 0.2
     defaults = asdict(Policy())
-    assert [name for name, value in asdict(policy).items() if value == defaults[name]] == []
+    told = [name for name, value in asdict(policy).items() if value == defaults[name]]
+    assert told == ["multiclass"]  # beside a precision of the positive class: see test_settings_predicted
 
 
 def test_a_template_fills_in_for_versions_that_the_map_does_not_name(tmp_path):
@@ -355,13 +358,13 @@ def test_guardrails_on_numbers_keep_predictions_and_labels_as_numbers(tmp_path):
         Guardrail(Metric.MAE, 2.0, range=(0.0, 50.0)),
         Guardrail(Metric.REWARD, 0.1, range=(-1.0, 1.0)),
     )
-    assert (model.positive_prediction, model.positive_label) == (None, None)
+    assert (model.coding.predicts, model.coding.label_numbers) == (Predicts.NUMBER, True)
 
 
 def test_a_reward_keeps_labels_as_numbers_and_predictions_as_classes(tmp_path):
     text = SMALL + "    positive: 3\n    guardrails: {reward: {margin: 0.1, range: [-1, 1]}}\n"
     model = load_settings(written(tmp_path, text)).models["late-arrival"]
-    assert (model.positive_prediction, model.positive_label) == (3.0, None)
+    assert model.coding == Coding(positive=3.0, label_numbers=True)
 
 
 def test_classes_beside_a_reward_have_1_as_positive(tmp_path):

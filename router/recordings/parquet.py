@@ -7,8 +7,8 @@ from typing import Any, cast
 
 import msgspec
 
-from router.cli.recording import Recording, RecordingError, fault, refuse
-from router.cli.recording_lines import Line
+from router.recordings.lines import Line
+from router.recordings.reading import Recording, RecordingError, fault, refuse
 
 BATCH_ROWS = 65_536
 _WHOLE = frozenset({"row", "version", "status"})

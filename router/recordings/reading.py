@@ -18,9 +18,24 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from comparator.class_code import class_code
 from comparator.columns import fill, key_bytes, outcome_of
-from comparator.events import LABEL, OBSERVATION, Columns, Mode, Role
-from router.cli.recording_lines import EXPECTED, TEXT_EXPECTED, Line, Observed, Told, Value, Wrong, in_words
+from comparator.events import LABEL, OBSERVATION, Columns, Mode, Outcome, Role
+from router.protocols.coding import Coding
+from router.protocols.protocol import Prediction
+from router.recordings.lines import (
+    EXPECTED,
+    TEXT_EXPECTED,
+    Asked,
+    Begun,
+    Ended,
+    Line,
+    Observed,
+    Told,
+    Value,
+    Wrong,
+    in_words,
+)
 
 CHUNK = 4 * 1024 * 1024
 """Bytes read at once; a line that is longer is refused."""
@@ -30,6 +45,7 @@ PARQUET = frozenset({".parquet", ".pq"})
 
 _ROLES = {role.name.lower(): int(role) for role in Role}
 _MODES = {mode.name.lower(): int(mode) for mode in Mode}
+_OUTCOMES = {outcome.name.lower(): int(outcome) for outcome in Outcome}
 _UNTOLD = 255
 
 
@@ -44,6 +60,7 @@ class _Part:
     columns: Columns
     mode: NDArray[np.bool_]
     version: NDArray[np.bool_]
+    attempted_both: NDArray[np.bool_]
 
 
 @dataclass(slots=True)
@@ -52,11 +69,22 @@ class Recording:
 
     Args:
         positive: the raw prediction or label that is the positive class (1; any other value is 0); None: they are
-            numbers already.
+            numbers already, or classes.
+        multiclass: they are classes: a text stands as its code (see `class_code`).
+        threshold: a prediction is positive whose score, or without one whose number, is at least this.
+        lines: read so far.
+        begun: what the recording says of itself, where it does.
+        ended: what it says at its end.
+        asked: takes the requests; None: they are left out.
     """
 
     positive: str | None = None
+    multiclass: bool = False
+    threshold: float | None = None
     lines: int = 0
+    begun: Begun | None = None
+    ended: Ended | None = None
+    asked: Callable[[list[Asked]], None] | None = None
     _observations: list[_Part] = field(default_factory=list)
     _labels: list[Columns] = field(default_factory=list)
 
@@ -69,7 +97,7 @@ class Recording:
             observations,
             mode=np.concatenate([nothing, *(part.mode for part in parts)]),
             version=np.concatenate([nothing, *(part.version for part in parts)]),
-            attempted_both=np.zeros(observations.size, dtype=bool),
+            attempted_both=np.concatenate([nothing, *(part.attempted_both for part in parts)]),
             champion=champion,
             challenger=challenger,
         )
@@ -83,39 +111,58 @@ class Recording:
         """
         seen = [line for line in lines if type(line) is Observed]
         told = [line for line in lines if type(line) is Told]
+        asked = [line for line in lines if type(line) is Asked]
         observations, labels = self._observed(seen), self._labelled(told)
         self._observations.append(observations)
         self._labels.append(labels)
+        if asked and self.asked is not None:
+            self.asked(asked)
+        if len(seen) + len(told) + len(asked) < len(lines):
+            self.begun = next((line for line in lines if type(line) is Begun), self.begun)
+            self.ended = next((line for line in lines if type(line) is Ended), self.ended)
         self.lines += len(lines)
 
     def _observed(self, lines: list[Observed]) -> _Part:
         out = _start(lines, OBSERVATION)
         status = np.array([-1 if line.status is None else line.status for line in lines], dtype=np.int64)
         ok = np.array([-1 if line.ok is None else line.ok for line in lines], dtype=np.int64)
-        if ((status < 0) & (ok < 0)).any():
-            raise Wrong("expected status or ok: what became of the request")
+        outcome = np.array([_UNTOLD if line.outcome is None else _OUTCOMES[line.outcome] for line in lines], np.uint8)
+        if ((status < 0) & (ok < 0) & (outcome == _UNTOLD)).any():
+            raise Wrong("expected status, ok or outcome: what became of the request")
         if ((status > 0) & (status < 100)).any():
             raise Wrong(f"status: expected {EXPECTED['status']}")
-        out["outcome"] = outcome_of(status, ok)
+        out["outcome"] = np.where(outcome == _UNTOLD, outcome_of(status, ok), outcome)
         out["role"] = [_ROLES[line.role] for line in lines]
         out["mode"] = [_UNTOLD if line.mode is None else _MODES[line.mode] for line in lines]
         out["version"] = [int(line.version or 0) for line in lines]
         with np.errstate(over="ignore"):  # what has no place in it becomes infinite: no latency, and counted
             out["latency"] = [np.nan if line.latency_s is None else line.latency_s for line in lines]
+            out["first_byte"] = [np.nan if line.first_byte_s is None else line.first_byte_s for line in lines]
         out["score"] = [np.nan if line.score is None else line.score for line in lines]
-        out["first_byte"] = np.nan
-        out["prediction"] = [self._number("prediction", line.prediction) for line in lines]
-        return _Part(out, out["mode"] != _UNTOLD, out["version"] != 0)
+        out["prediction"] = [self._predicted(line) for line in lines]
+        out["shed"] = [line.shed for line in lines]
+        out["copy_first"] = [line.copy_first for line in lines]
+        both = np.array([_UNTOLD if line.attempted_both is None else line.attempted_both for line in lines], np.uint8)
+        out["attempted_both"] = both == 1
+        return _Part(out, out["mode"] != _UNTOLD, out["version"] != 0, both != _UNTOLD)
 
     def _labelled(self, lines: list[Told]) -> Columns:
         out = _start(lines, LABEL)
         out["label"] = [self._number("label", line.label) for line in lines]
         return out
 
+    def _predicted(self, line: Observed) -> float:
+        if self.threshold is None:
+            return self._number("prediction", line.prediction)
+        value = line.prediction if isinstance(line.prediction, str) else as_number(line.prediction)
+        return Coding(threshold=self.threshold).prediction(Prediction(value, as_number(line.score)))[0]
+
     def _number(self, name: str, value: Value) -> float:
         if value is None:
             return np.nan
         if self.positive is None:
+            if isinstance(value, str) and self.multiclass:
+                return class_code(value)
             if isinstance(value, str):
                 raise Wrong(f"{name}: expected {TEXT_EXPECTED}, not {value[:40]!r}")
             return float(value)
@@ -130,7 +177,12 @@ class Recording:
             return 0.0
 
 
-def _start(lines: Sequence[Line], dtype: np.dtype[np.void]) -> Columns:
+def as_number(value: float | None) -> float:
+    """NaN where there is none."""
+    return np.nan if value is None else float(value)
+
+
+def _start(lines: Sequence[Observed] | Sequence[Told], dtype: np.dtype[np.void]) -> Columns:
     out = np.zeros(len(lines), dtype=dtype)
     keys = b"".join([key_bytes(line.request_id) for line in lines])
     halves = np.frombuffer(keys, dtype=">u8").reshape(-1, 2)
@@ -152,7 +204,7 @@ def read_file(path: Path, into: Recording, *, only_labels: bool = False) -> None
         RecordingError: with everything that is wrong, as `file:line: what was expected`.
     """
     if path.suffix.lower() in PARQUET:
-        from router.cli.parquet_file import read_parquet  # noqa: PLC0415 - an extra
+        from router.recordings.parquet import read_parquet  # noqa: PLC0415 - an extra
 
         read_parquet(path, into, only_labels=only_labels)
         return
@@ -195,7 +247,7 @@ def read_ndjson(file: BinaryIO, name: str, into: Recording, *, only_labels: bool
 def fault(decode: Callable[[Any], Line], line: object, into: Recording) -> str | None:
     """What is wrong with one line, in words; None: nothing."""
     try:
-        Recording(into.positive).take([decode(line)])
+        Recording(into.positive, into.multiclass, into.threshold).take([decode(line)])
     except Wrong as error:
         return str(error)
     except msgspec.ValidationError as error:

@@ -1,0 +1,70 @@
+"""Copies of sampled requests for the control process, bounded in bytes: what is too much is dropped and counted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from router.link.messages import Sampled, SampledRequest
+
+if TYPE_CHECKING:
+    from router.proxy.request import Request
+
+MOST_BYTES = 8 * 1024 * 1024
+"""Kept in all until the next flush; more at once than control would take in time."""
+
+
+class Link(Protocol):
+    """Where they go."""
+
+    def send(self, message: Sampled) -> bool:
+        """Take a message; False: not now."""
+
+
+class Sampler:
+    """Keeps copies of all models until `flush` hands them on."""
+
+    def __init__(self, most_bytes: int = MOST_BYTES) -> None:
+        self.dropped = 0
+        self._most_bytes = most_bytes
+        self._bytes = 0
+        self._kept: dict[str, list[SampledRequest]] = {}
+
+    def take(
+        self, model: str, at: float, key: tuple[int, int], path: bytes, request: Request, body: list[bytes]
+    ) -> None:
+        """Keep a copy of a request whose body is there.
+
+        Args:
+            model: whose.
+            at: when it came, in seconds since the epoch.
+            key: of its id, upper and lower 64 bits.
+            path: as the model server sees it; its query is left out.
+            request: the head.
+            body: in pieces.
+        """
+        size = request.received
+        if self._bytes + size > self._most_bytes:
+            self.dropped += 1
+            return
+        self._bytes += size
+        self._kept.setdefault(model, []).append(
+            SampledRequest(
+                at,
+                *key,
+                request.method,
+                path.partition(b"?")[0],
+                request.field(b"content-type"),
+                request.field(b"content-encoding"),
+                request.field(b"inference-header-content-length"),
+                b"".join(body),
+            )
+        )
+
+    def flush(self, link: Link) -> None:
+        """Hand on what is kept. What the link does not take now is dropped: nobody waits for samples."""
+        if not self._kept:
+            return
+        kept, self._kept, self._bytes = self._kept, {}, 0
+        for model, requests in kept.items():
+            if not link.send(Sampled(model, requests)):
+                self.dropped += len(requests)

@@ -1,0 +1,1 @@
+"""`titleshot resend`: recorded requests go to two model servers, whose answers are compared."""

@@ -1,0 +1,143 @@
+"""Sends a recording's requests to both servers, each when it is due, whether or not those before have been answered."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from comparator.columns import key_bytes
+from comparator.events import OBSERVATION, Columns, Mode, Role
+from router.control.extract import extract
+from router.link.messages import BODY_NONE, BODY_WHOLE, EXCHANGE_ROW, Exchanges
+from router.protocols.coding import Coding
+from router.protocols.protocol import Reader
+from router.recordings.lines import Asked
+from router.resending.target import Reply, Target
+
+BATCH = 512
+"""Answers whose predictions are read together."""
+
+VERSIONS = {Role.CHAMPION: 1, Role.CHALLENGER: 2}
+"""Of a and of b, in what is told."""
+
+
+@dataclass(slots=True)
+class Resent:
+    """What came of it.
+
+    Args:
+        late_seconds: how much later than due requests were sent, the worst.
+        seconds: that it took.
+    """
+
+    late_seconds: float = 0.0
+    seconds: float = 0.0
+    _parts: list[Columns] = field(default_factory=list)
+
+    @property
+    def observations(self) -> Columns:
+        """Dtype OBSERVATION: a is the champion, b the challenger, of a shadow; times are those of the recording."""
+        return np.concatenate([np.zeros(0, OBSERVATION), *self._parts])
+
+    def add(self, columns: Columns) -> None:
+        """More of it."""
+        self._parts.append(columns)
+
+
+class Resending:
+    """One run.
+
+    Args:
+        a: asked as the champion.
+        b: asked as the challenger.
+        read: the predictions in an answer.
+        coding: how they become numbers.
+        speed: recorded seconds a second; None: as fast as `at_once` lets it go.
+        at_once: requests under way at most; what is due beyond waits, and is late.
+    """
+
+    def __init__(
+        self,
+        a: Target,
+        b: Target,
+        *,
+        read: Reader,
+        coding: Coding,
+        speed: float | None,
+        at_once: int,
+    ) -> None:
+        self._targets = (a, b)
+        self._read, self._coding = read, coding
+        self._speed = speed
+        self._slots = asyncio.Semaphore(at_once)
+        self._done: list[tuple[Asked, tuple[Reply, Reply]]] = []
+        self._resent = Resent()
+
+    async def run(self, requests: Sequence[Asked], tell: Callable[[int], None] = lambda _: None) -> Resent:
+        """Send all, in order of their times; `tell` is told how many have been answered."""
+        began, answered = time.monotonic(), 0
+        first = requests[0].at if requests else 0.0
+
+        async def one(asked: Asked) -> None:
+            nonlocal answered
+            try:
+                a, b = await asyncio.gather(*(target.ask(asked) for target in self._targets))
+            finally:
+                self._slots.release()
+            self._done.append((asked, (a, b)))
+            if len(self._done) >= BATCH:
+                self._extract()
+            answered += 1
+            tell(answered)
+
+        async with asyncio.TaskGroup() as sent:
+            for asked in requests:
+                if self._speed is not None:
+                    due = began + (asked.at - first) / self._speed
+                    await asyncio.sleep(max(0.0, due - time.monotonic()))
+                await self._slots.acquire()
+                if self._speed is not None:
+                    self._resent.late_seconds = max(self._resent.late_seconds, time.monotonic() - due)
+                sent.create_task(one(asked))
+        self._extract()
+        self._resent.seconds = time.monotonic() - began
+        return self._resent
+
+    def _extract(self) -> None:
+        """As live traffic is read, by the same code."""
+        done, self._done = self._done, []
+        rows: list[bytes] = []
+        bodies: list[bytes] = []
+        for asked, replies in done:
+            for role, reply in zip((Role.CHAMPION, Role.CHALLENGER), replies, strict=True):
+                rows.append(_row(asked, role, reply))
+                bodies.append(reply.body)
+        if rows:
+            exchanges = Exchanges("resent", b"".join(rows), b"".join(bodies))
+            self._resent.add(extract(exchanges, self._read, self._coding).columns)
+
+
+def _row(asked: Asked, role: Role, reply: Reply) -> bytes:
+    key = key_bytes(asked.request_id)
+    state = BODY_WHOLE if reply.status else BODY_NONE
+    return EXCHANGE_ROW.pack(
+        asked.at + reply.latency,
+        0,
+        int.from_bytes(key[:8], "big"),
+        int.from_bytes(key[8:], "big"),
+        VERSIONS[role],
+        len(reply.body),
+        reply.first_byte,
+        reply.latency,
+        0,
+        reply.status,
+        role,
+        Mode.SHADOW,
+        True,
+        reply.outcome,
+        state,
+    )
