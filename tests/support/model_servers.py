@@ -1,7 +1,9 @@
 """Real model servers of other projects, each in an environment of its own: MLServer and KServe's Python server."""
 
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import warnings
@@ -45,6 +47,7 @@ class Served:
                 env={**kept, "PYTHONPATH": str(_HERE), "OMP_NUM_THREADS": "1", **variables},
                 stdout=log,
                 stderr=log,
+                start_new_session=True,  # some start processes of their own
             )
         self._ready = f"{self.url}{ready}"
 
@@ -56,12 +59,10 @@ class Served:
         return httpx.get(self._ready, trust_env=False, timeout=5).status_code == 200
 
     def end(self) -> None:
-        self._process.terminate()
-        try:
-            self._process.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        for how in (signal.SIGTERM, signal.SIGKILL):  # the second for what it may have left
+            with contextlib.suppress(ProcessLookupError, subprocess.TimeoutExpired):
+                os.killpg(self._process.pid, how)
+                self._process.wait(_STOP_SECONDS)
 
     def close(self) -> None:
         """It outlives one world: `end` ends it."""
@@ -94,6 +95,14 @@ def kserve(folder: Path, version: int) -> Served:
     port = free_port()
     command = [str(executables / "python"), str(_HERE / "late_kserve.py"), SERVED_AS, str(port)]
     return Served(command, folder, port, f"/v1/models/{SERVED_AS}", TITLESHOT_TEST_CUT=str(CUTS[version]))
+
+
+def litserve(folder: Path, version: int) -> Served:
+    """LitServe, one row a request."""
+    executables = environment("litserve", "TITLESHOT_TEST_LITSERVE")
+    port = free_port()
+    command = [str(executables / "python"), str(_HERE / "late_litserve.py"), str(port)]
+    return Served(command, folder, port, "/health", TITLESHOT_TEST_CUT=str(CUTS[version]))
 
 
 def scoring(folder: Path, version: int) -> Served:
