@@ -36,6 +36,7 @@ HEARTBEAT_SECONDS: Final = 5.0
 """An empty line: a reader that is gone is noticed, and one that is there knows that we are."""
 
 _ROW_BYTES = 400  # about, of a row as a line
+_MOST_DIGITS = 18  # of a length that somebody may mean
 
 
 class TooMany(Exception):
@@ -105,8 +106,9 @@ class Recording:
 
     def _asked(self, request: SampledRequest) -> Asked | None:
         content_type, coding = request.content_type.decode("latin-1"), request.content_encoding.decode("latin-1")
-        length = int(request.header_length) if request.header_length.isdigit() else None
-        body = self._redaction.apply(request.body, content_type, coding, binary=length is not None)
+        given = request.header_length
+        length = int(given) if given.isdigit() and len(given) <= _MOST_DIGITS else None
+        body = self._redaction.apply(request.body, content_type, coding, binary=bool(given))
         if body is None:
             return None
         try:
