@@ -35,7 +35,9 @@ WAIT_SECONDS: Final = 0.2
 HEARTBEAT_SECONDS: Final = 5.0
 """An empty line: a reader that is gone is noticed, and one that is there knows that we are."""
 
+_SENT_BYTES = 256 * 1024
 _ROW_BYTES = 400  # about, of a row as a line
+_MOST_DIGITS = 18  # of a length that somebody may mean
 
 
 class TooMany(Exception):
@@ -80,7 +82,9 @@ class Recording:
             pieces, self._waiting = list(self._waiting), deque()
             if pieces:
                 self._bytes -= sum(size for _, _, size in pieces)
-                yield await asyncio.to_thread(self._written, pieces)  # the loop has a rollout to look after
+                text = await asyncio.to_thread(self._written, pieces)  # the loop has a rollout to look after
+                for begin in range(0, len(text), _SENT_BYTES):  # a slow reader takes this much in time
+                    yield text[begin : begin + _SENT_BYTES]
                 told = time.monotonic()
             elif time.monotonic() - told >= HEARTBEAT_SECONDS:
                 yield b"\n"
@@ -105,8 +109,9 @@ class Recording:
 
     def _asked(self, request: SampledRequest) -> Asked | None:
         content_type, coding = request.content_type.decode("latin-1"), request.content_encoding.decode("latin-1")
-        length = int(request.header_length) if request.header_length.isdigit() else None
-        body = self._redaction.apply(request.body, content_type, coding, binary=length is not None)
+        given = request.header_length
+        length = int(given) if given.isdigit() and len(given) <= _MOST_DIGITS else None
+        body = self._redaction.apply(request.body, content_type, coding, binary=bool(given))
         if body is None:
             return None
         try:
@@ -145,8 +150,7 @@ class Recordings:
         self, model: str, protocol: str, share: int, settings: RecordingSettings
     ) -> AbstractContextManager[Recording]:
         """A recording of so many percent of a model's requests, as long as the context lasts. Raises TooMany."""
-        if sum(map(len, self._open.values())) >= MOST_AT_ONCE:
-            raise TooMany
+        self._check_room()
         redact, pseudonymise = settings.redact, settings.pseudonymise
         begun = Begun(time.time(), model, protocol, share, list(redact), list(pseudonymise))
         redaction = Redaction(frozenset(redact), frozenset(pseudonymise), secrets.token_bytes(32))
@@ -154,6 +158,7 @@ class Recordings:
 
     @contextmanager
     def _under_way(self, model: str, recording: Recording) -> Iterator[Recording]:
+        self._check_room()  # others may have begun since
         self._open.setdefault(model, []).append(recording)
         self._on_change()
         try:
@@ -161,6 +166,10 @@ class Recordings:
         finally:
             self._open[model].remove(recording)
             self._on_change()
+
+    def _check_room(self) -> None:
+        if sum(map(len, self._open.values())) >= MOST_AT_ONCE:
+            raise TooMany
 
     def requests(self, message: Sampled) -> None:
         """Copies from a proxy."""

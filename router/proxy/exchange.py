@@ -291,6 +291,7 @@ class ServedExchange:
             self._sample += chunks
             if request.received > self._plane.limits.mirror_body_bytes:
                 self._sample = None
+                self._plane.sampler.dropped += 1
         if request.chunked:
             chunks = [chunk(piece) for piece in chunks]
         if self._unsent:

@@ -74,7 +74,20 @@ def test_only_so_many_at_once():
     with pytest.raises(TooMany):
         recordings.opened("m", "mlflow", 1, NOTHING)
     held[0].__exit__(None, None, None)
-    recordings.opened("m", "mlflow", 1, NOTHING)
+    first, second = (recordings.opened("m", "mlflow", 1, NOTHING) for _ in range(2))
+    with first, pytest.raises(TooMany), second:  # asked for at the same time
+        pass
+
+
+def test_a_length_of_tensors_that_is_none_breaks_nothing():
+    recordings = Recordings(lambda: None)
+    lengths = [b"9" * 5000, b"9" * 19, b"-1", b"x"]
+    requests = [asked(lo, b'{"name":"Ann"}', length=length) for lo, length in enumerate(lengths)]
+    for redact, left_out in ((), 0), (("name",), 4):
+        with recordings.opened("m", "mlflow", 100, RecordingSettings(redact=redact)) as recording:
+            recordings.requests(Sampled("m", requests))
+            found = lines(recording)
+        assert (found[-1].get("requests", 0), found[-1].get("left_out", 0)) == (4 - left_out, left_out)
 
 
 def test_what_cannot_be_redacted_is_left_out():
