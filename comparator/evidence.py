@@ -129,6 +129,17 @@ class Evidence:
         """The share in integer percent is another from here on, within the same step."""
         self._split.ask(self._share(percent), self._seen_at)
 
+    @property
+    def sticky(self) -> bool:
+        """Whether clients stick to a side."""
+        return self._sticky
+
+    def stick(self, percent: int | None, *, sticky: bool) -> None:
+        """Whether clients stick to a side from here on; `percent` is the share, whose count begins anew."""
+        if sticky is not self._sticky:
+            self._sticky = sticky
+            self.ask(percent)
+
     def go_on(self, percent: int | None) -> None:
         """The share as it is after a restart: where it was changed meanwhile, its count begins anew."""
         if self._split.asked != self._share(percent):

@@ -204,8 +204,15 @@ class Title:
         if self.rollout is not None:
             self.rollout.take(joined)
 
-    def adopt(self, policy: Policy) -> None:
-        """A new policy: for the next rollout; of the one under way only the share may be lowered at once."""
+    def adopt(self, policy: Policy, *, sticky: bool | None = None) -> None:
+        """A new policy: for the next rollout; of the one under way only the share may be lowered at once.
+
+        Whether clients stick to a side holds at once, as their assignment does (None: as before).
+        """
+        if sticky is not None and sticky is not self._sticky:
+            self._sticky = sticky
+            if self.rollout is not None:
+                self.rollout.stick(sticky=sticky)
         self.policy = policy
         self.policies[policy.digest] = policy
         self._lower_share()

@@ -220,7 +220,8 @@ class ControlPlane:
             self.settings = settings
             for model, controller in self.controllers.items():
                 self.followers[model].settings = settings.models[model]
-                controller.adopt(settings.models[model].policy())
+                of_model = settings.models[model]
+                controller.adopt(of_model.policy(), sticky=of_model.assign_by is not None)
                 controller.wake.set()
         self.publish()
         await self.join_missing()
