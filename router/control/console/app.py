@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from urllib.parse import quote
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response, StreamingResponse
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from comparator.acts import NotEntitled, Refused
@@ -24,9 +24,10 @@ from router.control.admin.actors import Actor, Right
 from router.control.admin.answers import SAFE_HEADERS, ApiError
 from router.control.admin.commands import COMMANDS, LONGEST_REASON, legal_reason
 from router.control.admin.operations import Operations, RegistryAway, UnknownModel
+from router.control.admin.stream import Stream
 from router.control.console import view
-from router.control.console.acts import Offer, offer, offers
-from router.control.console.door import Door, form_of
+from router.control.console.acts import Offer, offer, offers, outdated, seen
+from router.control.console.door import LOGIN, Door, form_of, login_for
 from router.control.console.series import SAMPLE_SECONDS, Series
 from router.control.explanation import in_words
 from router.control.ledger import Fenced, LedgerUnavailable
@@ -97,8 +98,9 @@ class Console:
         model = "/console/models/{name}"
         return [
             Route("/", self._guarded(self._overview), methods=["GET"]),
-            Route("/console/login", self._login_page, methods=["GET"]),
-            Route("/console/login", self._login, methods=["POST"]),
+            Route("/console", self._home, methods=["GET"]),
+            Route(LOGIN, self._login_page, methods=["GET"]),
+            Route(LOGIN, self._login, methods=["POST"]),
             Route("/console/logout", self._door.leave, methods=["POST"]),
             Route("/console/static/{file}", self._static, methods=["GET"]),
             Route("/console/stream", self._guarded(self._overview_stream), methods=["GET"]),
@@ -159,6 +161,7 @@ class Console:
         return self._part(
             "model_live.html",
             name=name,
+            at=view.moment(time.time()),
             state=view.state_line(model),
             verdict=view.verdict(model),
             says=str(evidence.get("reason", "")) if rollout.get("active") else "",
@@ -217,15 +220,11 @@ class Console:
         kind = self._may(actor, action)
         form = await form_of(request)
         reason = form.get("reason", "").strip()
-        shown = Offer(
-            action,
-            action.replace("-", " ").capitalize(),
-            form.get("says", "")[:LONGEST_REASON],
-            {key: form[key] for key in (*_FIELDS, "evidence") if key in form},
-        )
         if not legal_reason(reason):
             problem = f"Say why, in one line of 1 to {LONGEST_REASON} characters: it is kept with the decision."
-            return self._form(name, offer(self._state(name), action) or shown, actor, problem, reason, status=422)
+            return self._again(name, action, actor, problem, reason, status=422)
+        if problem := outdated(form, self._state(name), actor.name):
+            return self._again(name, action, actor, f"Nothing was done: {problem}. Look again.", reason, status=409)
         numbers = {key: _whole(form[key]) for key in _FIELDS if key in form}
         if any(number is None for number in numbers.values()):
             raise ApiError(422, "bad_command", "expected the form as it was shown")
@@ -242,8 +241,7 @@ class Console:
         except Refused as error:
             if isinstance(error, NotEntitled):
                 self._access.attempt_refused(request, actor.name, str(error))
-            now = offer(self._state(name), action) or shown
-            return self._form(name, now, actor, f"Refused: {error}.", reason, status=409)
+            return self._again(name, action, actor, f"Refused: {error}.", reason, status=409)
         return RedirectResponse(f"/console/models/{quote(name, safe='')}", 303, headers=dict(SAFE_HEADERS))
 
     def _may(self, actor: Actor, action: str) -> Any:  # noqa: ANN401 - a CommandKind
@@ -253,14 +251,22 @@ class Console:
         self._door.may(actor, right)
         return kind
 
+    def _again(self, name: str, action: str, actor: Actor, problem: str, reason: str, status: int) -> Response:
+        """The form as it is now, with what was wrong; without the form where there is nothing to ask for any more."""
+        found = offer(self._state(name), action)
+        if found is None:
+            return self._page("problem.html", actor, status, problem=problem, name=name)
+        return self._form(name, found, actor, problem, reason, status)
+
     def _form(
         self, name: str, asked: Offer, actor: Actor, problem: str = "", reason: str = "", status: int = 200
     ) -> Response:
-        evidence = (self._state(name).get("rollout") or {}).get("evidence") or {}
+        model = self._state(name)
+        evidence = (model.get("rollout") or {}).get("evidence") or {}
         rails = view.guardrails(evidence) if asked.action in ("sign-off", "promote", "reject") else []
         return self._page(
             "ask.html", actor, status, name=name, offer=asked, problem=problem, reason=reason, guardrails=rails,
-            longest=LONGEST_REASON,
+            longest=LONGEST_REASON, hidden={**asked.fields, **seen(model, actor.name)}, state=view.state_line(model),
         )  # fmt: skip
 
     # ---- live
@@ -285,7 +291,9 @@ class Console:
         if self._streams >= MOST_STREAMS:
             raise ApiError(503, "too_many", "too many pages are open", {"retry-after": "30"})
 
-        async def events() -> AsyncIterator[bytes]:
+        async def events() -> AsyncGenerator[bytes]:
+            if self._streams >= MOST_STREAMS:  # others have begun since
+                return
             self._streams += 1
             try:
                 for _ in range(PUSHES):
@@ -299,16 +307,24 @@ class Console:
             finally:
                 self._streams -= 1
 
-        return StreamingResponse(events(), headers=dict(PAGE_HEADERS), media_type="text/event-stream")
+        return Stream(events(), PAGE_HEADERS, "text/event-stream")
 
-    async def _login_page(self, _request: Request) -> Response:
-        return self._page("login.html", None, problem="")
+    async def _home(self, _request: Request) -> Response:
+        return RedirectResponse("/", 303, headers=dict(SAFE_HEADERS))
+
+    async def _login_page(self, request: Request) -> Response:
+        if not self._access.guarded:
+            return await self._home(request)
+        return self._page("login.html", None, problem="", to=request.query_params.get("to", ""))
 
     async def _login(self, request: Request) -> Response:
+        to = ""
         try:
-            return await self._door.enter(request)
+            form = await form_of(request)
+            to = form.get("to", "")
+            return self._door.enter(form)
         except ApiError as error:
-            return self._page("login.html", None, error.status, problem=error.message)
+            return self._page("login.html", None, error.status, problem=error.message, to=to)
 
     # ---- inside
 
@@ -342,6 +358,13 @@ class Console:
             text.encode(errors="replace"), status, headers=dict(PAGE_HEADERS), media_type="text/html; charset=utf-8"
         )
 
+    def _problem(self, request: Request, actor: Actor, status: int, text: str) -> Response:
+        """What kept a page from being shown, or an act from being done."""
+        name = str(request.path_params.get("name", ""))
+        text = f"nothing was done: {text}" if request.method == "POST" else text
+        known = name if name in self._operations.models() else ""
+        return self._page("problem.html", actor, status, problem=f"{text[:1].upper()}{text[1:]}.", name=known)
+
     def _guarded(self, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
         """The page for whoever may read; what it raises as a page."""
 
@@ -352,18 +375,25 @@ class Console:
                 self._access.attempt_refused(request, "", error.message)
                 if request.headers.get("accept", "").startswith("text/event-stream"):
                     return Response(status_code=204, headers=dict(PAGE_HEADERS))  # tells EventSource to stop
-                return RedirectResponse("/console/login", 303, headers=dict(SAFE_HEADERS))
+                if request.method == "POST":
+                    problem = (
+                        "Nothing was done: you are not signed in, or not any more. Sign in, and send the form again."
+                    )
+                    return self._page("login.html", None, 401, problem=problem, to=quote(request.scope["path"]))
+                return RedirectResponse(login_for(request), 303, headers=dict(SAFE_HEADERS))
             try:
                 self._door.may(actor, Right.READ)
                 return await handler(request, actor)
             except ApiError as error:
                 if error.code == "forbidden":
                     self._access.attempt_refused(request, actor.name, error.message)
-                return self._page("problem.html", actor, error.status, problem=error.message)
+                return self._problem(request, actor, error.status, error.message)
             except UnknownModel:
-                return self._page("problem.html", actor, 404, problem="There is no such model here.")
-            except (LedgerUnavailable, RegistryAway, Fenced) as error:
-                return self._page("problem.html", actor, 503, problem=f"Not now: {error}")
+                return self._problem(request, actor, 404, "there is no such model here")
+            except (LedgerUnavailable, RegistryAway) as error:
+                return self._problem(request, actor, 503, f"not now: {error}")
+            except Fenced as error:
+                return self._page("problem.html", actor, 503, problem=f"Not here: {error}.", name="")
 
         return endpoint
 
