@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from router.proxy.server import ClientConnection
 
 
+MOST_PIECES = 1024
+"""Of a body that is held: a client that sends it byte by byte must not have fifty kept for each of them."""
+
+
 class HeldRequest:
     """In the place of the exchange that it becomes once the part of its body that is looked through has come.
 
@@ -42,6 +46,8 @@ class HeldRequest:
             self._client.start(request)
         else:
             self._moved = monotonic()
+            if len(request.chunks) > MOST_PIECES:
+                request.chunks = [b"".join(request.chunks)]
 
     def client_gone(self) -> None:
         """Nobody was asked yet."""

@@ -26,7 +26,6 @@ POLICY = """
     guardrails:
       accuracy:    {margin: 25 points}
       error_rate:  {margin: 25 points}
-      p90_latency: {margin: 400%}
     judge:
       bucket: 200ms
       bucket_min_answers: 3
@@ -258,7 +257,7 @@ def test_shadow_and_canary_promote_a_version_that_says_the_same_and_roll_back_on
     chatter = Chatter(chat)
     try:
         chat.set_alias("challenger", 2)
-        wait_for(lambda: chat.alias("champion") == 2, "the same in other letters is promoted", 60)
+        wait_for(lambda: chat.alias("champion") == 2, "the same in other letters is promoted", 120)
         told = {decision["kind"] for decision in chat.history()}
         assert {"start", "advance", "promote"} <= told
         assert chatter.failed == 0
@@ -270,7 +269,7 @@ def test_shadow_and_canary_promote_a_version_that_says_the_same_and_roll_back_on
         wait_for(lambda: chat.phase() == "promoted", "the rollout is over")
         before = chatter.answered
         chat.set_alias("challenger", 3)
-        wait_for(lambda: chat.phase() == "rolled_back", "a version whose answers are errors with status 200", 60)
+        wait_for(lambda: chat.phase() == "rolled_back", "a version whose answers are errors with status 200", 120)
         assert chat.alias("champion") == 2
         assert chatter.failed == 0  # in shadow no client saw one
         wait_for(lambda: chatter.answered > before, "clients are answered")

@@ -6,6 +6,7 @@ import pytest
 from memory_transport import MemoryTransport
 
 from router.link.messages import Backend, Limits, ModelRoutes, Routes
+from router.proxy.held import MOST_PIECES
 from router.proxy.plane import DataPlane
 from router.proxy.server import ClientConnection
 from router.proxy.upstream import UpstreamConnection
@@ -54,6 +55,15 @@ class Rig:
 def request(body, path="/v1/chat/completions", more=""):
     head = f"POST {path} HTTP/1.1\r\nHost: t\r\nContent-Type: application/json\r\n{more}"
     return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+
+
+def unchunked(data):
+    whole = b""
+    while not data.startswith(b"0\r\n"):
+        size, _, rest = data.partition(b"\r\n")
+        whole += rest[: int(size, 16)]
+        data = rest[int(size, 16) + 2 :]
+    return whole
 
 
 def chat(model, words=3):
@@ -111,6 +121,20 @@ def test_chunked_bodies_and_expectations():
     assert rig.transport.written.count(b"100 Continue") == 1
     rig.answer("one")
     assert rig.transport.written.endswith(b"\r\n\r\n{}")
+
+
+def test_a_body_that_comes_byte_by_byte_is_not_kept_byte_by_byte():
+    rig = Rig()
+    body = chat("one", words=150)
+    rig.send(b"POST /v1/completions HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n")
+    for byte in body:
+        rig.send(b"1\r\n%c\r\n" % byte)
+        assert rig.asked() == []
+        assert len(rig.client._exchange._request.chunks) <= MOST_PIECES
+    rig.send(b"0\r\n\r\n")
+    assert rig.asked() == ["one"]
+    sent = rig.servers["one"][1].written.partition(b"\r\n\r\n")[2]
+    assert unchunked(sent) == body
 
 
 @pytest.mark.parametrize(
