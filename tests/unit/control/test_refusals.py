@@ -52,6 +52,15 @@ def test_a_flood_is_one_row_for_each_act_with_nothing_of_whom_it_came_from():
     assert len(sieve.take(60_062.0)) == 1
 
 
+def test_a_flood_of_strangers_or_of_one_actor_hides_nobody_else():
+    sieve = Sieve()
+    for actor in ("", "mallory"):
+        for _ in range(MOST_A_MINUTE + 1):
+            sieve.add(attempt(actor=actor))
+    sieve.add(attempt(actor="eve"))
+    assert Counter(row.actor for row in sieve.take(60_010.0)) == {"": 30, "mallory": 30, "eve": 1}
+
+
 class Book:
     def __init__(self):
         self.away = False
