@@ -84,6 +84,7 @@ class ControlPlane:
         self.tracing = Tracing(lambda: self.settings.tracing, metrics)
         self._publisher = publisher
         self._join = join
+        self._written = settings.ledger  # a reload may name another, which begins at the next start
         prober.on_change = self._endpoint_changed
         self._loops: dict[str, asyncio.Task[None]] = {}
         self._soon: set[asyncio.Task[None]] = set()
@@ -291,12 +292,12 @@ class ControlPlane:
 
     def traffic(self, model: str, since: float) -> Iterator[Observations | Labels]:
         """See `Operations.traffic`."""
-        with Archive.open(self.settings.ledger) as archive:
+        with Archive.open(self._written) as archive:
             yield from archive.traffic(model, since)
 
     def explained(self, model: str, number: int) -> Explanation | None:
         """See `Operations.explained`."""
-        with Archive.open(self.settings.ledger) as archive:
+        with Archive.open(self._written) as archive:
             record = read(archive, model)
             found = [each for each in record.decisions if each.number == number]
             return explained(archive, record, found[0]) if len(found) == 1 else None

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from comparator.events import Columns
 from router.link.messages import Sampled, SampledRequest
 from router.link.sampling import MIXED, in_sample
-from router.recordings.lines import Asked, Begun, Ended, Line
+from router.recordings.lines import MOST_LINE_BYTES, Asked, Begun, Ended, Line
 from router.recordings.redaction import Redaction
 from router.recordings.writing import id_text, label_lines, observed_lines, written
 from router.settings.recording import RecordingSettings
@@ -37,6 +37,7 @@ HEARTBEAT_SECONDS: Final = 5.0
 
 _SENT_BYTES = 256 * 1024
 _ROW_BYTES = 400  # about, of a row as a line
+_MOST_ESCAPED = 7  # bytes of a line for one of a body: \u0000, and a head that is none
 _MOST_DIGITS = 18  # of a length that somebody may mean
 
 
@@ -118,7 +119,7 @@ class Recording:
             text, encoded = body.decode(), None
         except UnicodeDecodeError:
             text, encoded = None, base64.b64encode(body).decode()
-        return Asked(
+        asked = Asked(
             at=request.at,
             request_id=id_text(request.request_hi, request.request_lo),
             path=request.path.decode("latin-1"),
@@ -129,6 +130,9 @@ class Recording:
             body=text,
             body_base64=encoded,
         )
+        # what few bytes become many when they are escaped is seen when it is written
+        long = len(body) * _MOST_ESCAPED > MOST_LINE_BYTES and len(written([asked])) > MOST_LINE_BYTES
+        return None if long else asked
 
 
 class Recordings:

@@ -14,8 +14,7 @@ from router.control.ledger import LedgerUnavailable, RefusedAct
 log = logging.getLogger(__name__)
 
 MOST_A_MINUTE = 30
-"""Kept one by one, of people who were recognised, and as many of others: who is nobody here cannot hide what somebody
-tried. The rest of a minute is one row for each kind of act."""
+"""Kept one by one of each actor, and of all who are not known; the rest of a minute is one row for each kind of act."""
 
 WRITE_SECONDS = 1.0
 SECONDS = 60
@@ -29,20 +28,19 @@ class Book(Protocol):
 
 
 class Sieve:
-    """Who floods us gets no more than so many rows a minute. Pure: time is that of what comes."""
+    """Who floods us gets so many rows a minute, and hides nobody else. Pure: time is that of what comes."""
 
     def __init__(self) -> None:
         self._minute = 0
-        self._kept: Counter[bool] = Counter()  # by whether it was somebody
+        self._kept: Counter[str] = Counter()  # by actor
         self._beyond: Counter[str] = Counter()
         self._rows: list[RefusedAct] = []
 
     def add(self, refused: RefusedAct) -> None:
         """One more."""
         self._turn(refused.at)
-        somebody = bool(refused.actor)
-        if self._kept[somebody] < MOST_A_MINUTE:
-            self._kept[somebody] += 1
+        if self._kept[refused.actor] < MOST_A_MINUTE:
+            self._kept[refused.actor] += 1
             self._rows.append(refused)
         else:
             self._beyond[refused.act] += 1

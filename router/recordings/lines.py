@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta
 
 from comparator.columns import LATEST
+
+MOST_LINE_BYTES: Final = 4 * 1024 * 1024
+"""A longer line is not read, and must not be written: no other line of its file would be read either."""
 
 _At = Annotated[float, Meta(ge=0, lt=LATEST)]
 _Row = Annotated[int, Meta(ge=0, lt=1 << 32)]
@@ -87,7 +90,7 @@ class Ended(msgspec.Struct, tag="end", tag_field="type", forbid_unknown_fields=T
     observations: int = 0
     labels: int = 0
     dropped: int = 0  # lines that the reader was too slow for
-    left_out: int = 0  # requests that could not be redacted
+    left_out: int = 0  # requests that could not be redacted, or are too long for a line
 
 
 Line = Observed | Told | Begun | Asked | Ended

@@ -25,6 +25,7 @@ from router.protocols.coding import Coding
 from router.protocols.protocol import Prediction
 from router.recordings.lines import (
     EXPECTED,
+    MOST_LINE_BYTES,
     TEXT_EXPECTED,
     Asked,
     Begun,
@@ -37,7 +38,7 @@ from router.recordings.lines import (
     in_words,
 )
 
-CHUNK = 4 * 1024 * 1024
+CHUNK = MOST_LINE_BYTES
 """Bytes read at once; a line that is longer is refused."""
 
 MOST_PROBLEMS = 20

@@ -15,7 +15,7 @@ from starlette.responses import Response
 from comparator.acts import NotOnTrial, Refused
 from comparator.events import Command, CommandKind
 from router.control.admin.actors import Actor
-from router.control.admin.alerts import Alert, LeftOut, NotAlerts, left_out, matching, read_alerts
+from router.control.admin.alerts import Alert, LeftOut, Matcher, NotAlerts, left_out, matching, read_alerts
 from router.control.admin.answers import ApiError, as_json
 from router.control.admin.body import read_body
 from router.control.admin.operations import Operations, UnknownModel
@@ -52,11 +52,11 @@ class AlertmanagerWebhook:
         if read.odd:
             log.warning("alerts: left out %d entries of a notification: %s", read.odd, read.problem)
         matchers = {model: self._operations.rollback_on(model) for model in self._operations.models()}
-        done: dict[str, dict[str, Any]] = {}
-        for model, of in matchers.items():
-            if (alert := matching(read.alerts, of)) is not None:
-                done[model] = {"alert": alert.told, **await self._roll_back(model, alert, actor)}
-        others = left_out(read.alerts, matchers)
+        firing, others = await asyncio.to_thread(_sorted, read.alerts, matchers)  # many alerts times many models
+        done: dict[str, dict[str, Any]] = {
+            model: {"alert": alert.told, **await self._roll_back(model, alert, actor)}
+            for model, alert in firing.items()
+        }
         self._count(done, others, read.odd)
         self._log_once(others.unknown)
         answer = {"models": done, "ignored": others.told(read), "unknown": others.told_unknown()}
@@ -99,3 +99,9 @@ class AlertmanagerWebhook:
         except (LedgerUnavailable, Fenced, UnknownModel) as reason:  # the other models are still to come
             return {"did": "refused", "why": f"the model is not under control now: {reason}"}
         return {"did": decision.kind.value, "version": decision.version}
+
+
+def _sorted(alerts: Sequence[Alert], matchers: Mapping[str, Sequence[Matcher]]) -> tuple[dict[str, Alert], LeftOut]:
+    """For each model the alert that rolls it back, and all that are left out."""
+    found = {model: matching(alerts, of) for model, of in matchers.items()}
+    return {model: alert for model, alert in found.items() if alert is not None}, left_out(alerts, matchers)

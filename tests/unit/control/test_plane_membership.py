@@ -13,7 +13,7 @@ from router.control import plane
 from router.control.controller import ModelController
 from router.control.ingest import Batch, Ingest
 from router.control.journal import Journal
-from router.control.ledger import LedgerUnavailable
+from router.control.ledger import Ledger, LedgerUnavailable
 from router.control.metrics import Metrics
 from router.control.plane import ControlPlane
 from router.control.probe import Prober
@@ -211,3 +211,18 @@ def test_a_fault_in_judging_one_model_is_told_once_and_ends_nothing(tmp_path, ca
     asyncio.run(story())
     assert [record.getMessage()[:2] for record in caplog.records if record.exc_info] == ["a:"]
     assert "ZeroDivisionError" in caplog.text
+
+
+def test_the_past_is_read_from_the_ledger_that_is_written_whatever_the_settings_say_now(tmp_path):
+    rig = Rig(tmp_path, "a")
+
+    async def run():
+        first = rig.plane.settings.ledger
+        other = settings_of(tmp_path, "a")
+        await rig.plane.adopt(other.model_copy(update={"ledger_url": f"sqlite:///{tmp_path / 'other.db'}"}))
+        rig.plane.settings.state.mkdir(exist_ok=True)
+        await (await Ledger.open(first)).close()
+        assert rig.plane.explained("a", 1) is None
+        assert list(rig.plane.traffic("a", 0.0)) == []
+
+    asyncio.run(run())

@@ -12,6 +12,7 @@ from comparator.events import OBSERVATION
 from router.control.recordings import MOST_AT_ONCE, MOST_BYTES, Recordings, TooMany, in_samples
 from router.link.messages import Sampled, SampledRequest
 from router.link.sampling import in_sample
+from router.recordings.lines import MOST_LINE_BYTES
 from router.settings.recording import RecordingSettings
 
 NOTHING = RecordingSettings(redact=())
@@ -60,10 +61,19 @@ def test_each_recording_has_its_own_sample():
 def test_what_the_reader_is_too_slow_for_is_dropped_and_counted():
     recordings = Recordings(lambda: None)
     with recordings.opened("m", "mlflow", 100, NOTHING) as recording:
-        for lo in range(5):
-            recordings.requests(Sampled("m", [asked(lo, b"x" * (MOST_BYTES // 3))]))
+        for lo in range(13):
+            recordings.requests(Sampled("m", [asked(lo, b"x" * (MOST_BYTES // 11))]))
         ended = lines(recording)[-1]
-    assert (ended["requests"], ended["dropped"]) == (2, 3)
+    assert (ended["requests"], ended["dropped"]) == (10, 3)
+
+
+@pytest.mark.parametrize("body", [b"x" * (MOST_LINE_BYTES + 1), b"\xff" * 3_500_000, b"\x01" * 1_000_000])
+def test_what_would_be_too_long_a_line_is_left_out(body):
+    recordings = Recordings(lambda: None)
+    with recordings.opened("m", "mlflow", 100, NOTHING) as recording:
+        recordings.requests(Sampled("m", [asked(1, body), asked(2, b"x" * 1_000_000)]))
+        found = lines(recording)
+    assert (found[-1]["requests"], found[-1]["left_out"]) == (1, 1)
 
 
 def test_only_so_many_at_once():
