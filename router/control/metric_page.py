@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from prometheus_client import Metric
 
-from router.control.metric_table import BOUNDS, TABLE, Family, Kind
+from router.control.metric_family import Family, Kind
+from router.control.metric_table import BOUNDS, TABLE
 
 _BOUND_LABELS = (*map(str, BOUNDS), "+Inf")
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from router.control.metric_table import TABLE, Kind
+from router.control.metric_family import Kind
+from router.control.metric_table import TABLE
 
 GRAFANA = Path(__file__).parents[3] / "deploy" / "grafana"
 

@@ -1,7 +1,8 @@
 import itertools
 from pathlib import Path
 
-from router.control.metric_table import BOUNDS, DROP_REASONS, REFUSALS, TABLE, Family, Kind, markdown
+from router.control.metric_family import Family, Kind
+from router.control.metric_table import BOUNDS, DROP_REASONS, REFUSALS, TABLE, markdown
 from router.proxy import mirror, refusal
 
 ROOT = Path(__file__).parents[3]

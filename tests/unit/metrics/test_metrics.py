@@ -9,7 +9,8 @@ from prometheus_client.parser import text_string_to_metric_families as read_text
 
 from comparator.events import Command, CommandKind, Decision, DecisionKind, Mode, Outcome, Role
 from comparator.title import Title
-from router.control.metric_table import PHASES, REFUSALS, TABLE, Kind
+from router.control.metric_family import Kind
+from router.control.metric_table import PHASES, REFUSALS, TABLE
 from router.control.metrics import Metrics
 from router.control.notifier import Line
 from router.link.messages import Counters
