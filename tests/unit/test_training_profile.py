@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.registering.profile import (
+from router.artifacts.profile import (
     LEVELS,
     MOST_CATEGORIES,
     SAMPLE_ROWS,

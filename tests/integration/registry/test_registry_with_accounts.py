@@ -21,6 +21,7 @@ from comparator.events import AliasMove, Command, CommandKind, DecisionKind
 from comparator.phases import Phase
 from comparator.policy import Gate
 from comparator.title import Effect, Title
+from router.artifacts.profile import read_profile
 from router.cli.main import main
 from router.control.controller import ModelController
 from router.control.follow import Follower
@@ -29,7 +30,6 @@ from router.control.metrics import Metrics
 from router.control.registry import Aliases, Denied, MlflowRegistry, RegistryUnavailable, UnknownVersion
 from router.control.spool import Spool
 from router.link.endpoint import Tls
-from router.registering.profile import read_profile
 
 ADMIN, SECRET = "admin", "correct horse battery"
 WRONG = "wrong horse battery"

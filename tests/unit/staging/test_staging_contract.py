@@ -7,9 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from comparator.guardrail import Verdict
+from router.artifacts.signature import Columns
 from router.protocols.protocol import Prediction
 from router.staging import contract
-from router.staging.contract import Answer, Columns
+from router.staging.contract import Answer
 
 P, F, Q = Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE
 COLUMNS = Columns({"x": "double", "n": "long", "s": "string", "t": "datetime"}, frozenset({"x", "n", "s"}))

@@ -1,4 +1,4 @@
-"""A compact profile of training features, for checks of skew later.
+"""A compact profile of training features, which live ones are compared with.
 
 Per column quantiles or categories, and the share that is missing. Memory does not grow with the rows.
 Quantiles are those of a sample without replacement of SAMPLE_ROWS rows, chosen by a hash of the row's number: the same
