@@ -141,6 +141,7 @@ async def _run_control(settings_path: Path, state: Path, generation: str, lifeli
         proxies=lambda: link.connected,
         revision=lambda: publisher.current.revision if publisher.current is not None else 0,
         notifications=lambda: notifier.lines,
+        skew=plane.skew.status,
     )
     metrics.reloaded(time.time(), ok=good)
     app, console = _admin(plane, settings, metrics)
@@ -157,6 +158,7 @@ async def _run_control(settings_path: Path, state: Path, generation: str, lifeli
             "loops": plane.watch_loops(),
             "others": ask_others(plane.controllers, lambda: plane.settings),
             "notify": notifier.run(),
+            "skew": plane.skew.run(),
             "reload": _reload(plane, settings_path, state / "settings.json"),
             "stop": stop.wait(),
         }.items()

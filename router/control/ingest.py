@@ -15,6 +15,7 @@ from router.control.extract import extract
 from router.control.ledger import LedgerUnavailable
 from router.control.metrics import Metrics
 from router.control.recordings import Recordings
+from router.control.skew.watch import SkewWatch
 from router.link.messages import Exchanges
 from router.settings import ModelSettings
 
@@ -39,10 +40,17 @@ def clamp(columns: Columns, now: float) -> int:
 class Ingest:
     """Takes what proxies recorded; `flush` hands it on, one transaction per model."""
 
-    def __init__(self, controllers: Mapping[str, ModelController], metrics: Metrics, recordings: Recordings) -> None:
+    def __init__(
+        self,
+        controllers: Mapping[str, ModelController],
+        metrics: Metrics,
+        recordings: Recordings,
+        skew: SkewWatch | None = None,
+    ) -> None:
         self._controllers = controllers
         self._metrics = metrics
         self._recordings = recordings
+        self._skew = skew
         self._waiting: dict[str, deque[Columns]] = defaultdict(deque)
 
     def take(self, exchanges: Exchanges, settings: ModelSettings) -> None:
@@ -52,6 +60,8 @@ class Ingest:
         self._metrics.observe(exchanges.model, extracted.columns)
         self._metrics.unpredicted(exchanges.model, unreadable=extracted.unreadable, unread=extracted.unread)
         self._recordings.observed(exchanges.model, extracted.columns)
+        if self._skew is not None:
+            self._skew.observed(exchanges.model, extracted.columns)
         self._waiting[exchanges.model].append(extracted.columns)
         self._bound(exchanges.model)
 

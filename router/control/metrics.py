@@ -10,7 +10,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from importlib.metadata import version
-from typing import Protocol
+from typing import Any, Protocol
 
 from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.exposition import choose_encoder
@@ -20,6 +20,7 @@ from comparator.title import Title
 from router.control import metric_table as names
 from router.control.metric_page import Page
 from router.control.metric_view import count_decisions, count_tally, label_results, serving_roles, show_title, totals
+from router.control.skew.samples import show_skew
 from router.control.tally import Joins, Tally, began_anew, growth
 from router.link.messages import Counters
 
@@ -83,6 +84,7 @@ class Metrics:
         self._proxies: Callable[[], Sequence[int]] = lambda: sorted(self._workers)
         self._revision: Callable[[], int] = lambda: 0
         self._notifications: Callable[[], Mapping[str, Queue]] = dict
+        self._skew: Callable[[str], Mapping[str, Any] | None] = lambda _: None
         self._registry = CollectorRegistry()
         self._registry.register(self)
 
@@ -94,6 +96,7 @@ class Metrics:
         proxies: Callable[[], Sequence[int]],
         revision: Callable[[], int],
         notifications: Callable[[], Mapping[str, Queue]] = dict,
+        skew: Callable[[str], Mapping[str, Any] | None] = lambda _: None,
     ) -> None:
         """Tell what a scrape reads.
 
@@ -103,9 +106,10 @@ class Metrics:
             proxies: the workers that are linked now.
             revision: of the routes as published last.
             notifications: by target, as they are now.
+            skew: model -> what `SkewWatch.status` says of it.
         """
         self._controlled, self._ready, self._proxies, self._revision = controlled, ready, proxies, revision
-        self._notifications = notifications
+        self._notifications, self._skew = notifications, skew
         for model in controlled:
             self._begin(model)
 
@@ -262,6 +266,8 @@ class Metrics:
         count_decisions(page, model, self._tally(model), controlled.title if controlled is not None else None)
         if controlled is not None:
             show_title(page, model, controlled.title, controlled.last_tick, self._ready(model))
+        if (skew := self._skew(model)) is not None:
+            show_skew(page, model, skew)
 
     def _show_process(self, page: Page) -> None:
         linked = self._proxies()

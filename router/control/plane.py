@@ -13,6 +13,7 @@ from typing import Any
 from comparator.acts import Refused
 from comparator.events import BreakerTripped, Columns, Command, CommandKind, Decision, Gated, Labels, Observations
 from comparator.reigns import Reign
+from comparator.title import Title
 from router.control.admin.operations import RegistryAway, UnknownModel
 from router.control.controller import ModelController
 from router.control.follow import Follower
@@ -26,6 +27,8 @@ from router.control.produced import told_reigns
 from router.control.publish import Publisher
 from router.control.recordings import Recording, Recordings
 from router.control.registry import RegistryUnavailable, UnknownVersion
+from router.control.skew.trained import TrainedReader
+from router.control.skew.watch import SkewWatch
 from router.control.status import plane_status
 from router.link.messages import BreakerChanged, Counters, Exchanges, Sampled, Up
 from router.protocols.select import protocol
@@ -73,7 +76,8 @@ class ControlPlane:
         self.prober = prober
         self.ledger = ledger
         self.recordings = Recordings(self.publish)
-        self.ingest = Ingest(self.controllers, metrics, self.recordings)
+        self.skew = SkewWatch(self._title, lambda: self.settings.models, TrainedReader(settings.registry))
+        self.ingest = Ingest(self.controllers, metrics, self.recordings, self.skew)
         self._publisher = publisher
         self._join = join
         prober.on_change = self._endpoint_changed
@@ -169,6 +173,7 @@ class ControlPlane:
                 self.ingest.take(message, self.settings.models[message.model])
             case Sampled():
                 self.recordings.requests(message)
+                self.skew.requests(message)
             case Counters():
                 self.metrics.counters(worker, message)
             case BreakerChanged() if message.model in self.controllers:
@@ -187,7 +192,7 @@ class ControlPlane:
 
     def publish(self) -> None:
         """Who serves may have changed."""
-        self._publisher.publish(self.controllers, self.settings.models, self.settings.limits, self.recordings.share)
+        self._publisher.publish(self.controllers, self.settings.models, self.settings.limits, self._sampled)
 
     async def adopt(self, settings: Settings) -> None:
         """New good settings: what can change while running does; the rest is named."""
@@ -276,7 +281,7 @@ class ControlPlane:
 
     def status(self) -> dict[str, Any]:
         """Everything that people and scripts want to know, as plain data."""
-        return plane_status(self.controllers, self.followers, self.prober)
+        return plane_status(self.controllers, self.followers, self.prober, self.skew.status)
 
     def health(self) -> tuple[bool, list[str]]:
         """Whether traffic is served as the registry wants it, and what is missing."""
@@ -300,6 +305,13 @@ class ControlPlane:
         return self.metrics.expose(accept)
 
     # ---- inside
+
+    def _sampled(self, model: str) -> int:
+        """Percent of a model's requests that somebody wants a copy of."""
+        return max(self.recordings.share(model), self.skew.share(model))
+
+    def _title(self, model: str) -> Title | None:
+        return self.controllers[model].title if model in self.controllers else None
 
     def _endpoint_changed(self, model: str) -> None:
         if model in self.controllers:

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from router.protocols.protocol import Prediction, Reader, Reading, Unreadable
+from router.protocols.protocol import Prediction, Protocol, Reader, Reading, Table, Unreadable
 
 VALUE_FIELDS: Final = ("prediction", "label")
 """Where a record or a mapping of columns has its prediction, the first that is there."""
@@ -34,7 +34,7 @@ class _Answer(msgspec.Struct, gc=False):
 _decode = msgspec.json.Decoder(_Answer).decode
 
 
-class Mlflow:
+class Mlflow(Protocol):
     """The protocol `mlflow`."""
 
     name: str = "mlflow"
@@ -57,6 +57,12 @@ class Mlflow:
             (reading.score,) if reading.score else SCORE_FIELDS,
         )
         return partial(_predictions, names)
+
+    def table(self, body: bytes, content_type: str) -> Table | None:
+        """Of all its JSON forms, and of CSV."""
+        from router.protocols.mlflow_table import table_of  # noqa: PLC0415 - a proxy reads no request
+
+        return table_of(body, content_type)
 
 
 class _Names(NamedTuple):

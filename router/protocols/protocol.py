@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol as Interface
 
 import msgspec
@@ -42,8 +42,23 @@ Raises:
 """
 
 
+class Table(msgspec.Struct, frozen=True):
+    """The rows of a request, by column.
+
+    Args:
+        columns: values by column, as they were written, all of one length; None: the row has none. Empty: the request's
+            columns have no names.
+        rows: how many the request has; of more than MOST_ROWS the first are in `columns`.
+        typed: whether texts are texts; else everything is one, as in CSV.
+    """
+
+    columns: Mapping[str, Sequence[object]]
+    rows: int
+    typed: bool = True
+
+
 class Protocol(Interface):
-    """One protocol between clients and model servers."""
+    """One protocol between clients and model servers. What has a body here is the usual: protocols inherit it."""
 
     name: str
     ready_path: str
@@ -64,3 +79,11 @@ class Protocol(Interface):
             ValueError: this protocol cannot read answers so; the message says what was expected.
         """
         ...
+
+    def table(self, body: bytes, content_type: str) -> Table | None:  # noqa: ARG002 - the interface's
+        """What a request asks about, off the request path; None: requests of this protocol are not read.
+
+        Raises:
+            Unreadable: the body is not a request of this protocol.
+        """
+        return None

@@ -20,6 +20,7 @@ from router.settings.block import Block, Number, Percent, Switch, Text, wrong, w
 from router.settings.policy import PolicySettings
 from router.settings.problems import Path, did_you_mean
 from router.settings.recording import RecordingSettings
+from router.settings.skew import SkewSettings
 from router.settings.tls import TlsSettings
 from router.settings.units import shown
 
@@ -220,6 +221,11 @@ class ModelSettings(PolicySettings):
     recording: RecordingSettings | None = Field(
         default=None,
         description="That `titleshot record` may record requests, and what of them never is. Default: it may not.",
+    )
+    skew: SkewSettings | None = Field(
+        default=None,
+        description="That a share of the requests is looked at beside what the versions were trained on: signature and "
+        "training profile. Default: it is not.",
     )
     split: Split | None = Field(
         default=None, description="A manual split, instead of a rollout: never promoted by itself."

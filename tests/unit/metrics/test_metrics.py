@@ -13,7 +13,11 @@ from router.control.metric_family import Kind
 from router.control.metric_table import PHASES, REFUSALS, TABLE
 from router.control.metrics import Metrics
 from router.control.notifier import Line
+from router.control.skew.model import ModelSkew
+from router.control.skew.trained import Trained
 from router.link.messages import Counters
+from router.protocols.select import protocol
+from router.settings.skew import SkewSettings
 
 
 def samples(metrics: Metrics) -> dict[tuple[str, frozenset], float]:
@@ -36,6 +40,12 @@ def value(metrics: Metrics, name: str, **labels: str) -> float | None:
     return samples(metrics).get((name, frozenset(labels.items())))
 
 
+def looked_at() -> ModelSkew:
+    made = ModelSkew(SkewSettings(), protocol("mlflow"))
+    made.serve({Role.CHAMPION: (1, Trained())})
+    return made
+
+
 def watched(metrics: Metrics, *models: JudgedModel, ready=frozenset({1, 2}), proxies=(0,)) -> dict:
     controlled = {model.name: model.controlled for model in models}
     metrics.watch(
@@ -44,6 +54,7 @@ def watched(metrics: Metrics, *models: JudgedModel, ready=frozenset({1, 2}), pro
         proxies=lambda: proxies,
         revision=lambda: 7,
         notifications=lambda: {"chat": Line()},
+        skew=lambda _: looked_at().report(0.0),
     )
     for model in models:
         metrics.add_model(model.name)
