@@ -28,6 +28,7 @@ from router.control.console import view
 from router.control.console.acts import Offer, offer, offers
 from router.control.console.door import Door, form_of
 from router.control.console.series import SAMPLE_SECONDS, Series
+from router.control.console.skew import skew
 from router.control.ledger import Fenced, LedgerUnavailable
 
 log = logging.getLogger(__name__)
@@ -170,6 +171,7 @@ class Console:
             coverage=view.coverage(model),
             disagreements=view.disagreements(model),
             charts=charts,
+            skew=skew(model),
             offers=[each for each in offers(model) if COMMANDS[each.action][1] in actor.rights],
         )
 

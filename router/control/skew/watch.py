@@ -40,6 +40,7 @@ IDLE: Final = 3
 """So many times as long as it worked it rests."""
 
 REPORT_SECONDS: Final = 1.0
+FAULT_SECONDS: Final = 10.0
 READ_SECONDS: Final = 60.0
 LEAST_WAIT_SECONDS: Final = 2.0
 MOST_WAIT_SECONDS: Final = 600.0
@@ -125,13 +126,13 @@ class SkewWatch:
             while True:
                 if reading is None or reading.done():
                     reading = asyncio.create_task(self._read(), name="skew: training")
-                began = time.monotonic()
+                began, rest = time.monotonic(), ROUND_SECONDS
                 try:
                     self._reports = await asyncio.to_thread(self._work, self._plans(), self._reports)
                 except Exception:  # a fault in here is not worth the control plane's life
                     log.exception("skew: requests could not be looked at")
-                took = time.monotonic() - began
-                await asyncio.sleep(max(ROUND_SECONDS, IDLE * took))
+                    rest = FAULT_SECONDS
+                await asyncio.sleep(max(rest, IDLE * (time.monotonic() - began)))
         finally:
             if reading is not None:
                 reading.cancel()
@@ -181,15 +182,19 @@ class SkewWatch:
 
     async def _read(self) -> None:
         """What is not known of the versions that serve, one after another."""
-        for name, each in list(self._settings().items()):
-            for version in self._serving(name).values() if each.skew is not None else ():
-                key = (each.registered_model, version)
-                due, wait = self._again.get(key, (0.0, LEAST_WAIT_SECONDS))
-                if key in self._trained and self._trained[key].complete:
-                    continue
-                if time.monotonic() >= due:
-                    wait = await self._read_one(key, wait)
-                    self._again[key] = time.monotonic() + wait, min(2 * wait, MOST_WAIT_SECONDS)
+        wanted = {
+            (each.registered_model, version)
+            for name, each in self._settings().items()
+            if each.skew is not None
+            for version in self._serving(name).values()
+        }
+        self._trained = {key: found for key, found in self._trained.items() if key in wanted}
+        self._again = {key: found for key, found in self._again.items() if key in wanted}
+        for key in sorted(wanted):
+            due, wait = self._again.get(key, (0.0, LEAST_WAIT_SECONDS))
+            if time.monotonic() >= due and not (key in self._trained and self._trained[key].complete):
+                wait = await self._read_one(key, wait)
+                self._again[key] = time.monotonic() + wait, min(2 * wait, MOST_WAIT_SECONDS)
 
     async def _read_one(self, key: tuple[str, int], wait: float) -> float:
         """After how long to read again, if so."""
@@ -199,12 +204,16 @@ class SkewWatch:
         except (RegistryUnavailable, TimeoutError) as error:
             why = str(error) or f"no answer within {READ_SECONDS:g} s"
             log.warning("%s: signature and training profile of version %d cannot be read: %s", *key, why)
-            if key not in self._trained:
-                self._trained[key] = Trained(no_columns=why, no_profile=why)
-            return wait
-        if found != self._trained.get(key):
-            self._trained[key] = found
-        return MOST_WAIT_SECONDS
+        except Exception:
+            why = "a fault of titleshot's, see its log"
+            log.exception("%s: signature and training profile of version %d", *key)
+        else:
+            if found != self._trained.get(key):
+                self._trained[key] = found
+            return MOST_WAIT_SECONDS
+        if key not in self._trained:
+            self._trained[key] = Trained(no_columns=why, no_profile=why)
+        return wait
 
 
 _UNREAD: Final = Trained(no_columns="not read yet", no_profile="not read yet")

@@ -1,15 +1,14 @@
-"""A version registered with its training profile in a real MLflow; traffic that drifts and breaks its signature."""
+"""A version with its training profile in a real MLflow; traffic that drifts and breaks its signature."""
 
-import json
 import random
 
 import httpx
 import pytest
+from chromium import need_chromium
 from prometheus_client.parser import text_string_to_metric_families
-from world import MODEL, QUICK_POLICY, World, wait_for
-
-from router.artifacts.profile import Profile, as_text
-from router.registering.versions import Lineage, Versions
+from prometheus_server import need_prometheus, start_prometheus
+from training_profiles import give_profile
+from world import MODEL, QUICK_POLICY, World, free_port, wait_for
 
 SKEW = "    skew: {share: 100, window: 5m, min_rows: 300}\n"
 SHADOW = """
@@ -18,47 +17,56 @@ SHADOW = """
         for: 1h
       - promote: {}
 """
-
-
-def trained(seed=1, count=2000, scale=1.0):
-    draw = random.Random(seed)
-    made = Profile()
-    made.take(
-        {
-            "truth": [int(draw.random() < 0.4) for _ in range(count)],
-            "noise": [scale * draw.gauss(0, 1) for _ in range(count)],
-            "label": [int(draw.random() < 0.4) for _ in range(count)],  # no feature: the signature does not have it
-        }
-    )
-    return as_text(made.data())
+HOLDS = """
+    checks:
+      skew:
+        query: 'titleshot_skewed_features{model="{model}",role="{role}"}'
+        at_most: 0
+        every: 1s
+        for: 2
+"""
 
 
 @pytest.fixture
 def world(tmp_path, registry_template):
+    """Version 2 was trained on the same as version 1, in another unit."""
     made = World(tmp_path, registry_template, {1: lambda _: 1.0, 2: lambda _: 1.0})
-    registry = Versions(f"sqlite:///{made.registry_file}")
-    registry.annotate(MODEL, 1, Lineage(profile=trained()), by="ann", replace=None)
-    registry.annotate(MODEL, 2, Lineage(profile=trained(scale=1000.0)), by="ann", replace=None)
-    made.write_settings(QUICK_POLICY + SHADOW + SKEW)
+    give_profile(made, 1, lambda draw: draw.gauss(0, 1))
+    give_profile(made, 2, lambda draw: draw.gauss(0, 1000))
     yield made
     made.close()
     print((tmp_path / "serve.log").read_text())  # noqa: T201 - shown when the test fails
 
 
-def send(world, rows):
-    answer = httpx.post(
-        f"http://127.0.0.1:{world.port}/invocations", json={"inputs": rows}, timeout=10, trust_env=False
-    )
-    assert answer.status_code == 200
-    return answer.json()["predictions"]
+def in_shadow(world, settings):
+    world.write_settings(QUICK_POLICY + SHADOW + settings)
+    world.start()
+    world.serving(1)
+    world.set_alias("challenger", 2)
+    wait_for(lambda: world.phase() == "shadow", "version 2 is in shadow")
+    wait_for(lambda: [each["no_profile"] for each in roles(world).values()] == ["", ""], "both profiles are read", 30)
 
 
-def rows(count, scale, seed=2):
+def roles(world):
+    return world.status()["skew"]["roles"]
+
+
+def send(world, count, scale, seed):
+    """So many rows, 20 a request."""
     draw = random.Random(seed)
-    return [{"truth": int(draw.random() < 0.4), "noise": scale * draw.gauss(0, 1)} for _ in range(count)]
+    for _ in range(count // 20):
+        ask(world, [{"truth": int(draw.random() < 0.4), "noise": draw.gauss(0, scale)} for _ in range(20)])
+
+
+def ask(world, rows):
+    url = f"http://127.0.0.1:{world.port}/invocations"
+    answer = httpx.post(url, json={"inputs": rows}, timeout=10, trust_env=False)
+    assert answer.status_code == 200
+    assert len(answer.json()["predictions"]) == len(rows)
 
 
 def samples(world, name):
+    """Without the model's label, the values in the order of their labels."""
     page = httpx.get(f"{world.admin}/metrics", timeout=5, trust_env=False).raise_for_status().text
     return {
         tuple(value for label, value in sorted(sample.labels.items()) if label != "model"): sample.value
@@ -69,34 +77,19 @@ def samples(world, name):
 
 
 def test_what_drifts_and_what_breaks_the_signature_is_named(world):
-    world.start()
-    world.serving(1)
-    world.set_alias("challenger", 2)
-    wait_for(lambda: world.phase() == "shadow", "version 2 is in shadow")
-
-    def both_known():
-        roles = world.status()["skew"]["roles"]
-        return {each["no_profile"] for each in roles.values()} == {""} and len(roles) == 2
-
-    wait_for(both_known, "signature and profile of both are read", 30)
-    sent = rows(600, scale=1.0)
-    for begin in range(0, 600, 20):
-        assert len(send(world, sent[begin : begin + 20])) == 20
-    send(world, [{"truth": True, "noise": "loud"}])
-    send(world, [{"noise": 0.5, "more": 1}])
-
-    def roles():
-        return world.status()["skew"]["roles"]
-
-    # version 1 was trained on what comes; version 2 on the same in another unit
-    wait_for(lambda: roles()["challenger"]["skewed"] == 1, "the challenger's feature is named", 30)
+    in_shadow(world, SKEW)
+    send(world, 600, scale=1.0, seed=2)
+    ask(world, [{"truth": True, "noise": "loud"}])
+    ask(world, [{"noise": 0.5, "more": 1}])
+    wait_for(lambda: roles(world)["challenger"]["skewed"] == 1, "the challenger's feature is named", 30)
+    wait_for(lambda: roles(world)["champion"]["extra"] == ["more"], "the latest request is looked at", 30)
     skew = world.status()["skew"]
     champion, challenger = skew["roles"]["champion"], skew["roles"]["challenger"]
-    assert champion["skewed"] == 0
+    assert (champion["skewed"], champion["compared"]) == (0, 2)
     assert {each["name"]: each["skewed"] for each in challenger["features"]} == {"noise": True, "truth": False}
-    (noise,) = (each for each in challenger["features"] if each["name"] == "noise")
+    noise = challenger["features"][0]
+    assert noise["name"] == "noise"
     assert noise["psi"] > noise["threshold"] >= 0.1
-    assert champion["compared"] == 2
     broken = {(each["column"], each["break"]): each["requests"] for each in champion["contract"] if each["requests"]}
     assert broken == {
         ("truth", "coerced"): 1,
@@ -104,10 +97,8 @@ def test_what_drifts_and_what_breaks_the_signature_is_named(world):
         ("truth", "missing"): 1,
         ("(not in the signature)", "extra"): 1,
     }
-    assert champion["extra"] == ["more"]
     assert skew["requests"]["unreadable"] == skew["requests"]["dropped"] == 0
-    answered = {(each["role"], each["difference"]): each["answers"] for each in skew["answers"]}
-    assert not any(answered.values()), answered
+    assert not any(each["answers"] for each in skew["answers"]), skew["answers"]
 
     assert samples(world, "titleshot_feature_skewed") == {
         ("noise", "champion"): 0, ("truth", "champion"): 0, ("noise", "challenger"): 1, ("truth", "challenger"): 0,
@@ -115,11 +106,43 @@ def test_what_drifts_and_what_breaks_the_signature_is_named(world):
     assert samples(world, "titleshot_skewed_features") == {("champion",): 0, ("challenger",): 1}
     assert samples(world, "titleshot_contract_violations_total")["noise", "wrong_type", "champion"] == 1
 
-    # what clients send from now on drifts for the champion, too
-    drifted = rows(1200, scale=5.0, seed=3)
-    for begin in range(0, 1200, 20):
-        send(world, drifted[begin : begin + 20])
-    wait_for(lambda: roles()["champion"]["skewed"] == 1, "the champion's feature is named", 30)
-    page = httpx.get(f"{world.admin}/console/models/{MODEL}", timeout=10, trust_env=False)
-    assert page.status_code == 200
-    assert json.loads(json.dumps(world.status()["skew"])) is not None
+    send(world, 1200, scale=5.0, seed=3)  # what clients send from now on drifts for the champion, too
+    wait_for(lambda: roles(world)["champion"]["skewed"] == 1, "the champion's feature is named", 30)
+    page = httpx.get(f"{world.admin}/console/models/{MODEL}", timeout=10, trust_env=False).raise_for_status().text
+    assert "champion, version 1: 1 of 2 features skewed" in page
+
+
+def test_the_table_is_accessible(world):
+    path = need_chromium()
+    from axe_playwright_python.sync_playwright import Axe
+    from playwright.sync_api import sync_playwright
+
+    in_shadow(world, SKEW)
+    send(world, 400, scale=1.0, seed=2)
+    ask(world, [{"truth": True, "noise": "loud"}])
+    wait_for(lambda: roles(world)["challenger"]["skewed"] == 1, "the challenger's feature is named", 30)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-dev-shm-usage"])
+        page = browser.new_page()
+        page.goto(f"{world.admin}/console/models/{MODEL}")
+        page.get_by_role("region", name="Features of challenger").wait_for()
+        found = [each for each in Axe().run(page).response["violations"] if each["impact"] in ("serious", "critical")]
+        assert found == []
+        browser.close()
+
+
+def test_as_a_check_it_takes_a_challenger_out(world, tmp_path):
+    need_prometheus()
+    folder, port = tmp_path / "prometheus", free_port()
+    folder.mkdir()
+    world.more = f"prometheus: {{url: 'http://127.0.0.1:{port}'}}\n"
+    in_shadow(world, SKEW + HOLDS)
+    prometheus = start_prometheus(f"127.0.0.1:{world.admin_port}", folder, port)
+    try:
+        send(world, 400, scale=1.0, seed=2)
+        wait_for(lambda: world.phase() == "rolled_back", "the challenger is rolled back", 60)
+        (decision,) = [each for each in world.history() if each["kind"] == "roll_back"]
+        assert decision["trigger"] == "skew"
+        assert decision["reason"].startswith("skew: 1, beyond at most 0")
+    finally:
+        prometheus.close()
