@@ -63,7 +63,7 @@ def _whole(largest: int) -> Callable[[object], Break | None]:
             return Break.COERCED
         if isinstance(value, int):
             return None if -largest <= value < largest else Break.COERCED
-        if isinstance(value, float):
+        if isinstance(value, float) and math.isfinite(value):
             return None if value.is_integer() and -largest <= value < largest else Break.COERCED
         if isinstance(value, str):
             return Break.COERCED if _is_whole(value) else Break.WRONG_TYPE

@@ -33,7 +33,7 @@ def judged(kind, value, *, typed=True, required=True):
         ("long", "7.5", "wrong_type"),
         ("long", "many", "wrong_type"),
         ("long", [7], "wrong_type"),
-        ("long", math.inf, "coerced"),
+        ("long", math.inf, "wrong_type"),
         ("integer", 2**31 - 1, None),
         ("integer", 2**31, "coerced"),
         ("integer", None, "null"),
