@@ -281,7 +281,7 @@ class ControlPlane:
 
     def status(self) -> dict[str, Any]:
         """Everything that people and scripts want to know, as plain data."""
-        return plane_status(self.controllers, self.followers, self.prober, self.skew.status)
+        return plane_status(self.controllers, self.followers, self.prober, self.skew.told)
 
     def health(self) -> tuple[bool, list[str]]:
         """Whether traffic is served as the registry wants it, and what is missing."""

@@ -25,7 +25,7 @@ def plane_status(
     prober: Prober,
     skew: Callable[[str], Mapping[str, Any] | None] = lambda _: None,
 ) -> dict[str, Any]:
-    """All models; `skew` says of one what `SkewWatch.status` does."""
+    """All models; `skew` says of one what `SkewWatch.told` does."""
     return {
         "at": time.time(),
         "models": {

@@ -8,9 +8,9 @@ from router.artifacts.profile import Profile, as_text
 from router.registering.versions import Lineage, Versions
 
 
-def give_profile(world: World, version: int, noise) -> None:
-    """`noise(random)` draws the values of that column, on which the version was trained."""
-    draw = random.Random(version)
+def profile_text(seed: int, noise) -> str:
+    """Of 2,000 rows; `noise(random)` draws the values of that column."""
+    draw = random.Random(seed)
     made = Profile()
     made.take(
         {
@@ -19,5 +19,10 @@ def give_profile(world: World, version: int, noise) -> None:
             "label": [int(draw.random() < 0.4) for _ in range(2000)],  # no feature: the signature does not have it
         }
     )
+    return as_text(made.data())
+
+
+def give_profile(world: World, version: int, noise) -> None:
+    """The version was trained on such rows."""
     registry = Versions(f"sqlite:///{world.registry_file}")
-    registry.annotate(MODEL, version, Lineage(profile=as_text(made.data())), by="ann", replace=None)
+    registry.annotate(MODEL, version, Lineage(profile=profile_text(version, noise)), by="ann", replace=None)

@@ -9,6 +9,7 @@ from typing import Any, Final
 from comparator import words
 
 MOST_ROWS: Final = 20
+MOST_NAMED: Final = 5
 
 _BREAKS: Final = {
     "wrong_type": "a value of another type",
@@ -59,6 +60,18 @@ def skew(model: Mapping[str, Any]) -> dict[str, Any] | None:
             if each.get("answers")
         ],
     }
+
+
+def skewed(model: Mapping[str, Any]) -> list[str]:
+    """Features that are skewed now, a sentence for each version."""
+    sentences = []
+    for role, found in ((model.get("skew") or {}).get("roles") or {}).items():
+        names = [str(each["name"]) for each in found.get("features") or () if each.get("skewed")]
+        if names:
+            more = (found.get("skewed") or 0) - MOST_NAMED
+            told = ", ".join(names[:MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+            sentences.append(f"traffic is not what the {role}, version {found.get('version')}, was trained on: {told}")
+    return sentences
 
 
 def _side(role: str, found: Mapping[str, Any], least: int) -> Side:

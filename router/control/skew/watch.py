@@ -108,6 +108,17 @@ class SkewWatch:
         report = self._reports[model]
         return {**report, "requests": {**report["requests"], "dropped": self._dropped[model]}}
 
+    def told(self, model: str) -> dict[str, Any] | None:
+        """The same for people: without what has not happened."""
+        found = self.status(model)
+        if found is None:
+            return None
+        roles = {
+            role: {**each, "contract": [one for one in each["contract"] if one["requests"]]}
+            for role, each in found["roles"].items()
+        }
+        return {**found, "roles": roles, "answers": [each for each in found["answers"] if each["answers"]]}
+
     def _keep(self, model: str, rows: list[SampledRequest] | Columns, size: int) -> None:
         if not len(rows):
             return
