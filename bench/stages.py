@@ -7,15 +7,19 @@ measures the whole. Times are the best of several runs of one process: `python b
 from __future__ import annotations
 
 import gc
+import json
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
-from router.link.messages import Backend, ModelRoutes, Routes
+from router.link.messages import Backend, ModelRoutes, Routes, Rule, Up, frame
 from router.proxy import codes, heads
+from router.proxy.body_model import body_model
 from router.proxy.plane import DataPlane
 from router.proxy.recorder import Recorder
+from router.proxy.rules import compiled, forced_role
 from router.proxy.server import ClientConnection
 from router.proxy.upstream import UpstreamConnection
 
@@ -56,6 +60,15 @@ class Swallow:
         return message is not None
 
 
+class Encoding:
+    """The link's end, where what a message costs to write counts."""
+
+    ready = True
+
+    def send(self, message: Up) -> bool:
+        return bool(frame(message))
+
+
 def requests(fields: int, body: int, path: str) -> list[bytes]:
     plain = "".join(f"X-Field-{number}: value {number}\r\n" for number in range(fields - 4))
     head = f"POST {path} HTTP/1.1\r\nHost: models:8080\r\nContent-Type: application/json\r\n{plain}"
@@ -63,6 +76,13 @@ def requests(fields: int, body: int, path: str) -> list[bytes]:
         f"{head}X-User-Id: user-{user}\r\nContent-Length: {body}\r\n\r\n".encode() + b"x" * body
         for user in range(VARIANTS)
     ]
+
+
+def chat(size: int) -> bytes:
+    """A body as the client of the OpenAI API writes it: the model's name stands behind the messages."""
+    text = 'She said: "well", and left.\n'
+    body = {"messages": [{"role": "user", "content": text * 8}] * (size // (9 * len(text)) or 1), "model": "m"}
+    return json.dumps(body).encode()
 
 
 def per_call(call: Callable[[], object], calls: int = 20_000) -> float:
@@ -80,8 +100,8 @@ def per_call(call: Callable[[], object], calls: int = 20_000) -> float:
     return best(call) - best(lambda: None)
 
 
-def whole(mode: str = "plain", fields: int = 4, body: int = 1024, models: int = 1) -> float:
-    """Microseconds of one request, from the client's bytes to the recorded row."""
+def whole(mode: str = "plain", fields: int = 4, body: int = 1024, models: int = 1, traced: int | None = None) -> float:
+    """Microseconds of one request, from the client's bytes to the recorded row (and the spans, `traced` percent)."""
     routes = {
         "plain": {},
         "split": {"mode": codes.MODE_CANARY, "share": 10},
@@ -104,6 +124,7 @@ def whole(mode: str = "plain", fields: int = 4, body: int = 1024, models: int = 
                 )
                 for number in range(models)
             ),
+            traced=traced,
         )
     )
     servers = []
@@ -128,6 +149,8 @@ def whole(mode: str = "plain", fields: int = 4, body: int = 1024, models: int = 
                     transport.writes = 0
                     connection.data_received(ANSWER)
                     connection.idle_since = float("inf")
+            if traced is not None and number % 64 == 0:
+                plane.spans.flush(Encoding())
         plane.recorder.flush(Swallow())
 
     run()
@@ -161,9 +184,21 @@ def stages() -> list[tuple[str, float]]:
         ),
         ("make its id (UUIDv7)", per_call(plane.identities.fresh)),
         ("find its model", per_call(lambda: plane.table.match(b"POST", b"/invocations"))),
+        *(
+            (f"find its model in a body of {size} KiB (route_by: body.model only)", per_call(partial(body_model, body)))
+            for size, body in ((size, chat(size * 1024)) for size in (1, 16))
+        ),
         (
             "assign it (split only: find the key, draw)",
             per_call(lambda: target.assignment.to_other(request.field(b"x-user-id"))),
+        ),
+        *(
+            (
+                f"hold it against a rule by {source} (4 fields)",
+                per_call(lambda rules=rules, path=path: forced_role(rules, request, path)),
+            )
+            for source in ("header:x-tenant", "query:titleshot", "cookie:beta", "path", "path:2")
+            for rules, path in [(compiled([Rule(source, codes.CHAMPION, ("acme", "initech"))]), b"/invocations?a=b")]
         ),
         ("join a message (each of two)", per_call(lambda: b"".join(parts))),
         ("parse the answer's head", per_call(lambda: heads.usual_answer(answer))),
@@ -180,6 +215,10 @@ def main() -> None:
         print(f"| {name} | {cost:.2f} |")
     for mode in ("plain", "split", "mirror"):
         print(f"| whole, {mode} | {whole(mode):.2f} |")
+    print("\n| traced | pass-through, us | mirror, us |\n| --- | --- | --- |")
+    for traced in (None, 0, 1, 100):
+        share = "tracing off" if traced is None else f"{traced} %"
+        print(f"| {share} | {whole(traced=traced):.2f} | {whole('mirror', traced=traced):.2f} |")
     print("\n| how it grows | us |\n| --- | --- |")
     for fields in (4, 16, 64):
         print(f"| {fields} header fields | {whole(fields=fields):.2f} |")

@@ -26,6 +26,10 @@ class Refused(Exception):
     """A command that cannot be carried out now; the message says why."""
 
 
+class NotEntitled(Refused):
+    """The policy does not let this person do it, whatever their token's rights."""
+
+
 class NotOnTrial(Refused):
     """An alert, and nothing that it could be about."""
 
@@ -97,7 +101,9 @@ def _of_rollout(title: Title, running: Rollout, command: Command) -> Decision | 
             raise Refused("cannot promote: the rollout is paused; resume it first")
         case CommandKind.PROMOTE if running.phase in BEFORE_TITLE and running.phase is not Phase.HELD:
             if running.policy.by_rule:
-                raise Refused("cannot promote: the policy says who signs off; sign off, once the rollout waits for it")
+                raise NotEntitled(
+                    "cannot promote: the policy says who signs off; sign off, once the rollout waits for it"
+                )
             return running.promote(at, reason, actor)
         case CommandKind.ABORT if running.phase in BEFORE_TITLE:
             return running.end(DecisionKind.ABORT, at, reason, actor)
@@ -128,7 +134,9 @@ def _signed_off(title: Title, rollout: Rollout, command: Command) -> Decision:
         problem = turned(screen, rollout.rollout_id, rollout.step, report)
     standing = () if void(rollout.signatures, rollout.step, report) else rollout.signatures
     if rules is not None and problem is None:
-        problem = not_allowed(rules, command.actor, _registrants(title, rollout), standing)
+        forbidden = not_allowed(rules, command.actor, _registrants(title, rollout), standing)
+        if forbidden is not None:
+            raise NotEntitled(f"cannot sign off: {forbidden}")
     if screen is None or problem is not None:
         raise Refused(f"cannot sign off: {problem}")
     signed = (*standing, sign(command.actor, command.at, screen))

@@ -212,11 +212,13 @@ def labelled(policy: Policy, rail: Guardrail, test: RatioTest, now: Moment) -> F
     have, need = test.counts[1], policy.min_labelled_positives
     if have < need:
         found.need(f"{need - have:,} more {metric.rows} of {need:,}", _until_count(have, need, now.in_rollout))
+    if test.unseen:
+        found.need(f"{metric.rows} of every class on both sides: {test.unseen} have none yet", None)
     enough = math.log(1 / policy.alpha)
     if not test.no_harm.reached:
         wait = _growth(test.no_harm.log_e, enough, now.in_rollout)
         found.need(f"proof that it is not worse by {found.beyond}", wait)
-    elif theirs is not None and ours is not None and metric.sign * (theirs.value - ours.value) > rail.margin:
+    elif theirs is not None and ours is not None and metric.worse(theirs.value, ours.value) > rail.margin:
         # Labels can come in an order that depends on the truth (confirmed cases first): the proof then was of those.
         found.need(f"an estimate that is not worse by {found.beyond}: labels have turned since the proof", None)
     _need_promise(found, test, now, enough)

@@ -15,8 +15,9 @@ _LATER: Mapping[str, object] = {
     "restraint": {},
     "outside": {},
     "staging": {},
+    "multiclass": False,
 }
-_LATER_OF_GUARDRAIL: Mapping[str, object] = {"range": None}
+_LATER_OF_GUARDRAIL: Mapping[str, object] = {"range": None, "of": None, "classes": None}
 _LATER_OF_STEP: Mapping[str, object] = {"within_seconds": None, "at_deadline": "notify"}
 _RESTRAINT: Mapping[str, object] = {
     "warm_up_seconds": 0.0,
@@ -59,8 +60,9 @@ def read_canonical(text: str) -> dict[str, Any]:
     """The fields again, pairs as tuples; what was left out is left out. ValueError or TypeError: it is not one."""
     data: dict[str, Any] = json.loads(text)
     for rail in data["guardrails"]:
-        if rail.get("range") is not None:
-            rail["range"] = tuple(rail["range"])
+        for name in ("range", "classes"):
+            if rail.get(name) is not None:
+                rail[name] = tuple(rail[name])
     return data
 
 

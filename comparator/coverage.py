@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from comparator.events import Mode
-from comparator.policy import Metric
 
 if TYPE_CHECKING:
     from comparator.events import Columns
@@ -35,7 +34,8 @@ class Coverage:
 
     Of a metric by prediction: the reference's positives, and those of the trial version alone. Of any other: the rows
     on which the two agree, and those on which the trial version says more, and less, each for itself: together, labels
-    of one kind would hide that the other has none. Classes disagree where they differ, numbers beyond the margin.
+    of one kind would hide that the other has none. Classes disagree where they differ, numbers beyond
+    the margin (of an RMSE: that part of its range).
 
     Args:
         metric: of which the coverage is asked.
@@ -57,7 +57,7 @@ class Coverage:
     def _counts(self, rows: Columns) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
         """Rows by kind: (to compare with, only the trial version or says more, says less), shape (3,)."""
         rows = rows[(rows["mode"] == Mode.SHADOW) & (rows["sides"] == 2)]
-        version, prediction = rows["version"], rows["prediction"]
+        version, prediction = rows["version"], self._metric.coded(rows["prediction"])
         ours, theirs = (version == each for each in self._versions)
         mine = either(ours) & either(theirs)
         if self._metric.by_prediction:
@@ -66,7 +66,7 @@ class Coverage:
             kinds = (mine & reference, mine & trial & ~reference, np.zeros(mine.shape, dtype=bool))
         else:
             trial, reference = (either(np.where(side, prediction, 0.0)) for side in (ours, theirs))
-            least = self._metric.rail.margin if self._metric.rail.metric is Metric.MAE else 0.0
+            least = self._metric.apart
             more = trial - reference
             kinds = (mine & (np.abs(more) <= least), mine & (more > least), mine & (more < -least))
         return np.array([np.count_nonzero(kind) for kind in kinds], dtype=np.int64)

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 from comparator.guardrail import Verdict
 from comparator.label_metric import LabelMetric
-from comparator.policy import LABEL_METRICS, RANGED, Gate, Guardrail, Metric, Policy
+from comparator.policy import LABEL_METRICS, Gate, Guardrail, Metric, Policy
+from comparator.rail import NUMBER_METRICS, class_name
+from comparator.words import amount
 
 if TYPE_CHECKING:
     from comparator.events import VersionFacts
@@ -22,6 +24,7 @@ _ALIASES = {
     Metric.F1: ("f1", "f1_score"),
     Metric.BRIER: ("brier", "brier_score", "brier_score_loss"),
     Metric.MAE: ("mae", "mean_absolute_error"),
+    Metric.RMSE: ("rmse", "root_mean_squared_error"),
 }
 
 OFFLINE_NAMES = {
@@ -29,6 +32,15 @@ OFFLINE_NAMES = {
     for metric, (name, *others) in _ALIASES.items()
 }
 """The names under which a metric's offline figure is looked for, in this order; of a reward there is none."""
+
+
+def offline_names(rail: Guardrail) -> tuple[str, ...]:
+    """The same for a guardrail: of one class precision_of_CLASS or precision_CLASS, of the mean precision_macro."""
+    if not rail.of_classes:
+        return OFFLINE_NAMES.get(rail.metric, ())
+    metric = rail.metric.value
+    names = (rail.name,) if rail.of is None else (rail.name, f"{metric}_{class_name(rail.of)}")
+    return tuple(f"{before}{name}" for before in ("", "eval_", "test_", "val_") for name in names)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +52,15 @@ class GateReport:
     checks: tuple[tuple[str, Verdict, str], ...] = ()  # (name, verdict, what was found)
 
 
-def offline_figure(metric: Metric, offline: Mapping[str, float]) -> float | None:
-    """The offline figure of a metric among a version's, or None where there is none (between 0 and 1, but for mae)."""
-    most = math.inf if metric is Metric.MAE else 1.0
-    for name in OFFLINE_NAMES.get(metric, ()):
+def offline_figure(metric: Metric | Guardrail, offline: Mapping[str, float]) -> float | None:
+    """The offline figure of a metric among a version's; None: there is none (between 0 and 1, but for numbers)."""
+    names, metric = (
+        (offline_names(metric), metric.metric)
+        if isinstance(metric, Guardrail)
+        else (OFFLINE_NAMES.get(metric, ()), metric)
+    )
+    most = math.inf if metric in NUMBER_METRICS else 1.0
+    for name in names:
         value = offline.get(name)
         if value is not None and math.isfinite(value) and 0 <= value <= most:
             return value
@@ -106,14 +123,14 @@ def _offline(policy: Policy, challenger: VersionFacts, champion: VersionFacts) -
 
 def _no_worse(rail: Guardrail, challenger: VersionFacts, champion: VersionFacts) -> tuple[str, Verdict, str]:
     metric, name = LabelMetric(rail), LabelMetric(rail).name
-    ours, theirs = (offline_figure(rail.metric, facts.offline) for facts in (challenger, champion))
+    ours, theirs = (offline_figure(rail, facts.offline) for facts in (challenger, champion))
     if ours is None:
         return rail.name, Verdict.INCONCLUSIVE, f"no offline {name} is recorded"
     if theirs is None:
         missing = f"no offline {name} is recorded for the champion, version {champion.version}"
         return rail.name, Verdict.INCONCLUSIVE, missing
     text = f"offline {name} {ours:.3f} against the champion's {theirs:.3f}"
-    if (ours < theirs - rail.margin) if metric.sign > 0 else (ours > theirs + rail.margin):
-        margin = f"{rail.margin:g}" if rail.metric in RANGED else f"{rail.margin * 100:g} points"
-        return rail.name, Verdict.FAIL, f"{text}: worse by more than {margin}"
+    limit = theirs * (1 + rail.margin) if metric.relative else theirs - metric.sign * rail.margin
+    if (ours < limit) if metric.sign > 0 else (ours > limit):
+        return rail.name, Verdict.FAIL, f"{text}: worse by more than {amount(rail.margin, rail)}"
     return rail.name, Verdict.PASS, text

@@ -64,14 +64,15 @@ def measured(policy: Policy) -> tuple[Measured, ...]:
 
     A reward is left out: it tells of actions that were taken, which holdout rows have none of.
     """
-    rails = {rail.metric: rail for rail in policy.guardrails if rail.metric in LABEL_METRICS}
-    least = {Metric(name): figure for name, figure in policy.staging.minimum}
-    wanted = (rails.keys() | least.keys()) - {Metric.REWARD}
-    if not wanted and not rails:
-        wanted = {Metric.PRECISION}
+    told = [rail for rail in policy.guardrails if rail.metric in LABEL_METRICS]
+    rails = {rail.name: rail for rail in told if rail.metric is not Metric.REWARD}
+    least = dict(policy.staging.minimum)
+    wanted = rails.keys() | least.keys()
+    if not wanted and not told:
+        wanted = {(Metric.ACCURACY if policy.multiclass else Metric.PRECISION).value}
     return tuple(
-        Measured(rails.get(metric) or Guardrail(metric, 1.0), metric in rails, least.get(metric))
-        for metric in sorted(wanted, key=lambda each: each.value)
+        Measured(rails.get(name) or Guardrail(Metric(name), 1.0), name in rails, least.get(name))
+        for name in sorted(wanted)
     )
 
 

@@ -20,6 +20,7 @@ from comparator.sequence import log_e_below, mixture_radius
 ERROR_RATE = 0.001
 SIGMAS = (0.5, 1.0)
 DISAGREE = 0.2
+SQUARES = 8.0
 _MOST = 1e12
 _NORMAL = NormalDist()
 _MODES = {StepKind.SHADOW: Mode.SHADOW, StepKind.CANARY: Mode.CANARY}
@@ -121,7 +122,10 @@ def answers_for_errors(policy: Policy, rail: Guardrail) -> float:
 
 def rows_for_labels(policy: Policy, rail: Guardrail, variance: float, margin: float) -> float:
     """The trial version's labelled rows until bets at this variance of a row have shown a difference of the margin."""
-    return max(policy.min_labelled_positives, 2 * math.log(1 / policy.alpha) * variance / (margin / rail.width) ** 2)
+    allowed = margin / rail.width
+    if rail.metric is Metric.RMSE:  # relative: of normal errors the square varies by twice its mean's
+        variance, allowed = SQUARES * variance, (1 + margin) ** 2 - 1
+    return max(policy.min_labelled_positives, 2 * math.log(1 / policy.alpha) * variance / allowed**2)
 
 
 def _of_traffic(policy: Policy, rail: Guardrail, both: float) -> Need:

@@ -16,8 +16,25 @@ from typing import Any
 from comparator.canonical import canonical_text, read_canonical
 from comparator.outside import Outside
 from comparator.policy_error import PolicyError, within
+from comparator.rail import CLASS_METRICS, LABEL_METRICS, NUMBER_METRICS, RANGED, Guardrail, Metric
 from comparator.restraint import Restraint, Then
 from comparator.staging import Staging
+
+__all__ = [
+    "CLASS_METRICS",
+    "DEFAULT_GUARDRAILS",
+    "DEFAULT_STEPS",
+    "LABEL_METRICS",
+    "MOST_PEOPLE",
+    "RANGED",
+    "Gate",
+    "Guardrail",
+    "Metric",
+    "Policy",
+    "SignOff",
+    "Step",
+    "StepKind",
+]
 
 
 class StepKind(str, Enum):
@@ -27,30 +44,6 @@ class StepKind(str, Enum):
     CANARY = "canary"
     PROMOTE = "promote"
     WATCH = "watch"
-
-
-class Metric(str, Enum):
-    """What a guardrail looks at."""
-
-    PRECISION = "precision"
-    RECALL = "recall"
-    ACCURACY = "accuracy"
-    F1 = "f1"
-    BRIER = "brier"
-    MAE = "mae"
-    REWARD = "reward"
-    LATENCY = "latency"
-    ERROR_RATE = "error_rate"
-
-
-CLASS_METRICS = frozenset({Metric.PRECISION, Metric.RECALL, Metric.ACCURACY, Metric.F1, Metric.BRIER})
-"""Labels are 0 or 1, and so are predictions."""
-
-LABEL_METRICS = CLASS_METRICS | {Metric.MAE, Metric.REWARD}
-"""What is told from labels."""
-
-RANGED = frozenset({Metric.MAE, Metric.REWARD})
-"""In label units, within a range."""
 
 
 MOST_PEOPLE = 5
@@ -134,69 +127,6 @@ class Step:
             raise PolicyError("at_deadline", "expected notify: a champion in its watch cannot be aborted")
 
 
-@dataclass(frozen=True, slots=True)
-class Guardrail:
-    """One metric that the challenger must hold against the champion, within a margin.
-
-    Args:
-        metric: what is compared.
-        margin: how much worse is still no harm. Latency: relative to the champion's quantile (0.10 is 10 percent). MAE
-            and reward: in label units. All others: absolute, as a ratio (0.02 is 2 points).
-        quantile: latency only: which quantile is held.
-        offline_tolerance: metrics of classes only: how much worse than the offline promise the live figure may be;
-            None: the promise is not checked.
-        range: in label units. MAE: (0, r), errors beyond r count as r. Reward: (low, high), rewards beyond count as
-            low or high. No other metric has one.
-    """
-
-    metric: Metric
-    margin: float
-    quantile: float | None = None
-    offline_tolerance: float | None = None
-    range: tuple[float, float] | None = None
-
-    def __post_init__(self) -> None:
-        self._check_range()
-        upper = 10.0 if self.metric is Metric.LATENCY else self.width
-        if not 0 < self.margin <= upper:
-            raise PolicyError(f"{self.name}.margin", f"expected more than 0 and at most {upper:g}, not {self.margin}")
-        if (self.metric is Metric.LATENCY) != (self.quantile is not None):
-            raise PolicyError(f"{self.name}.quantile", "a latency guardrail names its quantile, no other has one")
-        if self.quantile is not None and not 0.5 <= self.quantile <= 0.999:
-            raise PolicyError(f"{self.name}.quantile", f"expected 0.5 to 0.999, not {self.quantile}")
-        if self.offline_tolerance is not None:
-            if self.metric not in CLASS_METRICS:
-                raise PolicyError(f"{self.name}.offline_tolerance", f"{self.name} has no offline promise")
-            if not 0 < self.offline_tolerance < 1:
-                raise PolicyError(f"{self.name}.offline_tolerance", "expected more than 0 and less than 1")
-
-    def _check_range(self) -> None:
-        if (self.metric in RANGED) != (self.range is not None):
-            raise PolicyError(f"{self.name}.range", "guardrails on mae and reward have a range, no others do")
-        if self.range is None:
-            return
-        low, high = self.range
-        if not -math.inf < low < high < math.inf:
-            raise PolicyError(
-                f"{self.name}.range", f"expected two finite numbers, the lower first, not {low} and {high}"
-            )
-        if self.metric is Metric.MAE and low != 0:
-            raise PolicyError(f"{self.name}.range", f"expected the range of an error to begin at 0, not at {low}")
-
-    @property
-    def width(self) -> float:
-        """The whole of the range in the margin's units; 1 where there is none."""
-        return self.range[1] - self.range[0] if self.range is not None else 1.0
-
-    @property
-    def name(self) -> str:
-        """As people write it: precision, mae, error_rate, p99_latency."""
-        if self.metric is Metric.LATENCY:
-            digits = f"{(self.quantile or 0.0) * 100:.10g}".replace(".", "_")
-            return f"p{digits}_latency"
-        return str(self.metric.value)
-
-
 DEFAULT_GUARDRAILS = (
     Guardrail(Metric.PRECISION, margin=0.02, offline_tolerance=0.05),
     Guardrail(Metric.LATENCY, margin=0.10, quantile=0.99),
@@ -247,7 +177,8 @@ class Policy:
 
     Args:
         steps: in order. Without a promote step the challenger is compared and guarded, never promoted.
-        guardrails: at least one, each metric (and latency quantile) once.
+        guardrails: at least one, each metric (of each class, each latency quantile) once.
+        multiclass: predictions and labels are classes of which none is the positive one.
         alpha: the probability of rolling back a harmless challenger, over the whole rollout, however often one looks.
         gate: what the challenger must show before it may start.
         bucket_seconds: the length of a time bucket for errors and latency.
@@ -293,6 +224,7 @@ class Policy:
     restraint: Restraint = field(default_factory=Restraint)
     outside: Outside = field(default_factory=Outside)
     staging: Staging = field(default_factory=Staging)
+    multiclass: bool = False
 
     def __post_init__(self) -> None:
         self._check_steps()
@@ -306,20 +238,41 @@ class Policy:
         for check in self.outside.checks:
             if check.name in names:
                 raise PolicyError(f"checks.{check.name}", "expected another name: a guardrail is called so")
-        metrics = {guardrail.metric for guardrail in self.guardrails}
-        if Metric.MAE in metrics and metrics & CLASS_METRICS:
-            others = ", ".join(sorted(metric.value for metric in metrics & CLASS_METRICS))
+        self._check_kinds()
+
+    def _check_kinds(self) -> None:
+        """Predictions are numbers, one of two classes or one of several."""
+        numbers = next((rail for rail in self.guardrails if rail.metric in NUMBER_METRICS), None)
+        classes = {rail.name for rail in self.guardrails if rail.metric in CLASS_METRICS}
+        if numbers is not None and (classes or self.multiclass):
+            others = ", ".join(sorted(classes)) or "multiclass"
             raise PolicyError(
-                "guardrails.mae", f"expected predictions to be numbers or classes, not both: see {others}"
+                f"guardrails.{numbers.name}", f"expected predictions to be numbers or classes, not both: see {others}"
             )
+        if self.multiclass and self.guardrail(Metric.REWARD) is not None:
+            raise PolicyError(
+                "guardrails.reward", "expected a label to be a reward or one of several classes, not both"
+            )
+        for rail in self.guardrails:
+            if rail.of_classes and not self.multiclass:
+                raise PolicyError(
+                    f"guardrails.{rail.metric.value}", "expected a policy of several classes (multiclass)"
+                )
+            if self.multiclass and rail.metric in CLASS_METRICS - {Metric.ACCURACY} and not rail.of_classes:
+                raise PolicyError(
+                    f"guardrails.{rail.metric.value}",
+                    "expected accuracy, or precision, recall or f1 of a class (of: CLASS): there are several classes",
+                )
 
     def _check_minimum(self) -> None:
-        numbers = self.guardrail(Metric.MAE)
-        known = {Metric.MAE.value} if numbers is not None else {metric.value for metric in CLASS_METRICS}
-        most = numbers.width if numbers is not None else 1.0
+        named = {rail.name: rail for rail in self.guardrails if rail.metric in LABEL_METRICS - {Metric.REWARD}}
+        numbers = any(rail.metric in NUMBER_METRICS for rail in named.values())
+        others = {Metric.ACCURACY} if self.multiclass else CLASS_METRICS
+        known = named.keys() | (set() if numbers else {metric.value for metric in others})
         for name, figure in self.staging.minimum:
             if name not in known:
                 raise PolicyError(f"staging.minimum.{name}", f"expected one of {', '.join(sorted(known))}")
+            most = named[name].width if name in named else 1.0
             if not 0 < figure <= most:
                 raise PolicyError(
                     f"staging.minimum.{name}", f"expected more than 0 and at most {most:g}, not {figure:g}"

@@ -8,8 +8,9 @@ block's rows, A the reference and B the trial version,
 has mean 0 iff the ratios are equal: a two-sample U-statistic, over pairs of different rows. No harm: the bet is on
 -W + margin (sum d_A sum d_B - sum_i d_Ai d_Bi) / m^2. Canary: a block is the shortest run of rows that count with both
 versions in it, W = mean n_A mean d_B - mean n_B mean d_A, each mean over the side's rows of the run; no harm: -W +
-margin mean d_A mean d_B. Losses flip the sign of W. What is added to -W is never negative, so that bets on it are as
-safe as those on W, whose bounds are in `label_metric`. Bets: Waudby-Smith and Ramdas 2024.
+margin mean d_A mean d_B. Losses flip the sign of W. A relative margin (RMSE) is of n_A d_B instead of d_A d_B. What is
+added to -W is never negative, so that bets on it are as safe as those on W, whose bounds are in `label_metric`. Bets:
+Waudby-Smith and Ramdas 2024.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ PROMISE_BETS = np.array([0.05, 0.1, 0.2, 0.4, 0.8])  # the same
 PAIR_MODES = (int(Mode.SHADOW), int(Mode.WATCH))
 
 
-class _Rows:
+class Rows:
     """Completed rows with the two versions told apart, and what each says: arrays of shape (n,)."""
 
     def __init__(self, rows: Columns, versions: tuple[int, int], metric: LabelMetric) -> None:
@@ -50,6 +51,10 @@ class _Rows:
         rows, ours, theirs = rows[legal], ours[legal], theirs[legal]
         self.bad_score = int(np.count_nonzero(metric.bad_score(rows["score"]) & (ours | theirs)))
         n, d = metric.quantities(rows["label"][:, None], rows["prediction"], rows["score"])
+        self.label: Floats = rows["label"]
+        self.prediction: Floats = rows["prediction"]
+        self.score: Floats = rows["score"]
+        self.ours, self.theirs = ours, theirs
         self.at: Floats = rows["at"]
         self.pair: NDArray[np.bool_] = pair[legal]
         self.d_ref, self.n_ref = (either(each * theirs) for each in (d, n))
@@ -67,13 +72,14 @@ class Blocks:
     All sums are of multiples of 2^-24 (see `label_metric`), hence exact: numpy may add them in any order.
     """
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, *, relative: bool = False) -> None:
         self._size = size
-        self._left: Floats = np.zeros((0, 6))  # pair rows: d, n of the reference, of the trial, d d, n d - n d
+        self._relative = relative
+        self._left: Floats = np.zeros((0, 6))  # pair rows: d, n of the reference, of the trial, allowed, n d - n d
         self._run: Floats = np.zeros((0, 6))  # canary: the sums of the run under way; d, n, d, n, rows, rows
         self._clock = -math.inf
 
-    def cut(self, rows: _Rows) -> tuple[Floats, NDArray[np.bool_], Floats, Floats, Floats]:
+    def cut(self, rows: Rows) -> tuple[Floats, NDArray[np.bool_], Floats, Floats, Floats]:
         """The blocks that these rows complete, in order.
 
         Returns:
@@ -82,10 +88,10 @@ class Blocks:
         """
         ends, sums = self._pairs(rows)
         runs, run_sums = self._canary(rows)
-        d_ref, n_ref, d_trial, n_trial, both, diagonal = sums.T
+        d_ref, n_ref, d_trial, n_trial, allowed, diagonal = sums.T
         square = float(self._size**2)
         pair_w = (n_ref * d_trial - n_trial * d_ref - diagonal) / square
-        pair_margin = (d_trial * d_ref - both) / square
+        pair_margin = ((n_ref if self._relative else d_ref) * d_trial - allowed) / square
         # the run's means: of a canary
         d_ref, n_ref, d_trial, n_trial = (run_sums[:, side] / run_sums[:, 4 + side // 2] for side in range(4))
         index = np.concatenate([ends, runs])
@@ -94,23 +100,23 @@ class Blocks:
         if at.size:
             self._clock = float(at[-1])
         w = np.concatenate([pair_w, n_ref * d_trial - n_trial * d_ref])[order]
-        margin = np.concatenate([pair_margin, d_ref * d_trial])[order]
+        margin = np.concatenate([pair_margin, (n_ref if self._relative else d_ref) * d_trial])[order]
         every = np.concatenate([sums[:, :4], run_sums[:, :4]])[order]
         return at, (np.arange(index.size) < ends.size)[order], w, margin, every
 
-    def _pairs(self, rows: _Rows) -> tuple[NDArray[np.int64], Floats]:
+    def _pairs(self, rows: Rows) -> tuple[NDArray[np.int64], Floats]:
         """The row that completes each block of pairs, and the block's sums."""
         which = np.flatnonzero(rows.pair & rows.counts)
         d_ref, n_ref, d_trial, n_trial = rows.columns(which)
-        both, diagonal = d_ref * d_trial, n_ref * d_trial - n_trial * d_ref
+        allowed, diagonal = (n_ref if self._relative else d_ref) * d_trial, n_ref * d_trial - n_trial * d_ref
         held = len(self._left)
-        whole = np.concatenate([self._left, np.column_stack([d_ref, n_ref, d_trial, n_trial, both, diagonal])])
+        whole = np.concatenate([self._left, np.column_stack([d_ref, n_ref, d_trial, n_trial, allowed, diagonal])])
         count = len(whole) // self._size
         self._left = whole[count * self._size :]
         sums = whole[: count * self._size].reshape(count, self._size, 6).sum(axis=1)
         return which[np.arange(1, count + 1) * self._size - held - 1] if count else which[:0], sums
 
-    def _canary(self, rows: _Rows) -> tuple[NDArray[np.int64], Floats]:
+    def _canary(self, rows: Rows) -> tuple[NDArray[np.int64], Floats]:
         """The row that completes each run with both versions in it, and the run's sums."""
         which = np.flatnonzero(~rows.pair & rows.counts)
         columns = rows.columns(which)
@@ -147,21 +153,21 @@ class RatioTest:
         kept: the bets against "the offline promise is not kept".
         promise: the live figure that is to be shown; None: none is, or there is no offline figure.
         counts: labelled rows that count, of (reference, trial).
-        bad_label: rows left out because their label is neither 0 nor 1.
+        bad_label: rows left out because their label says nothing (of two classes: neither 0 nor 1).
         bad_score: sides of rows left out because their score is no probability.
     """
 
     def __init__(self, policy: Policy, rail: Guardrail, versions: tuple[int, int], offline: float | None) -> None:
-        self.metric = LabelMetric(rail)
+        self.metric = LabelMetric(rail, multiclass=policy.multiclass)
         self._rail = rail
         self._least = policy.min_labelled_positives
         self._versions = versions
-        self._margin = rail.margin / rail.width
+        self._margin = self.metric.allowance
         size = self.metric.block(policy.block_requests)
         self._pair_bets = PAIR_BETS / self.metric.pair_bound(size)
         self._canary_bets = CANARY_BETS / self.metric.canary_bound
         log_threshold = math.log(1 / policy.alpha)
-        self._blocks = Blocks(size)
+        self._blocks = Blocks(size, relative=self.metric.relative)
         self._harm = RestartingMixture(len(PAIR_BETS), policy.restart_seconds, sums=4)
         self._sums = np.zeros(4)
         self.no_harm = Mixture(len(PAIR_BETS), log_threshold)
@@ -182,17 +188,24 @@ class RatioTest:
     def take(self, joined: Joined) -> None:
         """Take what labels and observations completed, of this rollout."""
         self._coverage.take(joined)
-        rows = _Rows(joined.completed, self._versions, self.metric)
+        rows = Rows(joined.completed, self._versions, self.metric)
         self.bad_label += rows.bad_label
         self.bad_score += rows.bad_score
         for side, (d, n) in enumerate(((rows.d_ref, rows.n_ref), (rows.d_trial, rows.n_trial))):
             self.counts[side] += int(np.count_nonzero(d))
             self._totals[side] += float(n.sum())
-        if self.promise is not None and self._stake > 0:
-            mine = rows.d_trial > 0
-            gains = self.metric.sign * (rows.n_trial[mine] - self.promise * rows.d_trial[mine])
-            self.kept.multiply(np.log1p(gains[:, None] * PROMISE_BETS[None, :] / self._stake))
+        self._weigh(rows)
+
+    def _weigh(self, rows: Rows) -> None:
+        mine = rows.d_trial > 0
+        self._keep(rows.n_trial[mine], rows.d_trial[mine])
         self._bet(*self._blocks.cut(rows))
+
+    def _keep(self, n: Floats, d: Floats) -> None:
+        """Bet on the offline promise, by what the trial version's rows say one after the other."""
+        if self.promise is not None and self._stake > 0:
+            gains = self.metric.sign * (n - self.promise * d)
+            self.kept.multiply(np.log1p(gains[:, None] * PROMISE_BETS[None, :] / self._stake))
 
     @property
     def _stake(self) -> float:
@@ -250,8 +263,15 @@ class RatioTest:
         d_ref, n_ref, d_trial, n_trial = (self._sums - self._harm.since_leader).tolist()
         if not d_ref or not d_trial:
             return None
+        if self.metric.relative:
+            return self.metric.worse(self.metric.shown(n_ref / d_ref), self.metric.shown(n_trial / d_trial))
         worse: float = self.metric.sign * (n_ref / d_ref - n_trial / d_trial) * self._rail.width
         return worse
+
+    @property
+    def unseen(self) -> int:
+        """How many classes one of the two has no row of yet; only a mean over classes waits for that."""
+        return 0
 
     @property
     def coverage(self) -> tuple[float, float] | None:

@@ -25,6 +25,8 @@ SPAN_SECONDS = 60.0
 """Quantiles are of the span under way and the one before it."""
 
 CELLS = ("tn", "fn", "fp", "tp")  # index: 2 * predicted positive + labelled positive
+"""Of several classes none is the positive one: a right prediction is a tp, a wrong one an fp. Precision then is
+accuracy, the micro precision of them all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,7 @@ class Scoreboard:
         """The versions seen, ascending."""
         return sorted(self._versions)
 
-    def observe(self, columns: Columns, joined: Joined) -> None:
+    def observe(self, columns: Columns, joined: Joined, *, multiclass: bool = False) -> None:
         """Take observations (dtype OBSERVATION) and what they completed."""
         answers = Answers.of(columns)
         for version in np.unique(answers.version).tolist():
@@ -87,14 +89,17 @@ class Scoreboard:
             for span in np.unique(spans).tolist():
                 seen.turn(span)
                 seen.now.add_bins(mine.bins[spans == span])
-        self.label(joined)
+        self.label(joined, multiclass=multiclass)
 
-    def label(self, joined: Joined) -> None:
+    def label(self, joined: Joined, *, multiclass: bool = False) -> None:
         """Take predictions that met their labels."""
         scored = joined.scored[~np.isnan(joined.scored["prediction"])]
         for version in np.unique(scored["version"]).tolist():
             mine = scored[scored["version"] == version]
-            cell = 2 * (mine["prediction"] == 1.0) + (mine["label"] == 1.0)
+            if multiclass:
+                cell = 2 + (mine["prediction"] == mine["label"])
+            else:
+                cell = 2 * (mine["prediction"] == 1.0) + (mine["label"] == 1.0)
             self._of(version).cells += np.bincount(cell.astype(np.int64), minlength=len(CELLS))
 
     def labelled(self, version: int) -> dict[str, int]:

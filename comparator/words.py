@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from comparator.guardrail import Estimate
-from comparator.policy import RANGED, Guardrail, Metric
+from comparator.rail import IN_LABEL_UNITS, RELATIVE, Guardrail, Metric
 
 _MOST_TOLD = 1e9
 """Evidence beyond is not told to the digit: it has up to 300 of them."""
@@ -18,7 +18,9 @@ def worse_by(harm: float | None, rail: Guardrail) -> str:
 
 def amount(harm: float, rail: Guardrail) -> str:
     """In the margin's units."""
-    return f"{harm:.3g}" if rail.metric in RANGED else points(harm)
+    if rail.metric in RELATIVE:
+        return f"{harm * 100:.3g} %"
+    return f"{harm:.3g}" if rail.metric in IN_LABEL_UNITS else points(harm)
 
 
 def evidence(e: float) -> str:

@@ -55,6 +55,7 @@ def serve(settings_path: Path) -> int:
         host=settings.listen.host,
         port=settings.listen.port,
         tls=settings.listen_tls,
+        grpc=settings.grpc_listen,
         workers=settings.workers,
         state=settings.state,
         drain_seconds=settings.limits.total_seconds + 1,
@@ -70,15 +71,17 @@ def serve(settings_path: Path) -> int:
         return 1
 
 
-def _proxy(fd: str, worker: str, generation: str, link_path: str, routes_file: str, tls: str) -> None:
+def _proxy(fd: str, worker: str, generation: str, link_path: str, routes_file: str, tls: str, grpc: str) -> None:
     import msgspec
 
     from router.link.endpoint import ListenTls
+    from router.link.grpc_place import GrpcListen
     from router.proxy.process import run_proxy
 
     _log_to_stderr(f"proxy {worker}")
     listen_tls = msgspec.json.decode(tls, type=ListenTls | None)
-    run_proxy(int(fd), int(worker), generation, link_path, routes_file, listen_tls)
+    listen_grpc = msgspec.json.decode(grpc, type=GrpcListen | None)
+    run_proxy(int(fd), int(worker), generation, link_path, routes_file, listen_tls, listen_grpc)
 
 
 def _control(settings_path: str, state: str, generation: str, lifeline: str) -> None:
@@ -141,8 +144,10 @@ async def _run_control(settings_path: Path, state: Path, generation: str, lifeli
         proxies=lambda: link.connected,
         revision=lambda: publisher.current.revision if publisher.current is not None else 0,
         notifications=lambda: notifier.lines,
-        skew=plane.skew.status,
+        unrecorded=plane.ingest.unrecorded,
+        pids=lambda: link.pids,
     )
+    metrics.watch_skew(plane.skew.status)
     metrics.reloaded(time.time(), ok=good)
     app, console = _admin(plane, settings, metrics)
     running = [
@@ -153,12 +158,14 @@ async def _run_control(settings_path: Path, state: Path, generation: str, lifeli
             "flush": plane.flush_forever(),
             "tick": plane.tick_forever(),
             "prune": plane.prune_forever(),
+            "refusals": plane.refusals.run(),
             "checkpoint": plane.checkpoint_forever(),
             "console": console.sample_forever(),
             "loops": plane.watch_loops(),
             "others": ask_others(plane.controllers, lambda: plane.settings),
             "notify": notifier.run(),
             "skew": plane.skew.run(),
+            "tracing": plane.tracing.run(),
             "reload": _reload(plane, settings_path, state / "settings.json"),
             "stop": stop.wait(),
         }.items()
@@ -185,7 +192,9 @@ def _admin(plane: ControlPlane, settings: Settings, metrics: Metrics) -> tuple[S
     from router.control.console import Console
 
     tokens = Tokens(settings.tokens_path) if settings.tokens_path is not None else None
-    access = Access(settings.admin.host, settings.admin_hosts, tokens, refused=metrics.access_refused)
+    access = Access(
+        settings.admin.host, settings.admin_hosts, tokens, refused=metrics.access_refused, attempted=plane.attempted
+    )
     console = Console(plane, access)
     return admin_app(plane, access, pages=console.routes()), console
 
@@ -250,7 +259,7 @@ async def _model(
     title, facts = await resumed(plane.ledger, model, since, lambda: Title(policy, recorded, sticky=sticky, seed=seed))
     if title.champion is None and (served := publisher.served(model)) is not None:
         # Nothing was ever decided: whoever answered before goes on, until the registry says otherwise.
-        title.champion = served if settings.endpoint_of(served) is not None else None
+        title.champion = served if settings.probed_at(served) is not None else None
     if facts:
         rollout = (
             f"version {title.rollout.version} {title.rollout.phase.value}" if title.rollout is not None else "none"

@@ -19,6 +19,7 @@ from pathlib import Path
 import msgspec
 
 from router.link.endpoint import ListenTls
+from router.link.grpc_place import GrpcListen
 from router.link.server import check_path
 
 log = logging.getLogger(__name__)
@@ -46,6 +47,7 @@ class Plan:
         workers: proxy processes.
         state: the state directory.
         drain_seconds: how long open requests may take when stopping.
+        grpc: the port for gRPC; None: there is none.
     """
 
     settings_path: Path
@@ -55,6 +57,7 @@ class Plan:
     workers: int
     state: Path
     drain_seconds: float
+    grpc: GrpcListen | None = None
 
 
 def listening_sockets(host: str, port: int, count: int) -> list[socket.socket]:
@@ -81,6 +84,26 @@ def listening_sockets(host: str, port: int, count: int) -> list[socket.socket]:
     return sockets
 
 
+def reserved(listen: GrpcListen) -> tuple[socket.socket, GrpcListen]:
+    """The port for gRPC, held for the workers, which open it themselves beside this socket (SO_REUSEPORT).
+
+    It is bound and does not listen, so that it gets no connection: a port that is taken is found out at once, and port
+    0 becomes one for all workers.
+
+    Raises:
+        OSError: the address cannot be had.
+    """
+    held = socket.socket(socket.AF_INET6 if ":" in listen.host else socket.AF_INET, socket.SOCK_STREAM)
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    try:
+        held.bind((listen.host, listen.port))
+    except OSError as error:
+        held.close()
+        raise OSError(error.errno, f"grpc: cannot listen on {listen.address}: {error.strerror}") from error
+    host, port = held.getsockname()[:2]
+    return held, msgspec.structs.replace(listen, host=host, port=port)
+
+
 class Supervisor:
     """Keeps one control process and the proxies alive until told to stop."""
 
@@ -101,6 +124,7 @@ class Supervisor:
         self._plan.state.mkdir(mode=0o700, parents=True, exist_ok=True)
         with self._lock():
             sockets = listening_sockets(self._plan.host, self._plan.port, self._plan.workers)
+            reserving, grpc = reserved(self._plan.grpc) if self._plan.grpc is not None else (None, None)
             lifeline, held = os.pipe()
             loop = asyncio.get_running_loop()
             for number in (signal.SIGTERM, signal.SIGINT):
@@ -108,8 +132,11 @@ class Supervisor:
             keeping = [asyncio.create_task(self._keep("control", self._control(lifeline), (lifeline,)))]
             for worker, listening in enumerate(sockets):
                 fd = listening.fileno()
-                keeping.append(asyncio.create_task(self._keep(f"proxy {worker}", self._proxy(worker, fd), (fd,))))
+                command = self._proxy(worker, fd, grpc)
+                keeping.append(asyncio.create_task(self._keep(f"proxy {worker}", command, (fd,))))
             log.info("serving on %s:%d; proxy workers: %d", self._plan.host, sockets[0].getsockname()[1], len(sockets))
+            if grpc is not None:
+                log.info("gRPC on %s", grpc.address)
             stopping = asyncio.create_task(self._stopping.wait())
             await asyncio.wait([stopping, *keeping], return_when=asyncio.FIRST_COMPLETED)
             await self._stop()
@@ -120,6 +147,8 @@ class Supervisor:
             os.close(lifeline)
             for listening in sockets:
                 listening.close()
+            if reserving is not None:
+                reserving.close()
             failed = [result for result in results if isinstance(result, Exception)]
             for error in failed:
                 log.error("the supervisor failed", exc_info=error)
@@ -141,12 +170,13 @@ class Supervisor:
         plan = self._plan
         return ["control", str(plan.settings_path), str(plan.state), self._generation, str(lifeline)]
 
-    def _proxy(self, worker: int, fd: int) -> list[str]:
+    def _proxy(self, worker: int, fd: int, grpc: GrpcListen | None) -> list[str]:
         state = self._plan.state
         # TLS is told at the start, not by the routes: this port must never speak plain HTTP while they are awaited.
         tls = msgspec.json.encode(self._plan.tls).decode()
         link, routes = str(state / "link.sock"), str(state / "routes.json")
-        return ["proxy", str(fd), str(worker), self._generation, link, routes, tls]
+        port = msgspec.json.encode(grpc).decode()
+        return ["proxy", str(fd), str(worker), self._generation, link, routes, tls, port]
 
     async def _keep(self, name: str, command: Sequence[str], fds: tuple[int, ...]) -> None:
         """Start one process again and again until stopping."""

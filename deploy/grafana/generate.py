@@ -146,7 +146,7 @@ def rollout_panels() -> list[tuple[Panel, int, int]]:
         (
             graph(
                 "Latency lately: p50, p99",
-                "From the histogram: of the last few scrapes, up to 7 % off.",
+                "From the histogram: of the last few scrapes, within 5 %.",
                 [
                     target(f"histogram_quantile(0.5, {buckets})", "{{role}} p50"),
                     target(f"histogram_quantile(0.99, {buckets})", "{{role}} p99"),

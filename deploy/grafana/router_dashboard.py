@@ -16,7 +16,9 @@ def rate(name: str, by: str = "", labels: str = "") -> str:
 def router_panels() -> list[tuple[Panel, int, int]]:
     """Panel, width, height; rows are filled from left to right."""
     of = f"{{{M}}}"
-    overhead = f"{rate('titleshot_handover_seconds_total', '', of)} / {rate('titleshot_handovers_total', '', of)}"
+    overhead = f"{rate('titleshot_overhead_seconds_sum', '', of)} / {rate('titleshot_overhead_seconds_count', '', of)}"
+    held = rate("titleshot_overhead_seconds_bucket", "le", of)
+    begun = rate("titleshot_first_byte_seconds_bucket", "role, le", of)
     whole = (
         f"{rate('titleshot_request_duration_seconds_sum', 'role', of)} / "
         f"{rate('titleshot_request_duration_seconds_count', 'role', of)}"
@@ -28,7 +30,19 @@ def router_panels() -> list[tuple[Panel, int, int]]:
     return [
         (row("Cost"), WIDTH, 1),
         lines(
-            "Overhead", "Mean time in titleshot before the model server has the request.", (overhead, "mean"), unit="s"
+            "Overhead",
+            "Time in titleshot, apart from the time in the model.",
+            (f"histogram_quantile(0.5, {held})", "p50"),
+            (f"histogram_quantile(0.99, {held})", "p99"),
+            (overhead, "mean"),
+            unit="s",
+        ),
+        lines(
+            "Time to first byte",
+            "From arrival to the first byte of the answer's body, of good answers.",
+            (f"histogram_quantile(0.5, {begun})", "{{role}} p50"),
+            (f"histogram_quantile(0.99, {begun})", "{{role}} p99"),
+            unit="s",
         ),
         lines("Whole time", "Mean, from arrival to the end of the answer.", (whole, "{{role}}"), unit="s"),
         (row("Shed and refused"), WIDTH, 1),
@@ -52,7 +66,34 @@ def router_panels() -> list[tuple[Panel, int, int]]:
             (rate("titleshot_observations_dropped_total", "dropped_by"), "{{dropped_by}}"),
             unit="cps",
         ),
+        lines(
+            "Ledger lag",
+            "For how long the oldest observation that is not in the ledger yet has waited.",
+            (f"titleshot_ledger_lag_seconds{of}", "oldest"),
+            unit="s",
+        ),
+        lines(
+            "Not in the ledger yet", "Observations (rows).", (f"titleshot_observations_unrecorded{of}", "observations")
+        ),
         (row("Resources"), WIDTH, 1),
+        lines(
+            "Processor",
+            "Processors in use, by process.",
+            (rate("titleshot_process_cpu_seconds_total", "process"), "{{process}}"),
+        ),
+        lines(
+            "Memory",
+            "Resident, by process.",
+            ("sum by (process) (titleshot_process_resident_memory_bytes)", "{{process}}"),
+            unit="bytes",
+        ),
+        lines("Open files", "Sockets included.", ("sum by (process) (titleshot_process_open_fds)", "{{process}}")),
+        lines(
+            "Up for",
+            "Seconds since each process started.",
+            ("time() - titleshot_process_start_time_seconds", "{{process}}"),
+            unit="s",
+        ),
         lines(
             "Connections",
             "Open now.",

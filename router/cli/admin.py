@@ -72,6 +72,10 @@ class Admin:
         """GET /models/{name}/production."""
         return self._of_model("GET", name, "/production")
 
+    def refused(self, name: str, limit: int) -> dict[str, Any]:
+        """GET /models/{name}/refused."""
+        return self._of_model("GET", name, "/refused", params={"limit": limit})
+
     def act(self, name: str, act: str, **given: str | int | None) -> dict[str, Any]:
         """POST /models/{name}/{act}; the decision that was made."""
         body = {key: value for key, value in given.items() if value not in ("", None)}

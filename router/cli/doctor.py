@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from router.cli.exits import REFUSED, RefusedError
+from router.cli.findings import Level
 from router.cli.output import console, json_option, plain, print_json
 from router.cli.settings_file import read_settings, settings_option
 
@@ -27,8 +28,6 @@ def doctor(settings_path: Path, *, as_json: bool) -> None:
     It changes nothing, sends nothing to webhooks, and can be run beside a titleshot that serves. Exit code 1: something
     FAILs.
     """
-    from router.cli.examine import Level, examine  # noqa: PLC0415 - takes a second, and the settings may be wrong
-
     try:
         settings = read_settings(settings_path)
     except RefusedError as error:
@@ -37,6 +36,8 @@ def doctor(settings_path: Path, *, as_json: bool) -> None:
             print_json({"well": False, "findings": [told]})
             sys.exit(REFUSED)
         raise
+    from router.cli.examine import examine  # noqa: PLC0415 - takes a second, and the settings may be wrong
+
     findings = asyncio.run(examine(settings))
     whole = all(each.level is not Level.FAIL for each in findings)
     if as_json:

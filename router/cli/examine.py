@@ -1,4 +1,4 @@
-"""What `titleshot doctor` looks at: each part that titleshot needs, and what would mend it. Changes nothing."""
+"""What `titleshot doctor` looks at: each part that titleshot needs; `findings` judges. Changes nothing."""
 
 from __future__ import annotations
 
@@ -7,54 +7,41 @@ import contextlib
 import os
 import shutil
 import socket
+import ssl
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
-from enum import Enum
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
 from sqlalchemy import make_url
 
+from router.cli.findings import (
+    Finding,
+    Holder,
+    Level,
+    Port,
+    of_clock,
+    of_ledger,
+    of_new_ledger,
+    of_ports,
+    of_space,
+    of_state,
+)
 from router.control.admin.tokens import TokensError, read_entries
 from router.control.ledger import LedgerUnavailable
 from router.control.ledger.archive import Archive
 from router.control.probe import Prober
 from router.control.registry import Aliases, MlflowRegistry, RegistryUnavailable, UnknownModel
-from router.protocols.select import protocol
 from router.settings import Settings
 from router.settings.model import ModelSettings
 
 SECONDS = 5.0
 """Nothing is waited for longer than this."""
 
-CLOCK_SECONDS = 5.0
-LITTLE_SPACE, NO_SPACE = 1 << 30, 100 << 20
-
-
-class Level(str, Enum):
-    """How bad it is."""
-
-    OK = "ok"
-    WARN = "warn"
-    FAIL = "fail"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at.
-
-    Args:
-        what: it is.
-        level: how bad it is.
-        text: what was found, and what would mend it.
-    """
-
-    what: str
-    level: Level
-    text: str
+ELSEWHERE = "/models/-titleshot-doctor-/"
+"""A path of no model: a titleshot answers it by itself, and no model server hears of it."""
 
 
 async def examine(settings: Settings) -> list[Finding]:
@@ -71,41 +58,36 @@ async def examine(settings: Settings) -> list[Finding]:
 
 def _state(settings: Settings) -> list[Finding]:
     """The directory that holds the routes file, the link's socket and the spool."""
-    place = settings.state
-    there = next(each for each in (place, *place.parents) if each.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
-        return [Finding("state", Level.FAIL, f"{there} cannot be written to: give it to the user of titleshot")]
-    return [Finding("state", Level.OK, f"{place}{'' if there == place else ' will be made'}"), _space("state", there)]
+    nearest = _nearest(settings.state)
+    writable = nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)
+    found = of_state(settings.state, nearest, writable=writable)
+    return [found, of_space("state", nearest, shutil.disk_usage(nearest).free)] if writable else [found]
 
 
-def _space(what: str, place: Path) -> Finding:
-    free = shutil.disk_usage(place).free
-    told = f"{free / (1 << 30):.1f} GiB free at {place}"
-    if free < NO_SPACE:
-        return Finding(f"{what}: space", Level.FAIL, f"{told}: without room nothing is recorded, and nothing advances")
-    level = Level.WARN if free < LITTLE_SPACE else Level.OK
-    return Finding(f"{what}: space", level, told)
+def _nearest(place: Path) -> Path:
+    """Itself, or the first directory above it that is there."""
+    return next(each for each in (place, *place.parents) if each.exists())
 
 
 def _ledger(settings: Settings) -> list[Finding]:
     file = Path(make_url(settings.ledger).database or "")
     folder = file.absolute().parent
     if not file.is_file():
-        there = next(each for each in (folder, *folder.parents) if each.exists())
-        if not os.access(there, os.W_OK):
-            return [Finding("ledger", Level.FAIL, f"{there} cannot be written to: give it to the user of titleshot")]
-        return [Finding("ledger", Level.OK, "is not there yet; the first start makes it")]
-    if not os.access(file, os.R_OK | os.W_OK) or not os.access(folder, os.W_OK):
-        return [Finding("ledger", Level.FAIL, f"{file} or its directory cannot be written to")]
+        nearest = _nearest(folder)
+        return [of_new_ledger(nearest, writable=os.access(nearest, os.W_OK))]
+    writable = os.access(file, os.R_OK | os.W_OK) and os.access(folder, os.W_OK)
+    models, problem = _models_in(settings.ledger) if writable else ([], "")
+    found = of_ledger(file, models, problem, writable=writable)
+    return [found, of_space("ledger", folder, shutil.disk_usage(folder).free)] if found.level is Level.OK else [found]
+
+
+def _models_in(ledger: str) -> tuple[list[str], str]:
+    """The models that it has decisions about, and why they cannot be read."""
     try:
-        with Archive.open(settings.ledger) as archive:
-            models = archive.models()
+        with Archive.open(ledger) as archive:
+            return archive.models(), ""
     except LedgerUnavailable as error:
-        return [Finding("ledger", Level.FAIL, str(error))]
-    return [
-        Finding("ledger", Level.OK, f"has decisions about {', '.join(models) or 'no model yet'}"),
-        _space("ledger", folder),
-    ]
+        return [], str(error)
 
 
 def _tokens(settings: Settings) -> list[Finding]:
@@ -132,39 +114,63 @@ async def _clock(settings: Settings) -> list[Finding]:
             there = parsedate_to_datetime(answer.headers["date"]).timestamp()
     except (httpx.HTTPError, httpx.InvalidURL, KeyError, ValueError):
         return []  # the registry itself is told of below
-    ahead = (before + time.time()) / 2 - there
-    if abs(ahead) > CLOCK_SECONDS:
-        side = "ahead of" if ahead > 0 else "behind"
-        return [Finding("clock", Level.WARN, f"{abs(ahead):.0f} s {side} the registry's: let a time service set both")]
-    return [Finding("clock", Level.OK, "agrees with the registry's")]
+    return [of_clock((before + time.time()) / 2 - there)]
 
 
 async def _ports(settings: Settings) -> list[Finding]:
     """Free, or held by a titleshot."""
     admin, data = settings.admin, settings.listen
-    running = await _is_titleshot(admin.host, admin.port)
-    found = []
-    for what, host, port in (("admin port", admin.host, admin.port), ("data port", data.host, data.port)):
-        free = _free(host, port)
-        if free == "":
-            text = f"{host}:{port} is free" + (", although titleshot runs" if running else "")
-            found.append(Finding(what, Level.OK, text))
-        elif running:
-            found.append(Finding(what, Level.OK, f"{host}:{port} is held, and a titleshot answers on the admin port"))
-        else:
-            found.append(Finding(what, Level.FAIL, f"{host}:{port} cannot be had: {free}"))
-    return found
+    at_admin, at_data = await asyncio.gather(_admin_holder(admin.host, admin.port), _data_holder(settings))
+    return of_ports(
+        Port("admin port", f"{admin.host}:{admin.port}", _free(admin.host, admin.port), at_admin),
+        Port("data port", f"{data.host}:{data.port}", _free(data.host, data.port), at_data),
+    )
 
 
-async def _is_titleshot(host: str, port: int) -> bool:
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - where it listens on all
-    name = f"[{host}]" if ":" in host else host
+async def _admin_holder(host: str, port: int) -> Holder:
+    answer = await _asked(f"http://{_reachable(host)}:{port}/health/live")
+    if not isinstance(answer, httpx.Response):
+        return answer
     try:
-        async with httpx.AsyncClient(timeout=SECONDS, trust_env=False) as client:
-            answer = await client.get(f"http://{name}:{port}/health/live")
-            return bool(answer.json() == {"status": "live"})
-    except (httpx.HTTPError, httpx.InvalidURL, ValueError):
-        return False
+        return Holder.TITLESHOT if answer.json() == {"status": "live"} else Holder.ANOTHER
+    except ValueError:
+        return Holder.ANOTHER
+
+
+async def _data_holder(settings: Settings) -> Holder:
+    """Every answer of a titleshot has the request's id."""
+    data, tls = settings.listen, settings.listen_tls
+    answer = await _asked(f"{'https' if tls else 'http'}://{_reachable(data.host)}:{data.port}{ELSEWHERE}")
+    if isinstance(answer, httpx.Response):
+        return Holder.TITLESHOT if "x-titleshot-id" in answer.headers else Holder.ANOTHER
+    return Holder.UNTOLD if answer is Holder.ANOTHER and tls is not None and tls.client_ca else answer
+
+
+async def _asked(url: str) -> httpx.Response | Holder:
+    """Its answer, or who is there: nobody, or somebody who does not speak like that."""
+    try:
+        # Whose certificate it is does not matter: nothing is told to whoever that is.
+        async with httpx.AsyncClient(timeout=SECONDS, trust_env=False, verify=False) as client:  # noqa: S501
+            return await client.get(url)
+    except httpx.ConnectError as error:
+        return Holder.ANOTHER if _in_tls(error) else Holder.NOBODY
+    except (httpx.HTTPError, httpx.InvalidURL):
+        return Holder.ANOTHER
+
+
+def _in_tls(error: BaseException | None) -> bool:
+    """Whether a connection was there, and TLS failed on it."""
+    while error is not None:
+        if isinstance(error, ssl.SSLError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+def _reachable(host: str) -> str:
+    """The host of an address that is listened on, as a URL has it."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - where it listens on all
+    return f"[{host}]" if ":" in host else host
 
 
 def _free(host: str, port: int) -> str:
@@ -180,11 +186,13 @@ def _free(host: str, port: int) -> str:
 
 
 async def _others(settings: Settings) -> list[Finding]:
-    """The user's Prometheus and webhooks: whether somebody is there. Nothing is sent to them."""
+    """The user's Prometheus, webhooks and collector: whether somebody is there. Nothing is sent to them."""
     addresses = {f"webhook {name}": each.url for name, each in settings.webhooks.items()}
     if settings.prometheus is not None:
         addresses["prometheus"] = settings.prometheus.url
     addresses |= {f"notify {each.name}": each.url for each in settings.notify if each.url is not None}
+    if settings.tracing is not None and settings.tracing.endpoint is not None:
+        addresses["tracing"] = settings.tracing.endpoint
     return list(await asyncio.gather(*(_reached(what, url) for what, url in addresses.items())))
 
 
@@ -199,7 +207,8 @@ async def _reached(what: str, url: str) -> Finding:
             await writer.wait_closed()
     except (OSError, TimeoutError) as error:
         why = getattr(error, "strerror", None) or "no answer"
-        return Finding(what, Level.WARN, f"{parts.hostname}:{port} cannot be reached ({why}): what needs it holds")
+        so = "spans are lost" if what == "tracing" else "what needs it holds"
+        return Finding(what, Level.WARN, f"{parts.hostname}:{port} cannot be reached ({why}): {so}")
     return Finding(what, Level.OK, f"{parts.hostname}:{port} can be reached")
 
 
@@ -238,12 +247,12 @@ async def _endpoints(name: str, model: ModelSettings, aliases: Aliases) -> Itera
     found = []
     for alias, version in _versions(aliases).items():
         what, bad = f"{name}: @{alias}", Level.FAIL if alias == "champion" else Level.WARN
-        url = model.endpoint_of(version)
+        url = model.probed_at(version)
         if url is None:
             found.append(
                 Finding(what, bad, f"version {version} has no endpoint: add it to `endpoints` in the settings")
             )
-        elif await prober.check(url, protocol(model.protocol).ready_path, model.tls):
+        elif await prober.check(url, model.ready_path, model.tls):
             found.append(Finding(what, Level.OK, f"version {version} answers its readiness probe"))
         else:
             found.append(Finding(what, bad, f"version {version} does not answer its readiness probe: start its server"))

@@ -8,14 +8,11 @@ from dataclasses import asdict
 
 import click
 
-from comparator.checkpoint import Unusable
-from comparator.policy import Policy
-from comparator.policy_error import PolicyError
-from comparator.proof import FROM_EVIDENCE, Recomputed, recompute
 from router.cli.exits import REFUSED, RefusedError
-from router.cli.explanation import Explanation, in_words
-from router.cli.output import json_option, plain, print_json
+from router.cli.output import json_option, moment, plain, print_json
 from router.cli.recorded import Recorded, ledger_command
+from router.control.explained import explained
+from router.control.explanation import Explanation, in_words
 from router.control.ledger.archive import Archive
 from router.control.ledger.audit import Numbered, Record, read
 from router.control.ledger.chain import entry_id
@@ -40,49 +37,14 @@ def explain(recorded: Recorded, decision: str, *, as_json: bool) -> None:
     if as_json:
         print_json(_as_data(told))
     else:
-        for line in in_words(told):
+        for line in in_words(told, moment):
             click.echo(plain(line))
     if not told.stands:
         sys.exit(REFUSED)
 
 
 def _explained(archive: Archive, wanted: str) -> Explanation:
-    record, found = _find(archive, wanted)
-    decision = found.decision
-    before = tuple(each for each in record.decisions if each.seq < found.seq)
-    policy, trouble = _policy(record.policies.get(decision.policy_digest))
-    again: Recomputed | None = None
-    if decision.state_digest and not trouble:
-        state = archive.state(decision.state_digest)
-        if policy is None:
-            trouble = "its policy is not in the ledger any more, or was changed"
-        elif state is None:
-            trouble = "its evidence is not in the ledger any more, or was changed"
-        else:
-            try:
-                again = recompute([each.decision for each in before], decision, state, policy)
-            except Unusable as error:
-                trouble = str(error)
-    return Explanation(
-        model=record.model,
-        found=found,
-        before=before,
-        policy=policy,
-        again=again,
-        trouble=trouble,
-        from_evidence=decision.kind in FROM_EVIDENCE and "guardrails" in decision.evidence,
-        findings=record.until(found),
-    )
-
-
-def _policy(text: str | None) -> tuple[Policy | None, str]:
-    """A policy, where it was kept; why it cannot be read."""
-    if text is None:
-        return None, ""
-    try:
-        return Policy.from_canonical(text), ""
-    except (PolicyError, ValueError, TypeError, LookupError) as error:
-        return None, f"its policy cannot be read by this version: {error}"
+    return explained(archive, *_find(archive, wanted))
 
 
 def _find(archive: Archive, wanted: str) -> tuple[Record, Numbered]:

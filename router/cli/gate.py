@@ -7,7 +7,7 @@ import contextlib
 import importlib.metadata
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from router.cli.output import console, json_option, plain, print_json
 from router.cli.settings_file import read_model, settings_option
 from router.control.registry import RegistryUnavailable, UnknownModel
 from router.link.endpoint import Tls, place_of
+from router.protocols.protocol import Questions
 from router.protocols.select import protocol
 from router.registering.hashing import DataError, data_hash
 from router.registering.mlflow_calls import RegisteringError
@@ -171,14 +172,15 @@ async def _check(registry: ModelRegistry, asked: Asked) -> tuple[Report, str | N
     if found.columns is None:
         checks, hashed = [Check("contract.signature", Verdict.INCONCLUSIVE, found.trouble)], data_hash(asked.data)
     else:
-        positive = asked.settings.positive_prediction
-        holdout = read_holdout(asked.data, asked.label, found.columns.types, positive)
+        coding = asked.settings.coding
+        holdout = read_holdout(asked.data, asked.label, found.columns.types, coding)
         hashed = holdout.data_hash
-        subject = Subject(asked.policy, found.columns, found.example, facts.offline, positive)
+        questions = _questions(asked, found.columns.types)
+        subject = Subject(asked.policy, found.columns, questions, found.example, facts.offline, coding)
         async with contextlib.AsyncExitStack() as open_servers:
             servers: list[Server | None] = []
             for who, url in (("staged server", asked.staging), ("champion", _champion_url(asked, aliases.champion))):
-                server = _server(who, url, asked.settings) if url is not None else None
+                server = _server(who, url, questions.path, asked.settings) if url is not None else None
                 if server is not None:
                     open_servers.push_async_callback(server.close)
                     if not await server.ready(READY_SECONDS):
@@ -203,10 +205,22 @@ async def _check(registry: ModelRegistry, asked: Asked) -> tuple[Report, str | N
     return report, found.run_id
 
 
-def _server(who: str, url: str, settings: ModelSettings) -> Server:
+def _questions(asked: Asked, types: Mapping[str, str]) -> Questions:
+    """How the model's protocol asks; a gate that cannot ask has nothing to say."""
+    settings = asked.settings
+    found = protocol(settings.protocol).questions(settings.served_as, types)
+    if found is None:
+        raise RefusedError(
+            f"the gate cannot ask by the protocol {settings.protocol}: it does not say what a request looks like. "
+            f"There is no report; with `gate: offline` or `gate: off` a rollout of {asked.model} needs none"
+        )
+    return found
+
+
+def _server(who: str, url: str, path: str, settings: ModelSettings) -> Server:
     try:
         tls = settings.tls if place_of(url).scheme == "https" else Tls()
-        return Server(url, protocol(settings.protocol), settings.reader, tls)
+        return Server(url, path, settings.ready_path, settings.reader, tls)
     except OSError as error:
         raise RefusedError(f"the {who} at {url}: {plain(error)}") from None
 

@@ -11,20 +11,24 @@ from rich.text import Text
 
 from router.cli.admin import Admin, admin_command, model_argument
 from router.cli.output import console, json_option, moment, plain, print_json, version
-
-WHO: Mapping[str, str] = {"titleshot": "the judge", "registry": "by hand in the registry", "": "-"}
+from router.control.explanation import who
 
 
 @click.command()
 @model_argument()
-@click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True, help="At most so many decisions.")
+@click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True, help="At most so many rows.")
+@click.option("--refused", is_flag=True, help="Attempts to act that were refused for who asked, instead.")
 @json_option
 @admin_command
-def history(admin: Admin, model: str, limit: int, *, as_json: bool) -> None:
+def history(admin: Admin, model: str, limit: int, *, refused: bool, as_json: bool) -> None:
     """What was in production when, and the decisions about MODEL: what, on which version, by whom, and why.
 
-    The newest come first. `titleshot explain ID` tells the numbers behind a decision.
+    The newest come first. `titleshot explain ID` tells the numbers behind a decision. With --refused: who tried to act
+    without being allowed to, on MODEL or on none that is known.
     """
+    if refused:
+        _show_refused(model, admin.refused(model, limit), as_json=as_json)
+        return
     answer = {**admin.history(model, limit), **admin.production(model)}
     if as_json:
         print_json(answer)
@@ -37,6 +41,29 @@ def history(admin: Admin, model: str, limit: int, *, as_json: bool) -> None:
         console().print(_production(reigns))
         click.echo()
     console().print(_decisions(decisions))
+
+
+def _show_refused(model: str, answer: Mapping[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        print_json(answer)
+        return
+    acts = answer.get("refused", [])
+    if not acts:
+        click.echo(f"{model}: nobody was refused")
+        return
+    table = _table("time", "act", "model", "by", "from", "times", "why")
+    for act in acts:
+        cells = (
+            moment(act.get("at")),
+            act.get("act", ""),
+            act.get("model") or "-",
+            act.get("actor") or "unknown",
+            act.get("origin") or "-",
+            str(act.get("times", "")),
+            act.get("why", ""),
+        )
+        table.add_row(*(Text(plain(cell)) for cell in cells))
+    console().print(table)
 
 
 def _production(reigns: Sequence[Mapping[str, Any]]) -> Table:
@@ -77,8 +104,3 @@ def _table(*headings: str) -> Table:
         table.add_column(heading, no_wrap=True)
     table.add_column(headings[-1], overflow="fold")
     return table
-
-
-def who(actor: object) -> str:
-    """Who decided, in words."""
-    return WHO.get(str(actor), str(actor))

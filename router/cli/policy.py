@@ -11,7 +11,8 @@ from typing import Any
 import click
 
 from comparator.checks import NOT_ANYTIME_VALID, threshold
-from comparator.policy import RANGED, Gate, Guardrail, Metric, Policy, Step, StepKind
+from comparator.policy import RANGED, Gate, Guardrail, Policy, Step, StepKind
+from comparator.rail import said
 from comparator.words import amount, duration, points
 from router.cli.exits import REFUSED
 from router.cli.output import json_option, print_json
@@ -95,10 +96,13 @@ def step_words(step: Step) -> str:
 
 def rail_words(rail: Guardrail) -> str:
     """A guardrail's margins, in words."""
-    margin = f"{rail.margin * 100:g} %" if rail.metric is Metric.LATENCY else amount(rail.margin, rail)
+    margin = amount(rail.margin, rail)
     promise = f", and {points(rail.offline_tolerance)} of the offline promise" if rail.offline_tolerance else ""
     span = f", within {rail.range[0]:g} to {rail.range[1]:g}" if rail.metric in RANGED and rail.range else ""
-    return f"not worse by {margin}{promise}{span}"
+    of = f"of {said(rail.of)}, " if rail.of is not None else ""
+    if rail.classes is not None:
+        of = f"the mean over {', '.join(map(said, rail.classes))}, "
+    return f"{of}not worse by {margin}{promise}{span}"
 
 
 def outside_lines(read: Policy) -> list[str]:

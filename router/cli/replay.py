@@ -38,6 +38,9 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option("--challenger", type=click.IntRange(min=1), help="Its version. Default: likewise.")
 @click.option("--labels", type=click.Path(path_type=Path, dir_okay=False, exists=True), help="Labels in another file.")
 @click.option("--positive", metavar="VALUE", help="The prediction or label that is the positive class: 1, others 0.")
+@click.option(
+    "--threshold", type=float, help="A prediction is positive whose score (without one: whose number) is at least this."
+)
 @click.option("--timing", is_flag=True, help="How fast it was read and judged, on standard error.")
 def replay(  # noqa: PLR0913 - the options of a command
     file: Path,
@@ -49,6 +52,7 @@ def replay(  # noqa: PLR0913 - the options of a command
     challenger: int | None,
     labels: Path | None,
     positive: str | None,
+    threshold: float | None,
     timing: bool,
 ) -> None:
     """What POLICY would have decided on the traffic recorded in FILE: NDJSON (.gz too; - is standard input) or Parquet.
@@ -62,7 +66,9 @@ def replay(  # noqa: PLR0913 - the options of a command
         judged_by = load_policy(policy)
     except SettingsError as error:
         raise RefusedError(str(error)) from None
-    recording = Recording(positive)
+    if judged_by.multiclass and (positive, threshold) != (None, None):
+        raise RefusedError("--positive and --threshold are of two classes: the policy is of several")
+    recording = Recording(positive, judged_by.multiclass, threshold)
     began = time.perf_counter()
     try:
         read_file(file, recording)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,11 +23,11 @@ from router.cli.output import console, json_option, print_json
 from router.cli.replay import as_data, in_words
 from router.cli.settings_file import read_model
 from router.cli.span import Span
-from router.control.extract import Positive
 from router.link.endpoint import Tls, place_of
+from router.protocols.coding import Coding
 from router.protocols.protocol import Reader, Reading
 from router.protocols.select import NAMES, reader
-from router.recordings.files import create
+from router.recordings.files import Sink, create
 from router.recordings.lines import Asked
 from router.recordings.reading import Recording, RecordingError, read_file
 from router.recordings.writing import label_lines, observed_lines, written
@@ -59,7 +60,7 @@ class _Asking:
     """How both servers are asked and their answers read."""
 
     read: Reader
-    positive: Positive | None
+    coding: Coding
     tls: Tls
     speed: float | None
     at_once: int
@@ -77,7 +78,7 @@ class _Asking:
 @click.option("--settings", "settings_path", type=_THERE, help="Settings with MODEL: protocol, answer, positive, tls.")
 @click.option("--model", help="The model in --settings. Default: the recording's.")
 @click.option("--protocol", type=click.Choice(NAMES), help="Default: the recording's, or mlflow.")
-@click.option("--positive", type=float, default=1.0, show_default=True, help="Which prediction counts as positive.")
+@click.option("--positive", default="1", show_default=True, help="Which prediction counts as positive.")
 @click.option("--labels", "label_path", type=_THERE, help="Labels in another file.")
 @click.option("--policy", "policy_path", type=_THERE, help="A policy's file: what it would have decided.")
 @click.option("--out", type=_FILE, help="Keep the answers as a recording, for `titleshot replay`.")
@@ -94,7 +95,7 @@ def resend(  # noqa: PLR0913 - the options of a command
     settings_path: Path | None,
     model: str | None,
     protocol: str | None,
-    positive: float,
+    positive: str,
     label_path: Path | None,
     policy_path: Path | None,
     out: Path | None,
@@ -105,10 +106,9 @@ def resend(  # noqa: PLR0913 - the options of a command
     Each request goes to both when it is due. Answers are read as those of live traffic are; times in what is judged and
     kept are those of the recording, so that its labels belong to them.
 
-    Exit code 0: all were sent, whatever was answered; 1: something in the file or the policy is wrong.
+    Exit code 0: all were sent, whatever was answered, or as many as there were until Ctrl-C; 1: something in the file
+    or the policy is wrong.
     """
-    if out is not None and out.exists():
-        raise RefusedError(f"{out}: expected a file that is not there yet")
     requests: list[Asked] = []
     recording = Recording(asked=requests.extend)
     try:
@@ -121,7 +121,7 @@ def resend(  # noqa: PLR0913 - the options of a command
     if not requests:
         raise RefusedError(f"{file}: expected requests: `titleshot record` without --since keeps them")
     requests = sorted(requests, key=lambda asked: asked.at)[:limit]
-    _check_bodies(file, requests)
+    _check(file, requests)
     begun = recording.begun
     name = model or (begun.model if begun is not None else "")
     spoken = protocol or (begun.protocol if begun is not None else "") or NAMES[0]
@@ -129,46 +129,58 @@ def resend(  # noqa: PLR0913 - the options of a command
         *_reading(settings_path, name, spoken, positive), None if speed == float("inf") else speed, at_once, timeout
     )
     recorded, labels = recording.columns(champion=CHAMPION_VERSION, challenger=CHALLENGER_VERSION)
-    with _progress(len(requests), quiet=as_json) as tell:
-        resent = asyncio.run(_sent(requests, (url_a, url_b), asking, tell))
-    observations = resent.observations
-    if out is not None:
-        _keep(out, observations, labels)
+    with _kept(out) as sink:  # hours of answers are not to be lost for a file that cannot be written
+        with _progress(len(requests), quiet=as_json) as tell:
+            resent = asyncio.run(_sent(requests, (url_a, url_b), asking, tell))
+        observations = resent.observations
+        if sink is not None:
+            sink.write(written([*observed_lines(observations), *label_lines(labels)]))
     told = compared(observations, labels, recorded)
     run = _judged(policy, observations, labels) if policy is not None else None
     if as_json:
         decisions = [as_data(each, policy.digest) for each in run.decisions] if policy and run else None
-        timing = {"seconds": resent.seconds, "late_seconds": resent.late_seconds}
+        timing = {"seconds": resent.seconds, "late_seconds": resent.late_seconds, "unsent": resent.unsent}
         print_json({**told.as_data(), **timing, "decisions": decisions})
         return
-    _show(told, resent)
+    _show(told, resent, (url_a, url_b))
     if run is not None:
         click.echo("\n".join(["", f"{policy_path} would have decided:", *in_words(run)]))
 
 
-def _check_bodies(file: Path, requests: list[Asked]) -> None:
+def _check(file: Path, requests: list[Asked]) -> None:
     for asked in requests:
         try:
             body_of(asked)
         except ValueError:
             raise RefusedError(f"{file}: request {asked.request_id}: body_base64: expected text in Base64") from None
+        if not asked.path.startswith("/"):
+            raise RefusedError(f"{file}: request {asked.request_id}: path: expected a path that begins with /")
 
 
-def _reading(
-    settings_path: Path | None, model: str, protocol: str, positive: float
-) -> tuple[Reader, Positive | None, Tls]:
+def _reading(settings_path: Path | None, model: str, protocol: str, positive: str) -> tuple[Reader, Coding, Tls]:
     if settings_path is None:
-        return reader(protocol, Reading()), positive, Tls()
+        try:
+            number: float | str = float(positive)
+        except ValueError:
+            number = positive
+        return reader(protocol, Reading()), Coding(positive=number), Tls()
     _, settings = read_model(settings_path, model)
-    return settings.reader, settings.positive_prediction, settings.tls
+    return settings.reader, settings.coding, settings.tls
 
 
 async def _sent(requests: list[Asked], urls: tuple[str, str], asking: _Asking, tell: Callable[[int], None]) -> Resent:
     targets = [_target(url, asking) for url in urls]
     try:
         resending = Resending(
-            *targets, read=asking.read, positive=asking.positive, speed=asking.speed, at_once=asking.at_once
+            *targets, read=asking.read, coding=asking.coding, speed=asking.speed, at_once=asking.at_once
         )
+        loop = asyncio.get_running_loop()
+
+        def stop() -> None:
+            resending.stop()
+            loop.remove_signal_handler(signal.SIGINT)  # who asks again does not want to wait
+
+        loop.add_signal_handler(signal.SIGINT, stop)
         return await resending.run(requests, tell)
     finally:
         for target in targets:
@@ -183,22 +195,34 @@ def _target(url: str, asking: _Asking) -> Target:
         raise RefusedError(f"{url}: {error}") from None
 
 
-def _keep(out: Path, observations: Columns, labels: Columns) -> None:
+@contextmanager
+def _kept(out: Path | None) -> Iterator[Sink | None]:
+    """Where the answers are kept; what fails leaves no file."""
+    if out is None:
+        yield None
+        return
     try:
         sink = create(out)
     except RecordingError as error:
         raise RefusedError(str(error)) from None
-    sink.write(written([*observed_lines(observations), *label_lines(labels)]))
-    sink.close()
+    try:
+        yield sink
+    except BaseException:
+        out.unlink(missing_ok=True)
+        raise
+    finally:
+        sink.close()
 
 
 def _judged(policy: Policy, observations: Columns, labels: Columns) -> Replay:
     return replayed(policy, observations, labels, champion=CHAMPION_VERSION, challenger=CHALLENGER_VERSION)
 
 
-def _show(told: Comparison, resent: Resent) -> None:
+def _show(told: Comparison, resent: Resent, urls: tuple[str, str]) -> None:
     late = f"; the worst went out {resent.late_seconds:.2f} s late" if resent.late_seconds >= 0.1 else ""
     click.echo(f"{told.requests:,} requests to both in {resent.seconds:.1f} s{late}")
+    if resent.unsent:
+        click.echo(f"stopped: {resent.unsent:,} requests were not sent")
     table = Table("", "a", "b")
     for q in (0.5, 0.9, 0.99):
         table.add_row(f"p{q * 100:g}", *(_latency(side, q) for side in (told.a, told.b)))
@@ -208,6 +232,9 @@ def _show(told: Comparison, resent: Resent) -> None:
     table.add_row("precision", *(_share(side.precision) for side in (told.a, told.b)))
     table.add_row("as the recorded champion", *(_share(side.as_recorded) for side in (told.a, told.b)))
     console().print(table)
+    for name, side, url in zip("ab", (told.a, told.b), urls, strict=True):
+        if told.requests and not side.outcomes.get("ok"):
+            click.echo(f"no answer of {name} was of use: is {url} the model server, and are these its requests?")
     click.echo(f"the same prediction: {_share(told.agree)}")
     if told.score_distance is not None:
         mean, largest = told.score_distance

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
@@ -10,6 +10,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from comparator import words
 from router.cli.admin import Admin, admin_command, model_argument
 from router.cli.output import age, console, json_option, moment, plain, print_json, seconds, version
 
@@ -52,7 +53,7 @@ def overview_parts(everything: Mapping[str, Any]) -> list[RenderableType]:
 
 
 def _overview(models: Mapping[str, Any], now: object) -> Table:
-    table = _table("model", "champion", "challenger", "previous", "traffic", "rollout", "registry")
+    table = _table("model", "champion", "challenger", "previous", "traffic", "rollout", "evidence of harm", "registry")
     for name, state in models.items():
         registry = state.get("registry") or {}
         cells = (
@@ -62,6 +63,7 @@ def _overview(models: Mapping[str, Any], now: object) -> Table:
             version(state.get("previous")),
             _traffic(state.get("traffic") or {}),
             _rollout(state.get("rollout")),
+            harm_of(state.get("rollout")),
             registry.get("error") or f"read {age(registry.get('read_at'), now)}",
         )
         table.add_row(*(Text(plain(cell)) for cell in cells))
@@ -78,7 +80,10 @@ def model_parts(name: str, state: Mapping[str, Any]) -> list[RenderableType]:
         "previous": version(state.get("previous")),
         "ready": ", ".join(version(each) for each in state.get("ready", [])) or "-",
         "traffic": _traffic(state.get("traffic") or {}),
+        **({"rules": rules_line(rules)} if (rules := state.get("rules")) else {}),
+        **agreement_lines(state.get("agreement") or {}),
         "rollout": _rollout(rollout),
+        "harm": f"evidence {harm_of(rollout)}" if (rollout or {}).get("active") else "",
         "rollback": rollback_target(state, None)[2],
         "labels": ", ".join(f"{count} {what.replace('_', ' ')}" for what, count in (state.get("labels") or {}).items())
         or "-",
@@ -97,7 +102,9 @@ def model_parts(name: str, state: Mapping[str, Any]) -> list[RenderableType]:
     if skew := skew_line(state):
         facts["skew"] = skew
     all_facts = {**facts, **_of_rollouts(state, rollout or {})}
-    parts: list[RenderableType] = [Text(f"{label + ':':<15}{plain(value)}") for label, value in all_facts.items()]
+    parts: list[RenderableType] = [
+        Text(f"{label + ':':<15}{plain(value)}") for label, value in all_facts.items() if value != ""
+    ]
     if roles := state.get("roles") or {}:
         parts += [Text(), _roles(roles)]
     parts += map(Text, (*webhook_lines(state), *signing_lines(rollout or {})))
@@ -195,6 +202,18 @@ def _estimate(estimate: object) -> str:
     return f"{estimate['value']:.3f}{interval} of {estimate.get('count', '-')}"
 
 
+def agreement_lines(agreement: Mapping[str, Any]) -> dict[str, str]:
+    """How often the champion's answers agree with the challenger's, and with its own to the same request."""
+    lines = {}
+    for beside, what in (("challenger", "agreement"), ("itself", "with itself")):
+        figures = agreement.get(beside) or {}
+        if figures.get("ratio"):
+            distance = figures.get("score_distance")
+            scores = f"; scores differ by {_estimate(distance)}" if distance else ""
+            lines[what] = f"{_estimate(figures['ratio'])} rows{scores}"
+    return lines
+
+
 def _traffic(traffic: Mapping[str, Any]) -> str:
     match traffic.get("mode"):
         case "canary":
@@ -205,6 +224,11 @@ def _traffic(traffic: Mapping[str, Any]) -> str:
             return "champion alone"
 
 
+def rules_line(rules: Sequence[Mapping[str, Any]]) -> str:
+    """Which requests are forced to a role, and kept out of the trial."""
+    return "; ".join(f"{rule.get('when')} to {rule.get('to')}" for rule in rules)
+
+
 def _rollout(rollout: Mapping[str, Any] | None) -> str:
     if not rollout:
         return "none"
@@ -213,6 +237,18 @@ def _rollout(rollout: Mapping[str, Any] | None) -> str:
     paused = ", paused" if rollout.get("paused") else ""
     phase = str(rollout.get("phase", "")).replace("_", " ")
     return f"{version(rollout.get('version'))}: {phase}{where}{paused}"
+
+
+def harm_of(rollout: Mapping[str, Any] | None) -> str:
+    """The evidence of harm of all guardrails together against what it takes to roll back."""
+    evidence = (rollout or {}).get("evidence") if (rollout or {}).get("active") else None
+    return _against(evidence.get("combined_e"), evidence.get("threshold")) if isinstance(evidence, Mapping) else "-"
+
+
+def _against(e: object, threshold: object) -> str:
+    if not isinstance(e, int | float) or not isinstance(threshold, int | float):
+        return "-"
+    return f"{words.e_value(e)} of {threshold:,.0f}"
 
 
 def evidence_lines(evidence: Mapping[str, Any]) -> list[str]:

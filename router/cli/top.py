@@ -95,11 +95,11 @@ def frame(seen: Sequence[RenderableType], at: float, trouble: str = "") -> Group
 
 
 def latest(decisions: Sequence[Mapping[str, Any]]) -> Table:
-    """The last decisions, the newest first."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    """The last decisions, the newest first, a line each: the reason gets the room that is left."""
+    table = Table(box=None, pad_edge=False, header_style="bold", expand=True)
     for heading in ("time", "decision", "version", "by"):
         table.add_column(heading, no_wrap=True)
-    table.add_column("reason", no_wrap=True, overflow="ellipsis")
+    table.add_column("reason", no_wrap=True, overflow="ellipsis", ratio=1)
     for each in decisions:
         cells = (
             moment(each.get("at")),

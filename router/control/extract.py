@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
 from comparator.events import OBSERVATION, Columns, Outcome
-from router.link.messages import BODY_WHOLE, COPY_FIRST, EXCHANGE_ROW, SHED, Exchanges
-from router.protocols.protocol import Prediction, Reader, Unreadable
+from router.control.coded import MOST_BYTES, MOST_BYTES_TOGETHER, decoded
+from router.control.tokens import token_columns
+from router.link.messages import (
+    BODY_DEFLATE,
+    BODY_GZIP,
+    BODY_PROTO,
+    BODY_WHOLE,
+    COPY_FIRST,
+    EXCHANGE_ROW,
+    SHED,
+    Exchanges,
+)
+from router.protocols.coding import Coding
+from router.protocols.protocol import Failed, Metered, Prediction, Reader, Unreadable, Usage
 
 EXCHANGE: Final = np.dtype(
     {
@@ -58,6 +69,8 @@ MOST_ROWS: Final = 10_000
 
 _COPIED: Final = tuple(name for name in EXCHANGE.names or () if name in (OBSERVATION.names or ()))
 _NAN: Final = float("nan")
+_CODED: Final = (BODY_GZIP, BODY_DEFLATE)
+_KEPT: Final = (BODY_WHOLE, *_CODED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,85 +81,109 @@ class Extracted:
         columns: dtype OBSERVATION; one per row of each request, those of a request together and in order. All rows of a
             request carry its latency and outcome; consumers count them at row 0.
         unreadable: answers in which no prediction could be read; their outcome is GARBAGE.
-        unread: good answers whose body was not kept, or has more than MOST_ROWS rows; their prediction is NaN.
+        unread: good answers whose body was not kept, decompresses to too much, or has more than MOST_ROWS rows; their
+            prediction is NaN.
+        tokens: of the answers that tell them, dtype TOKENS; None: none does.
     """
 
     columns: Columns
     unreadable: int
     unread: int
+    tokens: Columns | None = None
 
 
-Positive = float | str | bool
-"""The prediction that counts as positive."""
+def extract(exchanges: Exchanges, read: Reader, coding: Coding, read_grpc: Reader | None = None) -> Extracted:
+    """Read the predictions, as the model's coding makes numbers of them. Raises nothing, whatever the bodies are.
 
-
-def extract(exchanges: Exchanges, read: Reader, positive: Positive | None) -> Extracted:
-    """Read the predictions. Raises nothing, whatever the bodies are.
-
-    `prediction` becomes 1.0 where the value equals `positive`, else 0.0; numbers compare as numbers, and true is 1. A
-    value of another kind (a text where `positive` is a number, or the other way round) can never equal it, so it is no
-    prediction; nor is NaN. Where `positive` is None, predictions are kept as numbers, and a text is none. An answer
-    that holds no prediction at all is GARBAGE.
+    An answer that holds no prediction at all is GARBAGE, unless it is one that predicts nothing. An answer that says
+    that it failed is a failure, whatever its status was. Answers over gRPC are read by `read_grpc`; None: they are not
+    read.
     """
     size = EXCHANGE_ROW.size
     rows = np.frombuffer(exchanges.rows, EXCHANGE, count=len(exchanges.rows) // size)
-    bodies = _bodies(rows, exchanges.bodies)
+    bodies = _bodies(rows, exchanges.bodies, grpc_too=read_grpc is not None)
+    over_grpc = (rows["body_state"] == BODY_PROTO).tolist()
     counts = np.ones(len(rows), np.intp)
     outcomes = rows["outcome"].copy()
     values: list[float] = []
     scores: list[float] = []
+    usages: list[tuple[int, Usage]] = []
     unreadable = unread = 0
     good = (rows["outcome"] == Outcome.OK).tolist()
-    for index, body in enumerate(bodies):
+    coded = _Coded(rows)
+    for index, kept in enumerate(bodies):
+        body = coded.body(index, kept) if index in coded.states and kept is not None else kept
         if good[index] and body is not None:
-            predictions = _read(body, read, positive)
-            if predictions is None:
+            try:
+                found = (read_grpc if over_grpc[index] and read_grpc is not None else read)(body)
+                predictions = _coded(found, coding)
+            except Failed as failure:
+                outcomes[index] = _outcome(failure)
+            except Unreadable:
                 unreadable += 1
                 outcomes[index] = Outcome.GARBAGE
-            elif len(predictions) <= MOST_ROWS:
-                counts[index] = len(predictions)
-                for value, score in predictions:
-                    values.append(value)
-                    scores.append(score)
-                continue
             else:
-                unread += 1
+                if type(found) is Metered:
+                    usages.append((index, found.usage))
+                if 0 < len(predictions) <= MOST_ROWS:
+                    counts[index] = len(predictions)
+                    for value, score in predictions:
+                        values.append(value)
+                        scores.append(score)
+                    continue
+                unread += len(predictions) > MOST_ROWS
         elif good[index]:
             unread += 1
         values.append(_NAN)
         scores.append(_NAN)
-    return Extracted(_assemble(rows, counts, outcomes, values, scores), unreadable, unread)
+    tokens = token_columns(rows, usages) if usages else None
+    return Extracted(_assemble(rows, counts, outcomes, values, scores), unreadable, unread, tokens)
 
 
-def _bodies(rows: Columns, bodies: bytes) -> list[bytes | None]:
-    """Each row's whole body, or None: not kept. Lengths that do not add up are a fault of the proxy: all None."""
+def _bodies(rows: Columns, bodies: bytes, *, grpc_too: bool) -> list[bytes | None]:
+    """Each row's whole body as it came, or None: not kept. Lengths that do not add up are a proxy's fault: all None."""
     ends = np.cumsum(rows["body_length"], dtype=np.int64).tolist()
     if (ends[-1] if ends else 0) != len(bodies):
         return [None] * len(rows)
-    whole = (rows["body_state"] == BODY_WHOLE).tolist()
+    states = rows["body_state"]
+    whole = (np.isin(states, _KEPT) | ((states == BODY_PROTO) & grpc_too)).tolist()
     return [
         bodies[begin:end] if is_whole else None
         for begin, end, is_whole in zip([0, *ends[:-1]], ends, whole, strict=False)
     ]
 
 
-def _read(body: bytes, read: Reader, positive: Positive | None) -> list[tuple[float, float]] | None:
-    """(prediction, score) per row; None: there is no prediction in it."""
-    try:
-        predictions = read(body)
-    except Unreadable:
-        return None
-    coded = [(_code(prediction, positive), prediction.score) for prediction in predictions]
-    return coded if any(value == value for value, _ in coded) else None  # noqa: PLR0124 - NaN is not itself
+class _Coded:
+    """Decompresses one body at a time, so that no more than one is in memory."""
+
+    def __init__(self, rows: Columns) -> None:
+        (where,) = np.nonzero(np.isin(rows["body_state"], _CODED) & (rows["outcome"] == Outcome.OK))
+        self.states: dict[int, int] = dict(zip(where.tolist(), rows["body_state"][where].tolist(), strict=True))
+        self._left = MOST_BYTES_TOGETHER
+
+    def body(self, index: int, kept: bytes) -> bytes | None:
+        """None: too long to be read. One that does not decompress is as good as empty: there is no prediction in it."""
+        try:
+            found = decoded(kept, self.states[index], min(MOST_BYTES, self._left))
+        except Unreadable:
+            return b""
+        self._left -= len(found) if found is not None else min(MOST_BYTES, self._left)
+        return found
 
 
-def _code(prediction: Prediction, positive: Positive | None) -> float:
-    value = prediction.value
-    if positive is None:
-        return _NAN if isinstance(value, str) or not -math.inf < value < math.inf else float(value)
-    if isinstance(value, str) is not isinstance(positive, str) or value != value:  # noqa: PLR0124 - NaN is not itself
-        return _NAN
-    return 1.0 if value == positive else 0.0
+def _coded(predictions: list[Prediction], coding: Coding) -> list[tuple[float, float]]:
+    """(prediction, score) per row. Raises Unreadable: there are rows, and no prediction is in any of them."""
+    coded = [coding.prediction(prediction) for prediction in predictions]
+    if coded and not any(value == value for value, _ in coded):  # noqa: PLR0124 - NaN is not itself
+        raise Unreadable("expected a prediction of the kind that the model's is")
+    return coded
+
+
+def _outcome(failure: Failed) -> Outcome:
+    """What the status that it should have had stands for."""
+    if not failure.status:
+        return Outcome.BROKEN
+    return Outcome.CLIENT_ERROR if failure.status < 500 else Outcome.SERVER_ERROR
 
 
 def _assemble(

@@ -24,7 +24,6 @@ from router.control.registry import (
     UnknownVersion,
 )
 from router.control.version_tags import ending_tags
-from router.protocols.select import protocol
 from router.settings import ModelSettings
 
 log = logging.getLogger(__name__)
@@ -177,11 +176,11 @@ class Follower:
         wanted = {aliases.champion, aliases.challenger, aliases.previous, title.champion}
         if title.rollout is not None and title.rollout.active:
             wanted |= {title.rollout.version, title.rollout.reference}
-        targets = {version: self.settings.endpoint_of(version) for version in wanted if version is not None}
+        targets = {version: self.settings.probed_at(version) for version in wanted if version is not None}
         self._prober.set_targets(
             self._controller.name,
             {version: url for version, url in targets.items() if url is not None},
-            protocol(self.settings.protocol).ready_path,
+            self.settings.ready_path,
             self.settings.tls,
         )
 

@@ -6,6 +6,7 @@ import logging
 import time
 from collections import defaultdict, deque
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -37,6 +38,14 @@ def clamp(columns: Columns, now: float) -> int:
     return int(np.count_nonzero(ahead))
 
 
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Observations of one message, and when they came (monotonic clock)."""
+
+    columns: Columns
+    came: float = field(default_factory=time.monotonic)
+
+
 class Ingest:
     """Takes what proxies recorded; `flush` hands it on, one transaction per model."""
 
@@ -51,18 +60,21 @@ class Ingest:
         self._metrics = metrics
         self._recordings = recordings
         self._skew = skew
-        self._waiting: dict[str, deque[Columns]] = defaultdict(deque)
+        self._waiting: dict[str, deque[Batch]] = defaultdict(deque)
+        self._recording: dict[str, deque[Batch]] = {}
 
     def take(self, exchanges: Exchanges, settings: ModelSettings) -> None:
         """Extract predictions and keep the observations for the next flush."""
-        extracted = extract(exchanges, settings.reader, settings.positive_prediction)
+        extracted = extract(exchanges, settings.reader, settings.coding, settings.grpc_reader)
         self._metrics.clamped(exchanges.model, clamp(extracted.columns, time.time()))
         self._metrics.observe(exchanges.model, extracted.columns)
         self._metrics.unpredicted(exchanges.model, unreadable=extracted.unreadable, unread=extracted.unread)
+        if extracted.tokens is not None:
+            self._metrics.tokens(exchanges.model, extracted.tokens)
         self._recordings.observed(exchanges.model, extracted.columns)
         if self._skew is not None:
             self._skew.observed(exchanges.model, extracted.columns)
-        self._waiting[exchanges.model].append(extracted.columns)
+        self._waiting[exchanges.model].append(Batch(extracted.columns))
         self._bound(exchanges.model)
 
     async def flush(self) -> None:
@@ -71,8 +83,9 @@ class Ingest:
             batches = self._waiting.pop(model, None)
             if not batches:
                 continue
+            self._recording[model] = batches
             try:
-                await controller.observations(np.concatenate(list(batches)))
+                await controller.observations(np.concatenate([batch.columns for batch in batches]))
             except LedgerUnavailable as error:
                 if self._controllers.get(model) is not controller:
                     continue  # gone from the settings meanwhile
@@ -80,6 +93,14 @@ class Ingest:
                 self._waiting[model] = batches
                 self._bound(model)
                 log.warning("%s: %d batches of observations wait for the ledger: %s", model, len(batches), error)
+            finally:
+                del self._recording[model]
+
+    def unrecorded(self, model: str) -> tuple[int, float]:
+        """How many observations (rows) are not in the ledger yet, and for how many seconds the oldest has waited."""
+        batches = [*self._recording.get(model, ()), *self._waiting.get(model, ())]
+        rows = sum(len(batch.columns) for batch in batches)
+        return rows, time.monotonic() - batches[0].came if batches else 0.0
 
     def forget(self, model: str) -> None:
         """The model is gone from the settings."""
@@ -87,9 +108,9 @@ class Ingest:
 
     def _bound(self, model: str) -> None:
         waiting = self._waiting[model]
-        rows = sum(len(columns) for columns in waiting)
+        rows = sum(len(batch.columns) for batch in waiting)
         while rows > MOST_ROWS_WAITING:
-            dropped = len(waiting.popleft())
+            dropped = len(waiting.popleft().columns)
             rows -= dropped
             if (controller := self._controllers.get(model)) is not None:
                 controller.lost_rows += dropped

@@ -16,10 +16,14 @@ class Kind(str, Enum):
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """One name: what it counts or says, under which labels, in which unit ("" where it counts things)."""
+    """One name: what it counts or says, under which labels, in which unit ("" where it counts things).
+
+    `bounds` are the upper ones of a histogram's buckets.
+    """
 
     name: str
     kind: Kind
     help: str
     labels: tuple[str, ...] = ()
     unit: str = ""
+    bounds: tuple[float, ...] = ()

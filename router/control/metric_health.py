@@ -36,6 +36,16 @@ RELOAD_AT = Family(
 )
 LEDGER_UP = Family("titleshot_ledger_up", Kind.GAUGE, "1 if the last write to the ledger went well.")
 LEDGER_ERRORS = Family("titleshot_ledger_errors_total", Kind.COUNTER, "Writes that the ledger did not take.")
+LEDGER_LAG = Family(
+    "titleshot_ledger_lag_seconds",
+    Kind.GAUGE,
+    "For how long the oldest observation that is not in the ledger yet has waited; 0: none waits.",
+    ("model",),
+    "seconds",
+)
+UNRECORDED = Family(
+    "titleshot_observations_unrecorded", Kind.GAUGE, "Observations (rows) that are not in the ledger yet.", ("model",)
+)
 PROXIES = Family("titleshot_proxies_connected", Kind.GAUGE, "Proxy workers that are linked to the control process.")
 REVISION = Family("titleshot_routes_revision", Kind.GAUGE, "Revision of the routes as published last.")
 REVISION_IN_USE = Family(
@@ -57,6 +67,24 @@ ACCESS_REFUSED = Family(
     "Requests to the admin port without a known token (unauthenticated) or without the right (forbidden).",
     ("reason",),
 )
+ACT_REFUSED = Family(
+    "titleshot_refused_acts_total",
+    Kind.COUNTER,
+    "Requests to the admin port that would have changed something, refused for who asked: without a known token, "
+    "without the right, not whom the policy lets, from a page of another site. The ledger has them, too.",
+    ("act",),
+)
+REFUSALS_LOST = Family(
+    "titleshot_refused_acts_unrecorded_total", Kind.COUNTER, "Those of them that the ledger, being away, did not take."
+)
+ALERTS = Family(
+    "titleshot_alerts_total",
+    Kind.COUNTER,
+    "Alerts that Alertmanager sent, by what became of them. acted, nothing (was on trial), refused (could not be done "
+    "then): once for each model that one was for. resolved: it fires no more. ignored: no rollback_on of its model has "
+    "its labels. unknown_model: it is of no model here. malformed: it is no alert.",
+    ("result",),
+)
 LOST_ROWS = Family(
     "titleshot_observations_dropped_total",
     Kind.COUNTER,
@@ -67,5 +95,32 @@ LOST_RACES = Family(
     "titleshot_lost_races_total",
     Kind.COUNTER,
     "Requests lost to a model server that closed its idle connection as they were sent.",
+)
+SPANS = Family(
+    "titleshot_spans_total",
+    Kind.COUNTER,
+    "Spans of traced requests by what became of them. failed: the collector did not take them. "
+    "dropped: more came than could be kept.",
+    ("outcome",),
+)
+CPU = Family(
+    "titleshot_process_cpu_seconds_total",
+    Kind.COUNTER,
+    "Processor time that the process has used, user and system (this and the next three: on Linux).",
+    ("process",),
+    "seconds",
+)
+MEMORY = Family(
+    "titleshot_process_resident_memory_bytes", Kind.GAUGE, "Memory that the process has in use.", ("process",), "bytes"
+)
+OPEN_FILES = Family(
+    "titleshot_process_open_fds", Kind.GAUGE, "Open file descriptors of the process, sockets included.", ("process",)
+)
+STARTED = Family(
+    "titleshot_process_start_time_seconds",
+    Kind.GAUGE,
+    "When the process started, in seconds since the epoch.",
+    ("process",),
+    "seconds",
 )
 BUILD = Family("titleshot_build_info", Kind.GAUGE, "The version of titleshot.", ("version",))

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 from prometheus_client import Metric
+from prometheus_client.samples import Exemplar
 
 from router.control.metric_family import Family, Kind
-from router.control.metric_table import BOUNDS, TABLE
+from router.control.metric_table import TABLE
 
-_BOUND_LABELS = (*map(str, BOUNDS), "+Inf")
+
+@lru_cache
+def _labels(bounds: tuple[float, ...]) -> tuple[str, ...]:
+    """The values of `le`."""
+    return (*map(str, bounds), "+Inf")
 
 
 class Page:
@@ -23,13 +29,25 @@ class Page:
         sample = dict(zip(family.labels, labels, strict=True))
         self._metric(family).add_sample(family.name, sample, float(value))
 
-    def add_histogram(self, family: Family, counts: Sequence[int], total: float, *labels: str) -> None:
-        """One histogram: how many fell into each bucket of BOUNDS and beyond, and their sum in the family's unit."""
+    def add_histogram(
+        self,
+        family: Family,
+        counts: Sequence[int],
+        total: float,
+        *labels: str,
+        exemplars: Sequence[Exemplar | None] | None = None,
+    ) -> None:
+        """One histogram: how many fell into each bucket and beyond all bounds, and their sum in the family's unit.
+
+        `exemplars` are of the buckets, None where one has none.
+        """
         metric, own = self._metric(family), dict(zip(family.labels, labels, strict=True))
         reached = 0
-        for bound, count in zip(_BOUND_LABELS, counts, strict=True):
+        told = exemplars if exemplars is not None else [None] * len(counts)
+        for bound, count, exemplar in zip(_labels(family.bounds), counts, told, strict=True):
             reached += count
-            metric.add_sample(f"{family.name}_bucket", {**own, "le": bound}, reached)
+            shown = exemplar if count else None  # its row may yet be on its way
+            metric.add_sample(f"{family.name}_bucket", {**own, "le": bound}, reached, exemplar=shown)
         metric.add_sample(f"{family.name}_count", own, reached)
         metric.add_sample(f"{family.name}_sum", own, total)
 

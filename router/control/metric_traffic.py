@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from router.control.metric_family import Family, Kind
+from router.control.metric_values import BOUNDS
+from router.link.overhead import OVERHEAD_BOUNDS
 
 _ROLE = ("model", "role")
 
@@ -19,6 +21,15 @@ DURATION = Family(
     "is no fast answer.",
     _ROLE,
     "seconds",
+    BOUNDS,
+)
+FIRST_BYTE = Family(
+    "titleshot_first_byte_seconds",
+    Kind.HISTOGRAM,
+    "From the request's arrival to the first byte of the answer's body (a stream's first token), of good answers.",
+    _ROLE,
+    "seconds",
+    BOUNDS,
 )
 LATENCY = Family(
     "titleshot_latency_quantile_seconds",
@@ -27,16 +38,14 @@ LATENCY = Family(
     (*_ROLE, "q"),  # promtool keeps the name "quantile" for summaries
     "seconds",
 )
-HANDED_OVER = Family(
-    "titleshot_handovers_total", Kind.COUNTER, "Requests of clients that were handed to a model server.", ("model",)
-)
-HANDOVER = Family(
-    "titleshot_handover_seconds_total",
-    Kind.COUNTER,
-    "Time that those requests spent in titleshot before they were handed over, the wait for a connection included; "
-    "by titleshot_handovers_total it is the mean overhead, apart from the time in the model.",
+OVERHEAD = Family(
+    "titleshot_overhead_seconds",
+    Kind.HISTOGRAM,
+    "Time that clients' requests spent in titleshot, apart from the time in the model: from arrival until a model "
+    "server has them, the wait for a connection included, and from the end of the answer until that is written.",
     ("model",),
     "seconds",
+    OVERHEAD_BOUNDS,
 )
 SHARE = Family(
     "titleshot_traffic_share_ratio", Kind.GAUGE, "Share of the clients that this role answers.", _ROLE, "ratio"
@@ -62,8 +71,24 @@ UNREADABLE = Family(
 UNREAD = Family(
     "titleshot_unread_answers_total",
     Kind.COUNTER,
-    "Good answers whose prediction was not looked for: longer than limits.extract, encoded, or with too many rows.",
+    "Good answers whose prediction was not looked for: longer than limits.extract, in a coding that is not read, or "
+    "with too many rows.",
     ("model",),
+)
+TOKENS_USED = Family(
+    "titleshot_tokens_total",
+    Kind.COUNTER,
+    "Tokens of language models' good answers, as the answers say (protocol openai). Completion tokens of a streamed "
+    "answer that does not say are its pieces. There from the first answer that says something.",
+    (*_ROLE, "kind"),
+)
+OUTPUT_TOKEN = Family(
+    "titleshot_time_per_output_token_seconds",
+    Kind.HISTOGRAM,
+    "Of a streamed answer (protocol openai): from its first byte to its end, by its tokens after the first.",
+    _ROLE,
+    "seconds",
+    BOUNDS,
 )
 CLAMPED = Family(
     "titleshot_observations_clamped_total",
@@ -74,7 +99,7 @@ CLAMPED = Family(
 PRECISION = Family(
     "titleshot_live_precision",
     Kind.GAUGE,
-    "Share of true positives among the labelled positives of the version that holds the role.",
+    "Share of true positives among the labelled positives of the version with the role; of several classes: accuracy.",
     _ROLE,
     "ratio",
 )

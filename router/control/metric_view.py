@@ -45,9 +45,11 @@ def count_tally(page: Page, model: str, tally: Tally) -> None:
         page.add(names.REQUESTS, count, model, role.name.lower(), mode.name.lower(), outcome.name.lower())
     for role in Role:
         name = role.name.lower()
-        page.add_histogram(
-            names.DURATION, tally.durations[role].tolist(), float(tally.duration_seconds[role]), model, name
-        )
+        if role is not Role.PREVIOUS or tally.durations[role].any():  # it answers in a watch only, and buckets are many
+            counts, seconds = tally.durations[role].tolist(), float(tally.duration_seconds[role])
+            page.add_histogram(names.DURATION, counts, seconds, model, name, exemplars=tally.exemplars.of(role))
+            counts, seconds = tally.first_bytes[role].tolist(), float(tally.first_byte_seconds[role])
+            page.add_histogram(names.FIRST_BYTE, counts, seconds, model, name)
         for cell in names.JOINS:
             page.add(names.JOINED, tally.joined[role, cell], model, name, cell)
     for result in names.LABEL_RESULTS:
@@ -58,8 +60,7 @@ def count_tally(page: Page, model: str, tally: Tally) -> None:
     page.add(names.UNREADABLE, tally.unreadable, model)
     page.add(names.UNREAD, tally.unread, model)
     page.add(names.CLAMPED, tally.clamped, model)
-    page.add(names.HANDED_OVER, tally.handed_over, model)
-    page.add(names.HANDOVER, tally.handover_microseconds / 1e6, model)
+    page.add_histogram(names.OVERHEAD, tally.overhead.counts, tally.overhead.seconds, model)
     page.add(names.REGISTRY_ERRORS, tally.registry_errors, model)
 
 
@@ -76,6 +77,7 @@ def show_title(page: Page, model: str, title: Title, last_tick: float, ready: fr
         _score(page, model, role, title.scoreboard.score(version))
     page.add(names.LABELS_WAITING, title.pairing.labels_waiting, model)
     page.add(names.PREDICTIONS_WAITING, title.pairing.predictions_waiting, model)
+    _agreement(page, model, title)
     _aliases(page, model, title, ready)
     _rollout(page, model, title, last_tick)
     if last_tick:
@@ -111,6 +113,17 @@ def _score(page: Page, model: str, role: Role, score: VersionScore) -> None:
         page.add(names.PRECISION, score.precision.value, model, name)
         page.add(names.PRECISION_LOWER, score.precision.lower, model, name)
         page.add(names.PRECISION_UPPER, score.precision.upper, model, name)
+
+
+def _agreement(page: Page, model: str, title: Title) -> None:
+    for beside, pairs in zip(names.BESIDE, (title.agreement.challenger, title.agreement.itself), strict=True):
+        agreed = pairs.agreed(title.policy.alpha)
+        if agreed.ratio is not None:
+            page.add(names.AGREEMENT, agreed.ratio.value, model, beside)
+            page.add(names.AGREEMENT_LOWER, agreed.ratio.lower, model, beside)
+            page.add(names.AGREEMENT_UPPER, agreed.ratio.upper, model, beside)
+        if agreed.score_distance is not None:
+            page.add(names.SCORE_DISTANCE, agreed.score_distance.value, model, beside)
 
 
 def _aliases(page: Page, model: str, title: Title, ready: frozenset[int]) -> None:

@@ -6,6 +6,7 @@ every observation, arrays filled a batch at a time a fifth of that. The names ar
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
@@ -20,9 +21,11 @@ from comparator.title import Title
 from router.control import metric_table as names
 from router.control.metric_page import Page
 from router.control.metric_view import count_decisions, count_tally, label_results, serving_roles, show_title, totals
+from router.control.processes import Processes
 from router.control.skew.samples import show_skew
 from router.control.tally import Joins, Tally, began_anew, growth
-from router.link.messages import Counters
+from router.control.tokens import TokenTally
+from router.link.messages import Counters, Span
 
 _NEW_BREAKER = frozenset(
     {
@@ -64,6 +67,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self._tallies: dict[str, Tally] = {}
+        self._tokens: dict[str, TokenTally] = {}
         self._joins: dict[str, Joins] = {}
         self._last_labels: dict[str, Counter[str]] = {}
         self._last_lost: Counter[str] = Counter()
@@ -74,6 +78,10 @@ class Metrics:
         self._workers: dict[int, Counters] = {}
         self._refused: Counter[str] = Counter()
         self._access_refused: Counter[str] = Counter()
+        self._alerts: Counter[str] = Counter()
+        self._acts_refused: Counter[str] = Counter()
+        self._refusals_lost = 0
+        self._spans: Counter[str] = Counter()
         self._lost_by_proxies = 0
         self._lost_races = 0
         self._reload = (time.time(), True)
@@ -85,6 +93,9 @@ class Metrics:
         self._revision: Callable[[], int] = lambda: 0
         self._notifications: Callable[[], Mapping[str, Queue]] = dict
         self._skew: Callable[[str], Mapping[str, Any] | None] = lambda _: None
+        self._unrecorded: Callable[[str], tuple[int, float]] = lambda _: (0, 0.0)
+        self._pids: Callable[[], Mapping[int, int]] = dict
+        self._processes = Processes()
         self._registry = CollectorRegistry()
         self._registry.register(self)
 
@@ -96,7 +107,8 @@ class Metrics:
         proxies: Callable[[], Sequence[int]],
         revision: Callable[[], int],
         notifications: Callable[[], Mapping[str, Queue]] = dict,
-        skew: Callable[[str], Mapping[str, Any] | None] = lambda _: None,
+        unrecorded: Callable[[str], tuple[int, float]] = lambda _: (0, 0.0),
+        pids: Callable[[], Mapping[int, int]] = dict,
     ) -> None:
         """Tell what a scrape reads.
 
@@ -106,12 +118,17 @@ class Metrics:
             proxies: the workers that are linked now.
             revision: of the routes as published last.
             notifications: by target, as they are now.
-            skew: model -> what `SkewWatch.status` says of it.
+            unrecorded: model -> observations that the ledger does not have yet, and the seconds that the oldest waits.
+            pids: of the workers that are linked now.
         """
         self._controlled, self._ready, self._proxies, self._revision = controlled, ready, proxies, revision
-        self._notifications, self._skew = notifications, skew
+        self._notifications, self._unrecorded, self._pids = notifications, unrecorded, pids
         for model in controlled:
             self._begin(model)
+
+    def watch_skew(self, skew: Callable[[str], Mapping[str, Any] | None]) -> None:
+        """Tell what `SkewWatch.status` says of a model."""
+        self._skew = skew
 
     # ---- what happens
 
@@ -129,6 +146,10 @@ class Metrics:
         tally = self._tally(model)
         tally.unreadable += unreadable
         tally.unread += unread
+
+    def tokens(self, model: str, columns: Columns) -> None:
+        """Count what answers took: dtype TOKENS."""
+        self._tokens.setdefault(model, TokenTally()).observe(columns)
 
     def clamped(self, model: str, count: int) -> None:
         """So many observations had a time that is not yet, and count as of when they came."""
@@ -153,7 +174,8 @@ class Metrics:
         if last is None:
             return
         totals_now, totals_then = _flat(message), _flat(last)
-        if began_anew(totals_now, totals_then):
+        anew = began_anew(totals_now, totals_then)
+        if anew:
             for states in self._breakers.values():
                 states.pop(worker, None)
         for (kind, model, reason), count in growth(totals_now, totals_then).items():
@@ -161,14 +183,12 @@ class Metrics:
                 self._refused[reason] += count
             elif kind == "shadow":
                 self._tally(model).dropped[reason] += count
-            elif kind == "handed":
-                self._tally(model).handed_over += count
-            elif kind == "waited":
-                self._tally(model).handover_microseconds += count
             elif kind == "rows":
                 self._lost_by_proxies += count
-            else:
+            elif kind == "races":
                 self._lost_races += count
+        for model, overhead in message.overhead.items():
+            self._tally(model).hold(overhead, None if anew else last.overhead.get(model))
 
     def breaker(self, model: str, worker: int, state: str) -> None:
         """The breaker of one model's challenger changed in one worker: open, half_open or closed."""
@@ -194,6 +214,27 @@ class Metrics:
     def access_refused(self, reason: str) -> None:
         """The admin port refused a request: unauthenticated or forbidden."""
         self._access_refused[reason] += 1
+
+    def act_refused(self, act: str) -> None:
+        """Somebody was refused who would have changed something."""
+        self._acts_refused[act] += 1
+
+    def refusals_lost(self, count: int) -> None:
+        """So many refused attempts to act are not in the ledger."""
+        self._refusals_lost += count
+
+    def alerted(self, results: Mapping[str, int]) -> None:
+        """So many alerts of Alertmanager's came to this."""
+        self._alerts.update(results)
+
+    def traced(self, span: Span) -> None:
+        """A traced request, or an exchange of one, has ended."""
+        if span.model in self._tallies:
+            self._tallies[span.model].exemplars.take(span)
+
+    def spanned(self, outcome: str, count: int) -> None:
+        """So many spans were exported, failed to be, or were dropped."""
+        self._spans[outcome] += count
 
     def ledger(self, ok: bool) -> None:  # noqa: FBT001 - the one thing that it tells
         """The ledger took a write, or did not."""
@@ -254,6 +295,11 @@ class Metrics:
 
     def _show_model(self, page: Page, model: str) -> None:
         count_tally(page, model, self._tally(model))
+        if model in self._tokens:
+            self._tokens[model].show(page, model)
+        rows, seconds = self._unrecorded(model)
+        page.add(names.UNRECORDED, rows, model)
+        page.add(names.LEDGER_LAG, seconds, model)
         up = self._registry_up.get(model)
         page.add(names.REGISTRY_UP, bool(up), model)
         if model in self._registry_read:
@@ -282,7 +328,14 @@ class Metrics:
             page.add(names.REFUSED, self._refused[reason], reason)
         for reason in names.ACCESS_REFUSALS:
             page.add(names.ACCESS_REFUSED, self._access_refused[reason], reason)
+        for act in names.ACTS:
+            page.add(names.ACT_REFUSED, self._acts_refused[act], act)
+        page.add(names.REFUSALS_LOST, self._refusals_lost)
+        for result in names.ALERT_RESULTS:
+            page.add(names.ALERTS, self._alerts[result], result)
         page.add(names.LOST_RACES, self._lost_races)
+        for outcome in names.SPAN_OUTCOMES:
+            page.add(names.SPANS, self._spans[outcome], outcome)
         for where, count in zip(names.DROPPED_BY, (self._lost_by_proxies, self._lost_here), strict=True):
             page.add(names.LOST_ROWS, count, where)
         for target, queue in self._notifications().items():
@@ -293,6 +346,12 @@ class Metrics:
         page.add(names.RELOAD_OK, self._reload[1])
         page.add(names.LEDGER_UP, self._ledger_up)
         page.add(names.LEDGER_ERRORS, self._ledger_errors)
+        workers_pids = {f"proxy-{worker}": pid for worker, pid in self._pids().items()}
+        for process, usage in self._processes.usage({"control": os.getpid(), **workers_pids}).items():
+            page.add(names.CPU, usage.cpu_seconds, process)
+            page.add(names.MEMORY, usage.resident_bytes, process)
+            page.add(names.OPEN_FILES, usage.open_files, process)
+            page.add(names.STARTED, usage.started_at, process)
         page.add(names.BUILD, 1, version("titleshot"))
 
 
@@ -301,9 +360,7 @@ def _flat(message: Counters) -> dict[tuple[str, str, str], int]:
     flat = {("refused", "", reason): count for reason, count in message.refused.items()}
     for model, reasons in message.shadow_dropped.items():
         flat.update({("shadow", model, reason): count for reason, count in reasons.items()})
-    for model, (requests, microseconds) in message.handed_over.items():
-        flat["handed", model, ""] = requests
-        flat["waited", model, ""] = microseconds
+    flat.update({("held", model, ""): sum(overhead.counts) for model, overhead in message.overhead.items()})
     flat["rows", "", ""] = message.rows_dropped
     flat["races", "", ""] = message.lost_races
     return flat

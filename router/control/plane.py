@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Any
 
 from comparator.acts import Refused
@@ -16,22 +17,27 @@ from comparator.reigns import Reign
 from comparator.title import Title
 from router.control.admin.operations import RegistryAway, UnknownModel
 from router.control.controller import ModelController
+from router.control.explained import explained
+from router.control.explanation import Explanation
 from router.control.follow import Follower
 from router.control.ingest import Ingest
-from router.control.ledger import Ledger, LedgerUnavailable
+from router.control.ledger import Ledger, LedgerUnavailable, RefusedAct
 from router.control.ledger.archive import Archive
+from router.control.ledger.audit import read
 from router.control.ledger.chain import entry_id
 from router.control.metrics import Metrics
 from router.control.probe import Prober
 from router.control.produced import told_reigns
 from router.control.publish import Publisher
 from router.control.recordings import Recording, Recordings
+from router.control.refusals import Refusals
 from router.control.registry import RegistryUnavailable, UnknownVersion
 from router.control.skew.trained import TrainedReader
 from router.control.skew.watch import SkewWatch
 from router.control.status import plane_status
-from router.link.messages import BreakerChanged, Counters, Exchanges, Sampled, Up
-from router.protocols.select import protocol
+from router.control.tracing import Tracing
+from router.link.messages import BreakerChanged, Counters, Exchanges, Sampled, Spans, Up
+from router.protocols.coding import Coding
 from router.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -78,8 +84,11 @@ class ControlPlane:
         self.recordings = Recordings(self.publish)
         self.skew = SkewWatch(self._title, lambda: self.settings.models, TrainedReader(settings.registry))
         self.ingest = Ingest(self.controllers, metrics, self.recordings, self.skew)
+        self.refusals = Refusals(ledger, metrics.act_refused, metrics.refusals_lost)
+        self.tracing = Tracing(lambda: self.settings.tracing, metrics)
         self._publisher = publisher
         self._join = join
+        self._written = settings.ledger  # a reload may name another, which begins at the next start
         prober.on_change = self._endpoint_changed
         self._loops: dict[str, asyncio.Task[None]] = {}
         self._soon: set[asyncio.Task[None]] = set()
@@ -160,9 +169,11 @@ class ControlPlane:
         for task in self._loops.values():
             task.cancel()
         await asyncio.gather(*self._loops.values(), return_exceptions=True)
+        await self.refusals.finish()
         await self.ingest.flush()
         for controller in self.controllers.values():
             await controller.finish()
+        await self.tracing.close()
 
     # ---- from the proxies
 
@@ -176,6 +187,8 @@ class ControlPlane:
                 self.skew.requests(message)
             case Counters():
                 self.metrics.counters(worker, message)
+            case Spans():
+                self.tracing.take(message)
             case BreakerChanged() if message.model in self.controllers:
                 self.metrics.breaker(message.model, worker, message.state)
                 if message.tripped:
@@ -192,7 +205,15 @@ class ControlPlane:
 
     def publish(self) -> None:
         """Who serves may have changed."""
-        self._publisher.publish(self.controllers, self.settings.models, self.settings.limits, self._sampled)
+        settings = self.settings
+        self._publisher.publish(
+            self.controllers,
+            settings.models,
+            settings.limits,
+            self._sampled,
+            traced=settings.traced,
+            by_body=settings.route_by == "body.model",
+        )
 
     async def adopt(self, settings: Settings) -> None:
         """New good settings: what can change while running does; the rest is named."""
@@ -205,7 +226,8 @@ class ControlPlane:
             self.settings = settings
             for model, controller in self.controllers.items():
                 self.followers[model].settings = settings.models[model]
-                controller.adopt(settings.models[model].policy())
+                of_model = settings.models[model]
+                controller.adopt(of_model.policy(), sticky=of_model.assign_by is not None)
                 controller.wake.set()
         self.publish()
         await self.join_missing()
@@ -216,17 +238,26 @@ class ControlPlane:
         """The names of all models."""
         return sorted(self.settings.models)
 
-    def positive(self, model: str) -> float | str | bool | None:
-        """Which label counts as positive; None: labels are numbers. Raises UnknownModel."""
+    def coding(self, model: str) -> Coding:
+        """How its labels become numbers. Raises UnknownModel."""
         if model not in self.settings.models:
             raise UnknownModel(model)
-        return self.settings.models[model].positive_label
+        return self.settings.models[model].coding
 
     def rollback_on(self, model: str) -> tuple[Mapping[str, str], ...]:
         """Alerts with all labels of one of these roll the model's rollout back. Raises UnknownModel."""
         if model not in self.settings.models:
             raise UnknownModel(model)
         return self.settings.models[model].rollback_on
+
+    def attempted(self, refused: RefusedAct) -> None:
+        """Somebody was refused who would have changed something. A name that is no model's is not kept."""
+        known = refused.model in self.settings.models
+        self.refusals.add(refused if known else replace(refused, model=""))
+
+    def alerted(self, results: Mapping[str, int]) -> None:
+        """Count what became of alerts."""
+        self.metrics.alerted(results)
 
     async def add_labels(self, model: str, columns: Columns) -> None:
         """Record labels; they are safe when this returns. Raises UnknownModel, LedgerUnavailable."""
@@ -266,13 +297,25 @@ class ControlPlane:
 
     def traffic(self, model: str, since: float) -> Iterator[Observations | Labels]:
         """See `Operations.traffic`."""
-        with Archive.open(self.settings.ledger) as archive:
+        with Archive.open(self._written) as archive:
             yield from archive.traffic(model, since)
+
+    def explained(self, model: str, number: int) -> Explanation | None:
+        """See `Operations.explained`."""
+        with Archive.open(self._written) as archive:
+            record = read(archive, model)
+            found = [each for each in record.decisions if each.number == number]
+            return explained(archive, record, found[0]) if len(found) == 1 else None
 
     async def record(self, model: str, limit: int) -> list[tuple[str, Decision]]:
         """The newest decisions, the newest first, each with its id. Raises UnknownModel, LedgerUnavailable."""
         self._controller(model)
         return [(entry_id(model, number), each) for number, each in await self.ledger.numbered(model, limit)]
+
+    async def refused(self, model: str, limit: int) -> list[RefusedAct]:
+        """The latest refused attempts to act, the newest first. Raises UnknownModel, LedgerUnavailable."""
+        self._controller(model)
+        return await self.ledger.refused(model, limit)
 
     async def production(self, model: str) -> list[tuple[str, Reign]]:
         """What was in production when, the latest first. Raises UnknownModel, LedgerUnavailable."""
@@ -296,7 +339,7 @@ class ControlPlane:
                 # not what the registry said: this answer is open to everybody
                 unread = "the registry cannot be read" if self.followers[name].error else "it has not been read yet"
                 reasons.append(f"{name}: {'the registry names no champion' if title.aliases else unread}")
-            elif self.settings.models[name].endpoint_of(title.champion) is None:
+            elif self.settings.models[name].probed_at(title.champion) is None:
                 reasons.append(f"{name}: no endpoint for version {title.champion}")
         return not reasons, reasons
 
@@ -331,10 +374,10 @@ class ControlPlane:
         if version is None:
             return
         settings = self.settings.models[model]
-        url = settings.endpoint_of(version)
+        url = settings.probed_at(version)
         if url is None:
             raise Refused(f"cannot roll back: there is no endpoint for version {version}")
-        answers = await self.prober.check(url, protocol(settings.protocol).ready_path, settings.tls)
+        answers = await self.prober.check(url, settings.ready_path, settings.tls)
         controller.probed(version, ready=answers)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:

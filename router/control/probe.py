@@ -10,6 +10,7 @@ from typing import Final
 import httpx
 
 from router.link.endpoint import Renewed, Tls, client_context, place_of
+from router.link.grpc_place import grpc_place, is_grpc
 
 NO_TLS: Final = Tls()
 READY_PATH: Final = "/ping"
@@ -34,6 +35,8 @@ class _Server:
 
     @staticmethod
     def at(base: str, ready_path: str, tls: Tls) -> _Server:
+        if is_grpc(base):
+            return _Server(base, "", tls if grpc_place(base).secure else NO_TLS)
         place = place_of(base)
         if place.socket:
             return _Server(f"http://{place.authority}{ready_path}", place.socket, NO_TLS)
@@ -60,6 +63,8 @@ class _Target:
 
 class Prober:
     """GETs every target's readiness path, again and again: ready is who answers 200 within the deadline.
+
+    A server that has a gRPC port only is asked by the service's ServerReady.
 
     Every probe opens a connection of its own: an open one says nothing about whether the server takes new ones.
 
@@ -164,6 +169,10 @@ class Prober:
             self._changed(target.model)
 
     async def _answers(self, server: _Server) -> bool:
+        if is_grpc(server.url):
+            from router.control.grpc_probe import server_ready  # noqa: PLC0415 - where there are such servers
+
+            return await server_ready(server.url, server.tls, self._deadline_seconds)
         named = {"sni_hostname": server.tls.server_name} if server.tls.server_name else {}
         try:
             async with (

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from comparator.events import Columns
 from router.link.messages import Sampled, SampledRequest
 from router.link.sampling import MIXED, in_sample
-from router.recordings.lines import Asked, Begun, Ended, Line
+from router.recordings.lines import MOST_LINE_BYTES, Asked, Begun, Ended, Line
 from router.recordings.redaction import Redaction
 from router.recordings.writing import id_text, label_lines, observed_lines, written
 from router.settings.recording import RecordingSettings
@@ -35,7 +35,10 @@ WAIT_SECONDS: Final = 0.2
 HEARTBEAT_SECONDS: Final = 5.0
 """An empty line: a reader that is gone is noticed, and one that is there knows that we are."""
 
+_SENT_BYTES = 256 * 1024
 _ROW_BYTES = 400  # about, of a row as a line
+_MOST_ESCAPED = 7  # bytes of a line for one of a body: \u0000, and a head that is none
+_MOST_DIGITS = 18  # of a length that somebody may mean
 
 
 class TooMany(Exception):
@@ -80,7 +83,9 @@ class Recording:
             pieces, self._waiting = list(self._waiting), deque()
             if pieces:
                 self._bytes -= sum(size for _, _, size in pieces)
-                yield await asyncio.to_thread(self._written, pieces)  # the loop has a rollout to look after
+                text = await asyncio.to_thread(self._written, pieces)  # the loop has a rollout to look after
+                for begin in range(0, len(text), _SENT_BYTES):  # a slow reader takes this much in time
+                    yield text[begin : begin + _SENT_BYTES]
                 told = time.monotonic()
             elif time.monotonic() - told >= HEARTBEAT_SECONDS:
                 yield b"\n"
@@ -105,15 +110,16 @@ class Recording:
 
     def _asked(self, request: SampledRequest) -> Asked | None:
         content_type, coding = request.content_type.decode("latin-1"), request.content_encoding.decode("latin-1")
-        length = int(request.header_length) if request.header_length.isdigit() else None
-        body = self._redaction.apply(request.body, content_type, coding, binary=length is not None)
+        given = request.header_length
+        length = int(given) if given.isdigit() and len(given) <= _MOST_DIGITS else None
+        body = self._redaction.apply(request.body, content_type, coding, binary=bool(given))
         if body is None:
             return None
         try:
             text, encoded = body.decode(), None
         except UnicodeDecodeError:
             text, encoded = None, base64.b64encode(body).decode()
-        return Asked(
+        asked = Asked(
             at=request.at,
             request_id=id_text(request.request_hi, request.request_lo),
             path=request.path.decode("latin-1"),
@@ -124,6 +130,9 @@ class Recording:
             body=text,
             body_base64=encoded,
         )
+        # what few bytes become many when they are escaped is seen when it is written
+        long = len(body) * _MOST_ESCAPED > MOST_LINE_BYTES and len(written([asked])) > MOST_LINE_BYTES
+        return None if long else asked
 
 
 class Recordings:
@@ -145,8 +154,7 @@ class Recordings:
         self, model: str, protocol: str, share: int, settings: RecordingSettings
     ) -> AbstractContextManager[Recording]:
         """A recording of so many percent of a model's requests, as long as the context lasts. Raises TooMany."""
-        if sum(map(len, self._open.values())) >= MOST_AT_ONCE:
-            raise TooMany
+        self._check_room()
         redact, pseudonymise = settings.redact, settings.pseudonymise
         begun = Begun(time.time(), model, protocol, share, list(redact), list(pseudonymise))
         redaction = Redaction(frozenset(redact), frozenset(pseudonymise), secrets.token_bytes(32))
@@ -154,6 +162,7 @@ class Recordings:
 
     @contextmanager
     def _under_way(self, model: str, recording: Recording) -> Iterator[Recording]:
+        self._check_room()  # others may have begun since
         self._open.setdefault(model, []).append(recording)
         self._on_change()
         try:
@@ -161,6 +170,10 @@ class Recordings:
         finally:
             self._open[model].remove(recording)
             self._on_change()
+
+    def _check_room(self) -> None:
+        if sum(map(len, self._open.values())) >= MOST_AT_ONCE:
+            raise TooMany
 
     def requests(self, message: Sampled) -> None:
         """Copies from a proxy."""

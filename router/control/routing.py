@@ -30,10 +30,15 @@ def model_routes(name: str, settings: ModelSettings, serving: Serving, sample: i
         mirror_random_order=settings.mirror_order == "random",
         assign_by=settings.assign_by or "",
         request_id=settings.request_id or "",
+        rules=tuple(rule.rule() for rule in settings.rules),
+        asked_twice=settings.asked_twice or 0,
         sample=sample,
+        served_as=settings.served_as,
+        predict_path=settings.predict_path or "",
     )
 
 
 def _backend(settings: ModelSettings, version: int | None) -> Backend | None:
-    endpoint = settings.endpoint_of(version) if version is not None else None
-    return Backend(version, endpoint, settings.tls) if version is not None and endpoint is not None else None
+    if version is None or settings.probed_at(version) is None:
+        return None
+    return Backend(version, settings.endpoint_of(version) or "", settings.tls, settings.grpc_of(version) or "")

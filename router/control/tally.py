@@ -7,10 +7,13 @@ from collections.abc import Hashable, Iterator, Mapping
 from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from comparator.answers import Answers
 from comparator.events import Columns, Mode, Outcome, Role
+from router.control.exemplars import Exemplars
 from router.control.metric_table import BOUNDS, JOINS, POSSIBLE
+from router.link.overhead import Overhead
 
 _ROLES, _MODES, _OUTCOMES = len(Role), len(Mode), len(Outcome)
 _BUCKETS = len(BOUNDS) + 1  # the last one: longer than every bound
@@ -26,6 +29,9 @@ class Tally:
         self.requests = np.zeros((_ROLES, _MODES, _OUTCOMES), dtype=np.int64)
         self.durations = np.zeros((_ROLES, _BUCKETS), dtype=np.int64)
         self.duration_seconds = np.zeros(_ROLES)
+        self.first_bytes = np.zeros((_ROLES, _BUCKETS), dtype=np.int64)
+        self.first_byte_seconds = np.zeros(_ROLES)
+        self.exemplars = Exemplars()
         self.decisions: Counter[tuple[str, str]] = Counter()  # (kind, trigger)
         self.dropped: Counter[str] = Counter()
         self.labels: Counter[str] = Counter()
@@ -34,8 +40,7 @@ class Tally:
         self.unread = 0
         self.clamped = 0
         self.registry_errors = 0
-        self.handed_over = 0
-        self.handover_microseconds = 0
+        self.overhead = Overhead.none()
 
     def observe(self, columns: Columns) -> None:
         """Count a batch (dtype OBSERVATION, shape (n,)): one exchange per request, told by its row 0."""
@@ -46,9 +51,19 @@ class Tally:
         self.requests += np.bincount(cell, minlength=self.requests.size).reshape(self.requests.shape)
         answers = Answers.of(first)
         role, latency = answers.role[answers.told].astype(np.intp), answers.latency[answers.told]
-        bucket = role * _BUCKETS + np.searchsorted(_BOUNDS, latency, side="left")
-        self.durations += np.bincount(bucket, minlength=self.durations.size).reshape(self.durations.shape)
-        self.duration_seconds += np.bincount(role, weights=latency, minlength=_ROLES)
+        _count(self.durations, self.duration_seconds, role, latency)
+        waited = first["first_byte"].astype(np.float64)
+        good = (first["outcome"] == Outcome.OK) & np.isfinite(waited) & (waited >= 0)
+        _count(self.first_bytes, self.first_byte_seconds, first["role"][good].astype(np.intp), waited[good])
+
+    def hold(self, now: Overhead, then: Overhead | None) -> None:
+        """Add what a proxy's overhead has grown by; `then` is None where it began anew."""
+        before = then.counts if then is not None else [0] * len(now.counts)
+        self.overhead.counts = [
+            total + count - earlier
+            for total, count, earlier in zip(self.overhead.counts, now.counts, before, strict=True)
+        ]
+        self.overhead.seconds += now.seconds - (then.seconds if then is not None else 0.0)
 
     def counted_requests(self) -> Iterator[tuple[Role, Mode, Outcome, int]]:
         """All that can be, and whatever else has been."""
@@ -58,6 +73,15 @@ class Tally:
                 if (role, mode) in POSSIBLE or counts.any():
                     for outcome in Outcome:
                         yield role, mode, outcome, int(counts[outcome])
+
+
+def _count(
+    buckets: NDArray[np.int64], totals: NDArray[np.float64], role: NDArray[np.intp], seconds: NDArray[np.float64]
+) -> None:
+    """Add times to a histogram for each role, and to their sums."""
+    cell = role * _BUCKETS + np.searchsorted(_BOUNDS, seconds, side="left")
+    buckets += np.bincount(cell, minlength=buckets.size).reshape(buckets.shape)
+    totals += np.bincount(role, weights=seconds, minlength=_ROLES)
 
 
 class Joins:

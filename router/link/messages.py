@@ -11,6 +11,7 @@ import struct
 import msgspec
 
 from router.link.endpoint import Tls
+from router.link.overhead import Overhead
 
 EXCHANGE_ROW = struct.Struct("<dQQQIIffIHBBBBBx")
 """One exchange with a model server: at, rollout_id, request_hi, request_lo, version, body_length, first_byte, latency,
@@ -22,18 +23,33 @@ SHED = 1  # flag of a champion's row: it was to be mirrored, but the copy was sh
 COPY_FIRST = 2  # flag of both rows of a pair: the copy was sent before the client's request
 
 BODY_WHOLE = 0  # the whole body is there
-BODY_UNREAD = 1  # longer than `extract_bytes`, or an encoding we do not read: not kept
+BODY_UNREAD = 1  # longer than `extract_bytes`, or a coding we do not read: not kept
 BODY_NONE = 2  # there was no answer
+BODY_GZIP = 3  # the whole body is there, gzipped
+BODY_DEFLATE = 4  # the whole body is there, deflated
+BODY_PROTO = 5  # the whole body is there: a ModelInferResponse in protobuf, not what the model's protocol says in HTTP
 
 MAX_FRAME = 64 * 1024 * 1024
+
+_NAN = float("nan")
 
 
 class Backend(msgspec.Struct, frozen=True):
     """One version's model server."""
 
     version: int
-    endpoint: str  # as router.link.endpoint.place_of reads it
+    endpoint: str  # as router.link.endpoint.place_of reads it; "": it is served by gRPC only
     tls: Tls = Tls()
+    grpc: str = ""  # as router.link.grpc_place.grpc_place reads it; "": none
+
+
+class Rule(msgspec.Struct, frozen=True):
+    """Requests with such a value are forced to a role, and kept out of the trial. The first rule that fits holds."""
+
+    source: str  # where the value stands: header:NAME, query:NAME, cookie:NAME, path, path:N
+    role: int  # comparator.events.Role: CHAMPION or CHALLENGER
+    values: tuple[str, ...] = ()  # one of these
+    prefixes: tuple[str, ...] = ()  # it begins with one of these; where both are empty, any value
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -57,6 +73,7 @@ class Limits(msgspec.Struct, frozen=True):
     mirror_body_bytes: int = 1024 * 1024  # a larger request is not mirrored
     mirror_bytes: int = 16 * 1024 * 1024  # bodies of shadow exchanges in flight, per model
     breaker_wait_seconds: float = 15.0  # at least, between cutting a failing challenger off and probing it
+    scan_bytes: int = 1024 * 1024  # of a request's body, in which the model's name is looked for (Routes.by_body)
     extract_bytes: int = 64 * 1024
     record_rows: int = 100_000  # kept while control is away, then dropped and counted
 
@@ -76,9 +93,13 @@ class ModelRoutes(msgspec.Struct, frozen=True):
     previous: Backend | None = None  # kept warm for a rollback
     mirror_credentials: bool = False  # copies carry Authorization, Cookie and API keys
     mirror_random_order: bool = False  # by its id, every other request's copy is sent first
-    assign_by: str = ""  # "" : the request's own id; "header:NAME"
+    assign_by: str = ""  # "" : the request's own id; else a source, as in `Rule`
     request_id: str = ""  # "" : made here; "header:NAME": the client's own
+    rules: tuple[Rule, ...] = ()  # in order
+    asked_twice: int = 0  # percent of a shadow's mirrored requests whose copy goes to the champion
     sample: int = 0  # percent of the requests that control gets a copy of
+    served_as: str = ""  # the model's name in paths, for protocols that have one; "": `name`
+    predict_path: str = ""  # the only path of predictions, for protocols that know none; "": what the protocol says
 
 
 class Routes(msgspec.Struct, frozen=True):
@@ -88,6 +109,8 @@ class Routes(msgspec.Struct, frozen=True):
     generation: str  # of the control process that made it
     models: tuple[ModelRoutes, ...] = ()
     limits: Limits = Limits()
+    traced: int | None = None  # percent of the requests without a sampling decision of their own; None: tracing is off
+    by_body: bool = False  # where the path names no model, the body does
 
 
 class Hello(msgspec.Struct, frozen=True, tag_field="t", tag="hello"):
@@ -131,14 +154,14 @@ class Counters(msgspec.Struct, frozen=True, tag_field="t", tag="counters"):
     """Running totals of this worker since its start, and what is open now. Sent about once a second."""
 
     refused: dict[str, int]  # requests that we answered ourselves, by reason: unknown_model, no_champion, malformed
-    shadow_dropped: dict[str, dict[str, int]]  # model -> reason (full, breaker_open, too_large, deadline) -> count
+    shadow_dropped: dict[str, dict[str, int]]  # model -> reason, as proxy.mirror has them -> count
     rows_dropped: int  # observations lost because control was away too long
     lost_races: int  # requests lost to a server that closed its idle connection
     client_connections: int  # open now
     upstream_connections: int  # open now
     revision: int  # the routes in use
     samples_dropped: int = 0  # copies for control that were too much
-    handed_over: dict[str, tuple[int, int]] = {}  # model -> requests handed to model servers, microseconds until then
+    overhead: dict[str, Overhead] = {}  # model -> of the requests that were handed to model servers
 
 
 class BreakerChanged(msgspec.Struct, frozen=True, tag_field="t", tag="breaker"):
@@ -151,6 +174,47 @@ class BreakerChanged(msgspec.Struct, frozen=True, tag_field="t", tag="breaker"):
     failed: int
     seen: int
     at: float
+
+
+class Span(msgspec.Struct, frozen=True, array_like=True, gc=False, kw_only=True):
+    """One finished span: of a traced request, or of its exchange with one model server (`exchange`).
+
+    Times are in seconds, `sent` and `first_byte` from the beginning; NaN: it did not come to that. Ids are hexadecimal.
+    Codes are those of comparator.events.
+    """
+
+    trace_id: str
+    span_id: str
+    parent_id: str  # empty: the trace begins here
+    flags: int
+    exchange: bool
+    began: float  # since the epoch
+    seconds: float
+    sent: float = _NAN
+    first_byte: float = _NAN
+    method: str
+    path: str  # without query
+    scheme: str = ""  # http or https, of the client
+    address: str = ""  # of the model server: its host, or the path of its socket
+    port: int = 0
+    status: int = 0  # of the answer; 0: there was none
+    error: str = ""  # why we answered the request ourselves (router.proxy.refusal)
+    model: str  # empty: refused before it was known
+    request_id: str
+    version: int = 0
+    role: int = -1  # no model server was asked
+    mode: int = 0
+    rollout_id: int = 0
+    outcome: int = -1
+    shed: str = ""  # why the copy was not sent
+    recorded: bool = False  # it is in the histogram of durations
+
+
+class Spans(msgspec.Struct, frozen=True, tag_field="t", tag="spans"):
+    """Up: finished spans; `dropped` more, since the last such message, did not fit."""
+
+    spans: tuple[Span, ...]
+    dropped: int = 0
 
 
 class SetRoutes(msgspec.Struct, frozen=True, tag_field="t", tag="routes"):
@@ -170,7 +234,7 @@ class Retire(msgspec.Struct, frozen=True, tag_field="t", tag="retire"):
     """Down: another supervisor's worker has taken your place; finish what is open and exit."""
 
 
-Up = Hello | Exchanges | Sampled | Counters | BreakerChanged | RoutesSet
+Up = Hello | Exchanges | Sampled | Counters | BreakerChanged | RoutesSet | Spans
 Down = SetRoutes | Retire
 
 _encode = msgspec.msgpack.Encoder().encode

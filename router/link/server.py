@@ -49,6 +49,7 @@ class LinkServer:
         self._routes: Routes | None = None
         self._proxies: dict[asyncio.StreamWriter, int] = {}
         self._applied: dict[int, int] = {}  # worker -> revision
+        self._pids: dict[int, int] = {}  # worker -> of its process
         self._changed = asyncio.Condition()
         self._serving: set[asyncio.Task[None]] = set()
 
@@ -83,6 +84,11 @@ class LinkServer:
     def connected(self) -> list[int]:
         """The workers that are connected now."""
         return sorted(set(self._proxies.values()))
+
+    @property
+    def pids(self) -> dict[int, int]:
+        """The processes of the workers that are connected now."""
+        return {worker: self._pids[worker] for worker in self.connected}
 
     async def applied(self, revision: int) -> None:
         """Return once every connected proxy assigns by this revision or a newer one."""
@@ -125,6 +131,7 @@ class LinkServer:
                     writer.write(frame(Retire()))
                     return
                 self._proxies[writer] = message.worker
+                self._pids[message.worker] = message.pid
                 if self._routes is not None:
                     writer.write(frame(SetRoutes(self._routes)))
             case RoutesSet():

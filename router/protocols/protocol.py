@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol as Interface
 
 import msgspec
@@ -23,23 +23,90 @@ class Unreadable(ValueError):
     """A body that is not of this protocol; the message says what was expected."""
 
 
+class Failed(Unreadable):
+    """An answer that came with a status of 2xx and says otherwise: an error stands in it, or it broke off.
+
+    Args:
+        message: what it says.
+        status: that it should have had; 0: it broke off.
+    """
+
+    def __init__(self, message: str, status: int = 0) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Usage(msgspec.Struct, frozen=True, gc=False):
+    """What an answer of a language model took.
+
+    Args:
+        prompt: tokens of the prompt.
+        completion: tokens of the answer.
+        streamed: it came token by token.
+    """
+
+    prompt: int
+    completion: int
+    streamed: bool = False
+
+
+class Metered(list[Prediction]):
+    """Predictions of an answer that says what it took."""
+
+    __slots__ = ("usage",)
+
+    def __init__(self, predictions: Iterable[Prediction], usage: Usage) -> None:
+        super().__init__(predictions)
+        self.usage = usage
+
+
 class Reading(msgspec.Struct, frozen=True):
     """Where a model's answers have their predictions, as its settings say; "": where the protocol usually has them.
 
     What the texts mean is the protocol's: the name of a field, of a column, of an output, or a JSON pointer (RFC 6901).
+    `compare` is of answers that are texts: how they become predictions.
     """
 
     prediction: str = ""
     score: str = ""
     rows: str = ""
+    compare: str = ""
 
 
 Reader = Callable[[bytes], list[Prediction]]
-"""The predictions of an answer's body, one per row, at least one. Off the request path.
+"""The predictions of an answer's body, one per row; none: a good answer that predicts nothing. Off the request path.
+
+A `Metered` list says what the answer took, too.
 
 Raises:
+    Failed: the answer says that it failed, whatever its status was.
     Unreadable: the body is not an answer of this protocol, or has no row.
 """
+
+Rows = Sequence[Mapping[str, object]]
+"""Feature values by column."""
+
+
+class Questions(Interface):
+    """How a model server is asked for predictions of rows of named columns, in JSON by POST."""
+
+    path: str
+
+    def of(self, names: Sequence[str], rows: Rows) -> bytes:
+        """The body that asks for these columns of the rows."""
+        ...
+
+    def shapes(self, names: Sequence[str], rows: Rows) -> dict[str, bytes]:
+        """The same question in every other shape that all servers of this protocol read; perhaps none."""
+        ...
+
+    def text_for_rows(self, names: Sequence[str]) -> bytes:
+        """What no client should send: a text where the values stand."""
+        ...
+
+    def example(self, logged: bytes) -> bytes | None:
+        """The request that was logged with the model (MLflow's), as this protocol asks it; None: it cannot be."""
+        ...
 
 
 class Table(msgspec.Struct, frozen=True):
@@ -62,7 +129,16 @@ class Protocol(Interface):
 
     name: str
     ready_path: str
-    """GET it at a model server: 200 when ready."""
+    """GET it at a model server: 200 when ready. `{model}` in it is the model's name there."""
+
+    paths_name_models: bool = False
+    """Whether `model_in_path` ever names one."""
+
+    bodies_name_models: bool = False
+    """Whether requests have the model's name in their bodies (see `route_by`)."""
+
+    knows_its_paths: bool = True
+    """Whether the protocol says which paths are predictions; else every POST is, or those to a path of the settings."""
 
     def calls_for_prediction(self, method: bytes, path: bytes) -> bool:
         """Whether this request is a prediction (recorded, mirrored); the path is without query."""
@@ -72,6 +148,10 @@ class Protocol(Interface):
         """The model that a path of this protocol names by itself, or None."""
         ...
 
+    def pins_version(self, path: bytes) -> bool:  # noqa: ARG002 - the interface's
+        """Whether a path names a version of the model: then no other version may answer it, and none is compared."""
+        return False
+
     def reader(self, reading: Reading) -> Reader:
         """What reads the answers of a model.
 
@@ -79,6 +159,15 @@ class Protocol(Interface):
             ValueError: this protocol cannot read answers so; the message says what was expected.
         """
         ...
+
+    def questions(self, model: str, types: Mapping[str, str]) -> Questions | None:  # noqa: ARG002 - the interface's
+        """How the gate in staging asks; None: this protocol does not say what a request looks like.
+
+        Args:
+            model: its name at the model server.
+            types: MLflow's type of each column.
+        """
+        return None
 
     def table(self, body: bytes, content_type: str) -> Table | None:  # noqa: ARG002 - the interface's
         """What a request asks about, off the request path; None: requests of this protocol are not read.

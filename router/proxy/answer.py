@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
+from router.link.messages import BODY_DEFLATE, BODY_GZIP, BODY_UNREAD, BODY_WHOLE
 from router.proxy import fields
 from router.proxy.fields import PASS, RESPONSE_FIELDS, STATUS_LINES, name_of
 
@@ -14,6 +15,14 @@ if TYPE_CHECKING:
 BODILESS: Final = frozenset((204, 304))
 """Their answers have no body, whatever their fields say (RFC 9112, section 6.3)."""
 
+_STATES: Final = {
+    b"identity": BODY_WHOLE,
+    b"gzip": BODY_GZIP,
+    b"x-gzip": BODY_GZIP,
+    b"deflate": BODY_DEFLATE,
+}
+"""By content coding, what is recorded of a body that is kept; any other, or a second one, is not read."""
+
 
 class NotHttp(Exception):
     """What the model server sent is not an answer that we pass on."""
@@ -22,7 +31,18 @@ class NotHttp(Exception):
 class AnswerHead:
     """Status and fields of one answer, hop-by-hop fields left out. Once finished it is shared, and never changed."""
 
-    __slots__ = ("chunked", "coded", "framed", "keep", "length", "lines", "nominated", "status", "text", "until_close")
+    __slots__ = (
+        "body_state",
+        "chunked",
+        "framed",
+        "keep",
+        "length",
+        "lines",
+        "nominated",
+        "status",
+        "text",
+        "until_close",
+    )
 
     def __init__(self) -> None:
         self.status = 0
@@ -30,7 +50,7 @@ class AnswerHead:
         self.text = b""  # status line and fields, as they are passed on
         self.length = -1  # as its Content-Length says; -1: it says nothing
         self.chunked = False
-        self.coded = False  # has a content coding
+        self.body_state = BODY_WHOLE  # or another, by its content coding
         self.framed = False  # it has a body, and its length is known
         self.keep = False  # the connection may be used again after this answer
         self.until_close = False  # its body lasts until the connection ends
@@ -57,7 +77,8 @@ class AnswerHead:
         elif action == fields.CONNECTION:
             self.nominated |= frozenset(fields.tokens(value))
         elif action == fields.CONTENT_ENCODING:
-            self.coded = value.strip().lower() != b"identity"
+            coding = _STATES.get(value.strip().lower(), BODY_UNREAD)
+            self.body_state = coding if self.body_state == BODY_WHOLE else BODY_UNREAD
             self.lines.append(b"%b: %b\r\n" % (name, value))
 
     def finish(self, status: int, *, keep: bool) -> None:

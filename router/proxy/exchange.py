@@ -6,9 +6,9 @@ Nothing here waits: every method is called by a connection when something has co
 from __future__ import annotations
 
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
-from router.link.messages import BODY_NONE, BODY_UNREAD, BODY_WHOLE, COPY_FIRST, SHED
+from router.link.messages import BODY_NONE, BODY_UNREAD, COPY_FIRST, SHED
 from router.link.sampling import in_sample
 from router.proxy import codes, mirror, refusal
 from router.proxy.answer import AnswerHead, Framing, answer_head, framing_of
@@ -16,6 +16,7 @@ from router.proxy.breaker import Admission
 from router.proxy.identity import client_key
 from router.proxy.refusal import Refusal
 from router.proxy.request import CHUNKED_LINE, Request, passed_on, start_line
+from router.proxy.rules import forced_role
 from router.proxy.writing import LAST_CHUNK, chunk, write
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ class ServedExchange:
         "_end_sent",
         "_first_byte",
         "_head_sent",
+        "_held",
         "_keep",
         "_mode",
         "_moved",
@@ -82,6 +84,7 @@ class ServedExchange:
     path: bytes
     forwarded: bytes
     _served: Served
+    shadow_kind: ClassVar[type[mirror.ShadowExchange]] = mirror.ShadowExchange  # that of a traced request is another
 
     def __init__(self, plane: DataPlane, client: ClientConnection, request: Request) -> None:
         self._plane = plane
@@ -103,6 +106,9 @@ class ServedExchange:
         self._keep = request.keep_alive
         self._chunked_answer = False
         self._complete_at = 0.0
+        self._held = (
+            0.0  # seconds with us: until it was handed over, and from the end of the answer until that was written
+        )
         self._first_byte = _NAN
         self._unsent: list[bytes] = []
         self._copy: list[bytes] | None = None
@@ -122,6 +128,8 @@ class ServedExchange:
         if request.refusal is not None:
             raise request.refusal
         match = plane.table.match(request.method, request.url)
+        if match.in_body:
+            match = plane.table.named(match, request)
         target = self.target = match.target
         self.path = match.path
         if target.request_id and (own := request.field(target.request_id)):
@@ -131,7 +139,7 @@ class ServedExchange:
             raise refusal.NO_CHAMPION
         self._served = target.champion
         if match.predicts:
-            self._predict(target)
+            self._predict(target, match.mode)
         self.forwarded = self._client.forwarded.of(request)
         if request.expects_continue and not request.complete and not request.http10:
             self._client.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -212,15 +220,17 @@ class ServedExchange:
 
     # ---- assignment
 
-    def _predict(self, target: Target) -> None:
+    def _predict(self, target: Target, mode: int) -> None:
         self._recorded = True
         if target.samples and in_sample(self.request_hi, self.request_lo, target.samples):
             self._sample = []
-        self._mode = target.mode
-        if self._mode:
+        self._mode = mode
+        if mode:
             self._assign(target)
 
     def _assign(self, target: Target) -> None:
+        if target.rules and self._forced(target):
+            return
         if target.splits:
             if target.assignment.to_other(self._key(target)):
                 self._challenge(target)
@@ -229,10 +239,22 @@ class ServedExchange:
                 self._shed(mirror.TOO_LARGE)
             else:
                 self._copy = []
+            if target.asked_twice is not None and target.asked_twice(self.request_id):
+                self._mode = codes.MODE_TWICE
+
+    def _forced(self, target: Target) -> bool:
+        """Whether a rule says who answers: then no copy is sent, and nothing that comes of it is evidence."""
+        role = forced_role(target.rules, self.request, self.path)
+        if role is None:
+            return False
+        self._mode = codes.MODE_FORCED
+        if target.other is not None and target.may_be_forced(role):
+            self._served, self._role = target.other, role
+        return True
 
     def _key(self, target: Target) -> bytes:
         """What the assignment sticks to."""
-        source = self.request.field(target.assign_by) if target.assign_by else b""
+        source = target.assign_by(self.request, self.path) if target.assign_by is not None else b""
         return source or self.request_id
 
     def _shed(self, reason: str) -> None:
@@ -269,6 +291,7 @@ class ServedExchange:
             self._sample += chunks
             if request.received > self._plane.limits.mirror_body_bytes:
                 self._sample = None
+                self._plane.sampler.dropped += 1
         if request.chunked:
             chunks = [chunk(piece) for piece in chunks]
         if self._unsent:
@@ -298,7 +321,7 @@ class ServedExchange:
 
     def _offer(self, body: list[bytes], now: float) -> None:
         self._copy = None
-        shed = mirror.offer(self._plane, self, body, now)
+        shed = mirror.offer(self._plane, self, body, now, again=self._mode == codes.MODE_TWICE)
         if shed is None:
             self._attempted_both = True
             return
@@ -324,7 +347,7 @@ class ServedExchange:
             parts.append(LAST_CHUNK)
         self._unsent = []
         write(connection.transport, parts)
-        self._plane.handed_over(self.target.name, monotonic() - self._started)
+        self._held = monotonic() - self._started
         if not request.complete:
             self._client.unhold(UNCONNECTED)
 
@@ -342,6 +365,8 @@ class ServedExchange:
         out: list[bytes]
         if self._head_sent:
             out = []
+            if not self._body_size:
+                self._first_byte = now - self._started  # of the body: a stream's head is sent before there is anything
         else:
             if connection.informational:
                 self._pass_informational(connection)
@@ -367,6 +392,7 @@ class ServedExchange:
             write(self._client.transport, out)
         if complete:
             assert connection.head is not None
+            self._held += monotonic() - now
             self._finish(codes.OUTCOME_OF[connection.head.status], now)
 
     def broken(self, connection: UpstreamConnection) -> None:
@@ -427,16 +453,17 @@ class ServedExchange:
         if connection is None:
             self._served.endpoint.cancel(self)
         else:
+            self._plane.held(self.target.name, self._held)
             head = connection.head
             if head is not None:
                 status, state = head.status, BODY_UNREAD
                 if (
                     outcome == codes.OK
                     and self._recorded
-                    and not head.coded
+                    and head.body_state != BODY_UNREAD
                     and self._body_size <= self._plane.limits.extract_bytes
                 ):
-                    body, state = b"".join(self._body), BODY_WHOLE
+                    body, state = b"".join(self._body), head.body_state
             if self._client.paused and not connection.transport.is_closing():
                 connection.transport.resume_reading()
             connection.done(now, reusable=outcome <= codes.SERVER_ERROR and self.request.complete)

@@ -7,14 +7,17 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from router.link.messages import BreakerChanged, Counters, Routes
+from router.link.overhead import Overhead
 from router.proxy import codes
 from router.proxy.breaker import Change
 from router.proxy.identity import Identities
 from router.proxy.mirror import REASONS, ShadowExchange
 from router.proxy.pool import Endpoints
 from router.proxy.recorder import Recorder
-from router.proxy.routes import Table, Target
+from router.proxy.routes import Flow, Table
 from router.proxy.sampler import Sampler
+from router.proxy.spans import SpanQueue
+from router.proxy.traced import Tracing
 
 if TYPE_CHECKING:
     from router.proxy.server import ClientConnection
@@ -35,6 +38,9 @@ class DataPlane:
         self.recorder = Recorder(self.limits.record_rows)
         self.sampler = Sampler()
         self.identities = Identities()
+        self.spans = SpanQueue()
+        self.tracing: Tracing | None = None
+        """Off unless the routes say otherwise."""
         self.clients: set[ClientConnection] = set()
         self.shadows: set[ShadowExchange] = set()
         self.lost_races = 0
@@ -43,7 +49,7 @@ class DataPlane:
         """Wall clock less monotonic clock, in seconds; renewed by `keep_time`."""
         self._refused: dict[str, int] = {}
         self._shed: dict[str, dict[str, int]] = {}
-        self._handed_over: dict[str, tuple[int, int]] = {}
+        self._overhead: dict[str, Overhead] = {}
         self._on_breaker = on_breaker
         self.keep_time()
 
@@ -62,6 +68,7 @@ class DataPlane:
         self.limits = routes.limits
         self.endpoints.set_limits(routes.limits)
         self.recorder.most_rows = routes.limits.record_rows
+        self.tracing = Tracing(routes.traced, self.spans) if routes.traced is not None else None
         former = self.table
         self.table = Table(routes, self.endpoints, former)
         for target in former.targets():
@@ -81,12 +88,14 @@ class DataPlane:
             shed = self._shed[model] = dict.fromkeys(REASONS, 0)
         shed[reason] += 1
 
-    def handed_over(self, model: str, seconds: float) -> None:
-        """A client's request went to its model server so long after it came."""
-        requests, microseconds = self._handed_over.get(model, (0, 0))
-        self._handed_over[model] = (requests + 1, microseconds + round(seconds * 1e6))
+    def held(self, model: str, seconds: float) -> None:
+        """A request that was handed to its model server spent so long with us."""
+        overhead = self._overhead.get(model)
+        if overhead is None:
+            overhead = self._overhead[model] = Overhead.none()
+        overhead.add(seconds)
 
-    def judge(self, target: Target, outcome: int, now: float, *, is_challenger: bool, probe: bool) -> None:
+    def judge(self, target: Flow, outcome: int, now: float, *, is_challenger: bool, probe: bool) -> None:
         """Tell the breaker of an outcome."""
         breaker = target.shadows.breaker
         failed = codes.FAILED[outcome]
@@ -102,7 +111,7 @@ class DataPlane:
         if change is not None:
             self.breaker_changed(target, change)
 
-    def breaker_changed(self, target: Target, change: Change) -> None:
+    def breaker_changed(self, target: Flow, change: Change) -> None:
         """Tell control. In a watch the other version is only the reference: cut off, but no reason to act."""
         self._on_breaker(
             BreakerChanged(
@@ -135,5 +144,5 @@ class DataPlane:
             client_connections=len(self.clients),
             upstream_connections=self.endpoints.connections,
             revision=self.table.revision,
-            handed_over=dict(self._handed_over),
+            overhead={model: overhead.copy() for model, overhead in self._overhead.items()},
         )

@@ -12,15 +12,20 @@ import socket
 import ssl
 from pathlib import Path
 from time import monotonic
+from typing import TYPE_CHECKING
 
 import uvloop
 
 from router.link.client import LinkClient
 from router.link.endpoint import ListenTls, Renewed, server_context
+from router.link.grpc_place import GrpcListen
 from router.link.messages import BreakerChanged, Down, Hello, Retire, RoutesSet, SetRoutes, Up
 from router.proxy.plane import DataPlane
 from router.proxy.routes import read_routes
 from router.proxy.server import DRAIN_SECONDS, ClientConnection
+
+if TYPE_CHECKING:
+    from router.proxy.grpc_server import GrpcPort
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +41,13 @@ BACKLOG = 1024
 
 
 def run_proxy(
-    fd: int, worker: int, generation: str, link_path: str, routes_file: str, tls: ListenTls | None = None
+    fd: int,
+    worker: int,
+    generation: str,
+    link_path: str,
+    routes_file: str,
+    tls: ListenTls | None = None,
+    grpc: GrpcListen | None = None,
 ) -> None:
     """Serve until told to retire (over the link, or by SIGTERM or SIGINT); returns when what was open has ended.
 
@@ -47,19 +58,30 @@ def run_proxy(
         link_path: of the Unix socket of the control process, which may not be there yet.
         routes_file: what control last wrote; may not be there yet.
         tls: of the data port; None: it speaks plain HTTP.
+        grpc: the port for gRPC, under the same `tls`; None: there is none.
 
     Raises:
         OSError: a file of `tls` cannot be read, or is not what it should be.
     """
     hello = Hello(worker, os.getpid(), generation)
-    uvloop.run(ProxyProcess(fd, hello, Path(link_path), Path(routes_file), tls).run())
+    uvloop.run(ProxyProcess(fd, hello, Path(link_path), Path(routes_file), tls, grpc).run())
 
 
 class ProxyProcess:
     """One worker. Arguments as of `run_proxy`."""
 
-    def __init__(self, fd: int, hello: Hello, link_path: Path, routes_file: Path, tls: ListenTls | None = None) -> None:
+    def __init__(
+        self,
+        fd: int,
+        hello: Hello,
+        link_path: Path,
+        routes_file: Path,
+        tls: ListenTls | None = None,
+        grpc: GrpcListen | None = None,
+    ) -> None:
         self._fd = fd
+        self._grpc = grpc
+        self._grpc_port: GrpcPort | None = None
         self._listen_tls = tls
         self._trust: Renewed | None = None
         self._context: ssl.SSLContext | None = None
@@ -80,6 +102,7 @@ class ProxyProcess:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._retire.set)
         server = await self._listen()
+        grpc = self._grpc_port = await self._listen_grpc()
         link = loop.create_task(self._link.run(), name="link")
         sweeper = loop.create_task(self._sweep_forever(), name="sweep")
         link.add_done_callback(self._ended)
@@ -88,18 +111,32 @@ class ProxyProcess:
         gc.freeze()
         await self._retire.wait()
         server.close()
+        ended = loop.create_task(grpc.stop(self._longest_drain()), name="grpc") if grpc is not None else None
         await self._drain()
+        if ended is not None:
+            await ended
         for shadow in list(self._plane.shadows):
             shadow.abandon()
         sweeper.cancel()
         self._report()
         self._plane.recorder.flush_all(self._link)
+        self._plane.spans.flush_all(self._link)
         await self._link.close(seconds=2.0)
         link.cancel()
         for task in (sweeper, link):
             with contextlib.suppress(asyncio.CancelledError):
                 await task
         self._plane.endpoints.close()
+
+    async def _listen_grpc(self) -> GrpcPort | None:
+        """The port for gRPC; what that takes is imported only where there is one."""
+        if self._grpc is None:
+            return None
+        from router.proxy.grpc_server import GrpcPort  # noqa: PLC0415
+
+        port = GrpcPort(self._plane, self._grpc, self._listen_tls)
+        await port.start()
+        return port
 
     async def _listen(self) -> asyncio.Server:
         loop, listening = asyncio.get_running_loop(), socket.socket(fileno=self._fd)
@@ -117,6 +154,8 @@ class ProxyProcess:
     def _renew(self) -> None:
         """New certificates, for connections from now on."""
         self._plane.endpoints.renew()
+        if self._grpc_port is not None:
+            self._grpc_port.renew()
         tls, context = self._listen_tls, self._context
         if tls is None or context is None or self._trust is None or not self._trust.renew():
             return
@@ -130,12 +169,15 @@ class ProxyProcess:
         plane.retiring = True
         for client in list(plane.clients):
             client.retire()
-        until = monotonic() + min(LONGEST_DRAIN_SECONDS, plane.limits.total_seconds)
+        until = monotonic() + self._longest_drain()
         while (plane.clients or plane.shadows) and monotonic() < until:  # noqa: ASYNC110 - once in a process's life
             await asyncio.sleep(SWEEP_SECONDS / 4)
         for client in list(plane.clients):
             client.abort()
         await asyncio.sleep(0)  # their connections say that they are lost, and their rows are kept
+
+    def _longest_drain(self) -> float:
+        return min(LONGEST_DRAIN_SECONDS, self._plane.limits.total_seconds)
 
     async def _sweep_forever(self) -> None:
         """The one timer: deadlines, rows up, counters."""
@@ -145,6 +187,7 @@ class ProxyProcess:
             now = monotonic()
             self._plane.recorder.flush(self._link)
             self._plane.sampler.flush(self._link)
+            self._plane.spans.flush(self._link)
             if now >= sweep_due:
                 sweep_due = now + SWEEP_SECONDS
                 self._plane.sweep(now)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from router.link.messages import BODY_UNREAD, BODY_WHOLE, EXCHANGE_ROW, Exchanges
+from router.link.messages import BODY_UNREAD, EXCHANGE_ROW, Exchanges
 
 MOST_BODY_BYTES = 64 * 1024 * 1024
 FRAME_BODY_BYTES = 4 * 1024 * 1024
@@ -81,9 +81,7 @@ class Recorder:
             batch = self._batches[model] = _Batch()
         length = len(body)
         if length and self.body_bytes + length > self._most_body_bytes:
-            body, length = b"", 0
-            if body_state == BODY_WHOLE:
-                body_state = BODY_UNREAD
+            body, length, body_state = b"", 0, BODY_UNREAD
         batch.rows.append(
             _pack(
                 at,

@@ -135,11 +135,11 @@ def take_field(request: Request, action: int, name: bytes, value: bytes) -> None
 class ForwardedLines:
     """The x-forwarded-* lines of one client connection; remembered, because most requests get the same."""
 
-    __slots__ = ("_host", "_lines", "_peer", "_proto")
+    __slots__ = ("_host", "_lines", "_peer", "proto")
 
     def __init__(self, peer: bytes, proto: bytes) -> None:
         self._peer = peer
-        self._proto = proto
+        self.proto = proto
         self._host: bytes | None = None
         self._lines = b""
 
@@ -155,7 +155,7 @@ class ForwardedLines:
 
     def _written(self, request: Request, host: bytes) -> bytes:
         before = request.forwarded_for + b", " if request.forwarded_for else b""
-        proto = b"" if request.forwarded_proto else b"x-forwarded-proto: %b\r\n" % self._proto
+        proto = b"" if request.forwarded_proto else b"x-forwarded-proto: %b\r\n" % self.proto
         named = b"" if request.forwarded_host or not host else b"x-forwarded-host: %b\r\n" % host
         return b"x-forwarded-for: %b%b\r\n%b%b" % (before, self._peer, proto, named)
 

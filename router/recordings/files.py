@@ -12,6 +12,9 @@ import msgspec
 from router.recordings.reading import PARQUET, RecordingError
 
 ROW_GROUP = 65_536
+GROUP_BYTES = 64 * 1024 * 1024
+"""Of lines that are kept in memory for a row group of Parquet, whichever is reached first."""
+
 _OWNER_ONLY = 0o600
 
 _WHOLE = (
@@ -87,22 +90,24 @@ class _Parquet:
         self._table = pa.Table
         self._writer = parquet.ParquetWriter(file, self._schema, compression="zstd")
         self._rows: list[dict[str, Any]] = []
+        self._bytes = 0
         self._decode = msgspec.json.Decoder(dict[str, Any]).decode_lines
 
     def write(self, lines: bytes) -> None:
         self._rows += self._decode(lines)
-        while len(self._rows) >= ROW_GROUP:
-            self._flush(self._rows[:ROW_GROUP])
-            del self._rows[:ROW_GROUP]
+        self._bytes += len(lines)
+        if len(self._rows) >= ROW_GROUP or self._bytes >= GROUP_BYTES:
+            self._flush()
 
     def close(self) -> None:
-        if self._rows:
-            self._flush(self._rows)
+        self._flush()
         self._writer.close()
         self._file.close()
 
-    def _flush(self, rows: list[dict[str, Any]]) -> None:
-        self._writer.write_table(self._table.from_pylist(rows, self._schema))
+    def _flush(self) -> None:
+        rows, self._rows, self._bytes = self._rows, [], 0
+        if rows:
+            self._writer.write_table(self._table.from_pylist(rows, self._schema), row_group_size=ROW_GROUP)
 
 
 def _check_parquet(path: Path) -> None:

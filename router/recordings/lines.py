@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta
 
 from comparator.columns import LATEST
+
+MOST_LINE_BYTES: Final = 4 * 1024 * 1024
+"""A longer line is not read, and must not be written: no other line of its file would be read either."""
 
 _At = Annotated[float, Meta(ge=0, lt=LATEST)]
 _Row = Annotated[int, Meta(ge=0, lt=1 << 32)]
@@ -27,7 +30,7 @@ class Observed(
     role: Literal["champion", "challenger", "previous"]
     row: _Row = 0
     version: Annotated[int, Meta(ge=1, lt=1 << 32)] | _VersionText | None = None
-    mode: Literal["none", "shadow", "canary", "watch", "forced"] | None = None
+    mode: Literal["none", "shadow", "canary", "watch", "forced", "twice", "again"] | None = None
     latency_s: float | None = None
     first_byte_s: float | None = None
     status: Annotated[int, Meta(ge=0, le=599)] | None = None
@@ -87,7 +90,7 @@ class Ended(msgspec.Struct, tag="end", tag_field="type", forbid_unknown_fields=T
     observations: int = 0
     labels: int = 0
     dropped: int = 0  # lines that the reader was too slow for
-    left_out: int = 0  # requests that could not be redacted
+    left_out: int = 0  # requests that could not be redacted, or are too long for a line
 
 
 Line = Observed | Told | Begun | Asked | Ended
@@ -99,7 +102,7 @@ EXPECTED = {
     "role": "champion, challenger or previous",
     "row": "a whole number from 0",
     "version": "a whole number from 1, or its digits",
-    "mode": "none, shadow, canary, watch or forced",
+    "mode": "none, shadow, canary, watch, forced, twice or again",
     "latency_s": "seconds, a number",
     "first_byte_s": "seconds, a number",
     "status": "an HTTP status, or 0 where no answer came",
@@ -124,7 +127,7 @@ _OF_REQUESTS = {
     "model": "text",
     "protocol": "text",
 }
-TEXT_EXPECTED = "a number, true or false; --positive says which text is the positive class"
+TEXT_EXPECTED = "a number, true or false; --positive says which text is the positive class (of two)"
 
 
 class Wrong(ValueError):

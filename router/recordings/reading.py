@@ -18,10 +18,14 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from comparator.class_code import class_code
 from comparator.columns import fill, key_bytes, outcome_of
 from comparator.events import LABEL, OBSERVATION, Columns, Mode, Outcome, Role
+from router.protocols.coding import Coding
+from router.protocols.protocol import Prediction
 from router.recordings.lines import (
     EXPECTED,
+    MOST_LINE_BYTES,
     TEXT_EXPECTED,
     Asked,
     Begun,
@@ -34,7 +38,7 @@ from router.recordings.lines import (
     in_words,
 )
 
-CHUNK = 4 * 1024 * 1024
+CHUNK = MOST_LINE_BYTES
 """Bytes read at once; a line that is longer is refused."""
 
 MOST_PROBLEMS = 20
@@ -66,7 +70,9 @@ class Recording:
 
     Args:
         positive: the raw prediction or label that is the positive class (1; any other value is 0); None: they are
-            numbers already.
+            numbers already, or classes.
+        multiclass: they are classes: a text stands as its code (see `class_code`).
+        threshold: a prediction is positive whose score, or without one whose number, is at least this.
         lines: read so far.
         begun: what the recording says of itself, where it does.
         ended: what it says at its end.
@@ -74,6 +80,8 @@ class Recording:
     """
 
     positive: str | None = None
+    multiclass: bool = False
+    threshold: float | None = None
     lines: int = 0
     begun: Begun | None = None
     ended: Ended | None = None
@@ -132,7 +140,7 @@ class Recording:
             out["latency"] = [np.nan if line.latency_s is None else line.latency_s for line in lines]
             out["first_byte"] = [np.nan if line.first_byte_s is None else line.first_byte_s for line in lines]
         out["score"] = [np.nan if line.score is None else line.score for line in lines]
-        out["prediction"] = [self._number("prediction", line.prediction) for line in lines]
+        out["prediction"] = [self._predicted(line) for line in lines]
         out["shed"] = [line.shed for line in lines]
         out["copy_first"] = [line.copy_first for line in lines]
         both = np.array([_UNTOLD if line.attempted_both is None else line.attempted_both for line in lines], np.uint8)
@@ -144,10 +152,18 @@ class Recording:
         out["label"] = [self._number("label", line.label) for line in lines]
         return out
 
+    def _predicted(self, line: Observed) -> float:
+        if self.threshold is None:
+            return self._number("prediction", line.prediction)
+        value = line.prediction if isinstance(line.prediction, str) else as_number(line.prediction)
+        return Coding(threshold=self.threshold).prediction(Prediction(value, as_number(line.score)))[0]
+
     def _number(self, name: str, value: Value) -> float:
         if value is None:
             return np.nan
         if self.positive is None:
+            if isinstance(value, str) and self.multiclass:
+                return class_code(value)
             if isinstance(value, str):
                 raise Wrong(f"{name}: expected {TEXT_EXPECTED}, not {value[:40]!r}")
             return float(value)
@@ -160,6 +176,11 @@ class Recording:
             return float(text == self.positive.lower() or float(value) == float(self.positive))
         except ValueError:
             return 0.0
+
+
+def as_number(value: float | None) -> float:
+    """NaN where there is none."""
+    return np.nan if value is None else float(value)
 
 
 def _start(lines: Sequence[Observed] | Sequence[Told], dtype: np.dtype[np.void]) -> Columns:
@@ -227,7 +248,7 @@ def read_ndjson(file: BinaryIO, name: str, into: Recording, *, only_labels: bool
 def fault(decode: Callable[[Any], Line], line: object, into: Recording) -> str | None:
     """What is wrong with one line, in words; None: nothing."""
     try:
-        Recording(into.positive).take([decode(line)])
+        Recording(into.positive, into.multiclass, into.threshold).take([decode(line)])
     except Wrong as error:
         return str(error)
     except msgspec.ValidationError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -11,8 +12,9 @@ import numpy as np
 
 from comparator.columns import key_bytes
 from comparator.events import OBSERVATION, Columns, Mode, Role
-from router.control.extract import Positive, extract
+from router.control.extract import extract
 from router.link.messages import BODY_NONE, BODY_WHOLE, EXCHANGE_ROW, Exchanges
+from router.protocols.coding import Coding
 from router.protocols.protocol import Reader
 from router.recordings.lines import Asked
 from router.resending.target import Reply, Target
@@ -31,10 +33,12 @@ class Resent:
     Args:
         late_seconds: how much later than due requests were sent, the worst.
         seconds: that it took.
+        unsent: requests that were left when it was stopped.
     """
 
     late_seconds: float = 0.0
     seconds: float = 0.0
+    unsent: int = 0
     _parts: list[Columns] = field(default_factory=list)
 
     @property
@@ -54,7 +58,7 @@ class Resending:
         a: asked as the champion.
         b: asked as the challenger.
         read: the predictions in an answer.
-        positive: see `router.control.extract`.
+        coding: how they become numbers.
         speed: recorded seconds a second; None: as fast as `at_once` lets it go.
         at_once: requests under way at most; what is due beyond waits, and is late.
     """
@@ -65,16 +69,21 @@ class Resending:
         b: Target,
         *,
         read: Reader,
-        positive: Positive | None,
+        coding: Coding,
         speed: float | None,
         at_once: int,
     ) -> None:
         self._targets = (a, b)
-        self._read, self._positive = read, positive
+        self._read, self._coding = read, coding
         self._speed = speed
         self._slots = asyncio.Semaphore(at_once)
         self._done: list[tuple[Asked, tuple[Reply, Reply]]] = []
         self._resent = Resent()
+        self._stopped = asyncio.Event()
+
+    def stop(self) -> None:
+        """Send no more; what is under way is waited for."""
+        self._stopped.set()
 
     async def run(self, requests: Sequence[Asked], tell: Callable[[int], None] = lambda _: None) -> Resent:
         """Send all, in order of their times; `tell` is told how many have been answered."""
@@ -88,26 +97,38 @@ class Resending:
             finally:
                 self._slots.release()
             self._done.append((asked, (a, b)))
-            if len(self._done) >= BATCH:
-                self._extract()
             answered += 1
             tell(answered)
+            if len(self._done) >= BATCH:
+                await self._extract()
 
         async with asyncio.TaskGroup() as sent:
-            for asked in requests:
-                if self._speed is not None:
-                    due = began + (asked.at - first) / self._speed
-                    await asyncio.sleep(max(0.0, due - time.monotonic()))
+            for index, asked in enumerate(requests):
+                due = began + (asked.at - first) / self._speed if self._speed is not None else 0.0
+                await self._until(due)
                 await self._slots.acquire()
+                if self._stopped.is_set():
+                    self._resent.unsent = len(requests) - index
+                    break
                 if self._speed is not None:
                     self._resent.late_seconds = max(self._resent.late_seconds, time.monotonic() - due)
                 sent.create_task(one(asked))
-        self._extract()
         self._resent.seconds = time.monotonic() - began
+        await self._extract()
         return self._resent
 
-    def _extract(self) -> None:
-        """As live traffic is read, by the same code."""
+    async def _until(self, due: float) -> None:
+        """Until this moment, or until it is stopped."""
+        wait = due - time.monotonic()
+        if wait <= 0:
+            await asyncio.sleep(0)
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(wait):
+                await self._stopped.wait()
+
+    async def _extract(self) -> None:
+        """As live traffic is read, by the same code; in a thread, since what is under way is timed."""
         done, self._done = self._done, []
         rows: list[bytes] = []
         bodies: list[bytes] = []
@@ -117,7 +138,8 @@ class Resending:
                 bodies.append(reply.body)
         if rows:
             exchanges = Exchanges("resent", b"".join(rows), b"".join(bodies))
-            self._resent.add(extract(exchanges, self._read, self._positive).columns)
+            found = await asyncio.to_thread(extract, exchanges, self._read, self._coding)
+            self._resent.add(found.columns)
 
 
 def _row(asked: Asked, role: Role, reply: Reply) -> bytes:

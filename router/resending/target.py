@@ -51,7 +51,8 @@ class Target:
     def __init__(self, url: str, tls: Tls, at_once: int, seconds: float) -> None:
         place = place_of(url)
         secure = place.scheme == "https"
-        self._base = f"{'https' if secure else 'http'}://{place.authority}{place.base}"
+        self._url = httpx.URL(f"{'https' if secure else 'http'}://{place.authority}")
+        self._base = place.base
         self._named = {"sni_hostname": tls.server_name} if tls.server_name else {}
         self._seconds = seconds
         self._http = httpx.AsyncClient(
@@ -71,8 +72,10 @@ class Target:
 
     async def ask(self, asked: Asked) -> Reply:
         """Send a recorded request; its answer, or how it failed."""
-        headers = {"x-request-id": asked.request_id}
-        headers |= {name: str(value) for name, field in _PASSED_ON if (value := getattr(asked, field)) is not None}
+        headers = {b"x-request-id": asked.request_id.encode()}
+        for name, field in _PASSED_ON:
+            if (value := getattr(asked, field)) is not None:
+                headers[name.encode()] = str(value).encode("latin-1", "replace")  # as it was read
         began = time.monotonic()
         heard: list[float] = []
         try:
@@ -89,9 +92,11 @@ class Target:
         latency = time.monotonic() - began
         return Reply(outcome, status, heard[0] - began if heard else _NAN, latency, body)
 
-    async def _exchange(self, asked: Asked, headers: dict[str, str], heard: list[float]) -> tuple[int, bytes]:
+    async def _exchange(self, asked: Asked, headers: dict[bytes, bytes], heard: list[float]) -> tuple[int, bytes]:
+        # the path as a path: what a file says never becomes another address
+        url = self._url.copy_with(raw_path=(self._base + asked.path).encode("latin-1", "replace"))
         request = {"content": body_of(asked), "headers": headers, "extensions": self._named}
-        async with self._http.stream(asked.method, self._base + asked.path, **request) as response:  # type: ignore[arg-type]
+        async with self._http.stream(asked.method, url, **request) as response:  # type: ignore[arg-type]
             heard.append(time.monotonic())
             found = bytearray()
             async for piece in response.aiter_bytes():

@@ -83,6 +83,17 @@ def _parse_text(written: object) -> str:
     raise ValueError(f"expected text, not {shown(written)}")
 
 
+def _parse_class(written: object) -> float | str:
+    if isinstance(written, bool):
+        text = "true" if written else "false"
+        raise ValueError(f"expected a class, not {text}: true is 1 and false is 0, and a text that is so needs quotes")  # noqa: TRY004
+    if isinstance(written, str) and written.strip():
+        return written
+    if isinstance(written, (int, float)):
+        return float(written)
+    raise ValueError(f"expected a class (a number or a text), not {shown(written)}")
+
+
 Duration = Annotated[float, reading(parse_duration), _text_schema(DURATION_PATTERN, "30s", "10m", "1h30m", "7d")]
 """Seconds, written "10m"."""
 
@@ -100,6 +111,11 @@ Percent = Annotated[
 ]
 Count = Annotated[int, reading(_parse_count), WithJsonSchema({"type": "integer", "minimum": 1})]
 Number = Annotated[float, reading(_parse_number), WithJsonSchema({"type": "number"})]
+Class = Annotated[
+    float | str,
+    reading(_parse_class),
+    WithJsonSchema({"type": ["number", "string"], "minLength": 1, "examples": [1, "cancel"]}),
+]
 Text = Annotated[str, reading(_parse_text), WithJsonSchema({"type": "string", "minLength": 1})]
 Switch = StrictBool
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic import AfterValidator, ConfigDict, Discriminator, Field, Tag, WithJsonSchema, model_validator
 
 from comparator.policy import Guardrail, Metric
 from comparator.policy_error import PolicyError
-from router.settings.block import UNKNOWN_KEY, Block, Number, Points, Relative, reading, wrong_at
+from router.settings.block import UNKNOWN_KEY, Block, Class, Number, Points, Relative, reading, wrong, wrong_at
 from router.settings.problems import Path, did_you_mean
 from router.settings.units import shown
 
@@ -53,8 +53,55 @@ class ClassGuardrail(Block):
         return Guardrail(metric, self.margin, offline_tolerance=self.offline_tolerance)
 
 
-class BrierGuardrail(Block):
-    """The Brier score, from labels and the scores of answers: an absolute margin."""
+class OfClassGuardrail(ClassGuardrail):
+    """The same; where `predicts` is multiclass, of one class against all others, or the mean over several."""
+
+    of: Class | None = Field(default=None, description="Of several classes the one that it is of.")
+    average: Literal["macro"] | None = Field(
+        default=None, description="macro: the mean of the metric over `classes`, each against all others."
+    )
+    classes: tuple[Class, ...] | None = Field(default=None, description="The classes of an average, at least two.")
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.average is not None and self.classes is None:
+            raise wrong_at([(("average",), "expected classes, too: the list of those that it is the mean of")])
+        if self.average is None and self.classes is not None:
+            raise wrong_at([(("classes",), "expected average: macro, too")])
+        return self
+
+    def guardrail(self, metric: Metric) -> Guardrail:
+        """The judge's. Raises PolicyError."""
+        return Guardrail(
+            metric, self.margin, offline_tolerance=self.offline_tolerance, of=self.of, classes=self.classes
+        )
+
+
+def _tag(written: object) -> str:
+    return "<several>" if isinstance(written, (list, tuple)) else "<margin>"  # a key of the one: see `load`
+
+
+def _some(written: tuple[OfClassGuardrail, ...]) -> tuple[OfClassGuardrail, ...]:
+    if not written:
+        raise wrong("expected at least one, each of another class")
+    return written
+
+
+Several = Annotated[
+    Annotated[OfClassGuardrail, Tag("<margin>")]
+    | Annotated[
+        tuple[OfClassGuardrail, ...],
+        AfterValidator(_some),
+        Field(json_schema_extra={"minItems": 1}),
+        Tag("<several>"),
+    ],
+    Discriminator(_tag),
+]
+"""One guardrail on a metric, or a list of them, each of another class."""
+
+
+class ScoreGuardrail(Block):
+    """A metric of probabilities (Brier score, calibration error), from labels and scores: an absolute margin."""
 
     margin: Points = Field(description="How much higher than the champion's is still no harm, in percentage points.")
 
@@ -67,6 +114,17 @@ class MaeGuardrail(Block):
     """The mean absolute error of a regression: an absolute margin in label units. Predictions are kept as numbers."""
 
     margin: Number = Field(description="How much larger than the champion's is still no harm, in label units.")
+    range: Number = Field(description="In label units: a larger error counts as this.")
+
+    def guardrail(self, metric: Metric) -> Guardrail:
+        """The judge's. Raises PolicyError."""
+        return Guardrail(metric, self.margin, range=(0.0, self.range))
+
+
+class RmseGuardrail(Block):
+    """The root mean squared error of a regression: a relative margin. Predictions are kept as numbers."""
+
+    margin: Relative = Field(description="How much larger than the champion's is still no harm, in percent of it.")
     range: Number = Field(description="In label units: a larger error counts as this.")
 
     def guardrail(self, metric: Metric) -> Guardrail:
@@ -117,12 +175,24 @@ class Guardrails(Block):
     )
     __pydantic_extra__: dict[str, LatencyGuardrail]
 
-    precision: ClassGuardrail | None = Field(default=None, description="Live precision, by labels.")
-    recall: ClassGuardrail | None = Field(default=None, description="Live recall, by labels.")
+    precision: Several | None = Field(
+        default=None, description="Live precision, by labels; of several classes a list, one for each `of`."
+    )
+    recall: Several | None = Field(
+        default=None, description="Live recall, by labels; of several classes a list, one for each `of`."
+    )
     accuracy: ClassGuardrail | None = Field(default=None, description="Live accuracy, by labels.")
-    f1: ClassGuardrail | None = Field(default=None, description="Live F1, by labels.")
-    brier: BrierGuardrail | None = Field(default=None, description="Live Brier score, by labels and scores.")
+    f1: Several | None = Field(
+        default=None, description="Live F1, by labels; of several classes a list, one for each `of`."
+    )
+    brier: ScoreGuardrail | None = Field(default=None, description="Live Brier score, by labels and scores.")
+    calibration: ScoreGuardrail | None = Field(
+        default=None, description="Live calibration error, by labels and scores, below 0.5 and from there on."
+    )
     mae: MaeGuardrail | None = Field(default=None, description="Live mean absolute error, by labels that are numbers.")
+    rmse: RmseGuardrail | None = Field(
+        default=None, description="Live root mean squared error, by labels that are numbers."
+    )
     reward: RewardGuardrail | None = Field(default=None, description="Live mean reward, in canary.")
     error_rate: ErrorRateGuardrail | None = Field(default=None, description="The share of errors.")
 
@@ -143,11 +213,11 @@ class Guardrails(Block):
     @model_validator(mode="after")
     def _legal(self) -> Self:
         problems: list[tuple[Path, str]] = []
-        for name, make in self._makers():
+        for path, make in self._makers():
             try:
                 make()
             except PolicyError as error:
-                problems.append(((name, *error.where.split(".")[1:]), error.expected))
+                problems.append(((*path, *error.where.split(".")[1:]), error.expected))
         if problems:
             raise wrong_at(problems)
         return self
@@ -156,15 +226,17 @@ class Guardrails(Block):
         """The judge's guardrails. Raises PolicyError."""
         return tuple(make() for _, make in self._makers())
 
-    def _makers(self) -> Iterator[tuple[str, Callable[[], Guardrail]]]:
+    def _makers(self) -> Iterator[tuple[Path, Callable[[], Guardrail]]]:
         for metric in _LABELLED:
             written: Any = getattr(self, metric.value)
-            if written is not None:
-                yield metric.value, partial(written.guardrail, metric)
+            if isinstance(written, tuple):
+                yield from (((metric.value, at), partial(each.guardrail, metric)) for at, each in enumerate(written))
+            elif written is not None:
+                yield (metric.value,), partial(written.guardrail, metric)
         for name, latency in sorted((self.__pydantic_extra__ or {}).items()):  # one order, one digest
-            yield name, partial(latency.guardrail, name)
+            yield (name,), partial(latency.guardrail, name)
         if self.error_rate is not None:
-            yield "error_rate", self.error_rate.guardrail
+            yield ("error_rate",), self.error_rate.guardrail
 
 
 _LABELLED = (
@@ -173,7 +245,9 @@ _LABELLED = (
     Metric.ACCURACY,
     Metric.F1,
     Metric.BRIER,
+    Metric.CALIBRATION,
     Metric.MAE,
+    Metric.RMSE,
     Metric.REWARD,
 )
 

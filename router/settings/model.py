@@ -2,33 +2,42 @@
 
 from __future__ import annotations
 
+import math
 import re
 import string
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Literal, Self
+from urllib.parse import quote
 
 from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, WithJsonSchema, model_validator
 
 from comparator.policy import CLASS_METRICS, Metric, Policy, Step, StepKind
 from comparator.policy_error import PolicyError
 from router.link.endpoint import Tls, place_of
+from router.link.grpc_place import grpc_place
+from router.protocols.coding import Coding, Predicts
+from router.protocols.comparing import Comparison
+from router.protocols.open_inference_grpc import reader as grpc_reader
+from router.protocols.openai import OpenAi
 from router.protocols.protocol import Reader
 from router.protocols.select import NAMES as PROTOCOLS
-from router.protocols.select import reader
-from router.settings.answer import AnswerSettings
-from router.settings.block import Block, Number, Percent, Switch, Text, wrong, wrong_at
+from router.protocols.select import protocol, reader
+from router.settings.answer import AnswerSettings, uncompared
+from router.settings.block import Block, Class, Number, Percent, Switch, Text, wrong, wrong_at
+from router.settings.grpc import GrpcUrl
 from router.settings.policy import PolicySettings
 from router.settings.problems import Path, did_you_mean
 from router.settings.recording import RecordingSettings
+from router.settings.routing import Key, Rules
 from router.settings.skew import SkewSettings
 from router.settings.tls import TlsSettings
 from router.settings.units import shown
 
-PLANNED_PROTOCOLS = ("open_inference", "kserve_v1", "openai", "json")
-
 MODEL_NAME_PATTERN = r"^(?!\.+$)[A-Za-z0-9._-]{1,64}$"
 _MODEL_NAME = re.compile(MODEL_NAME_PATTERN, re.ASCII)
 _HEADER = re.compile(r"header:([A-Za-z0-9!#$%&'*+.^_`|~-]{1,64})", re.ASCII)
+_PATH = re.compile(r"/[!-\"$-~]*", re.ASCII)
+_SERVED_AS = re.compile(r"[^\x00-\x1f\x7f]{1,256}")
 _LABEL_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}", re.ASCII)
 _PLACEHOLDERS = ("name", "version")
 
@@ -42,8 +51,6 @@ def _model_name(name: str) -> str:
 def _protocol(value: object) -> str:
     if value in PROTOCOLS and isinstance(value, str):
         return value
-    if value in PLANNED_PROTOCOLS:
-        raise wrong(f"{value}: not yet; this version speaks {', '.join(PROTOCOLS)}")
     hint = did_you_mean(value, PROTOCOLS) if isinstance(value, str) else ""
     raise wrong(f"expected a protocol ({', '.join(PROTOCOLS)}), not {shown(value)}{hint}")
 
@@ -66,8 +73,17 @@ def base_url(text: str) -> str:
 
 
 def _template(value: object) -> str:
+    return _filled(value, "http://{name}-v{version}:8080", base_url)
+
+
+def _grpc_template(value: object) -> str:
+    return _filled(value, "grpc://{name}-v{version}:8081", grpc_place)
+
+
+def _filled(value: object, example: str, read: Callable[[str], object]) -> str:
+    """A template that makes an address for any version."""
     if not isinstance(value, str):
-        raise wrong(f"expected a URL such as http://{{name}}-v{{version}}:8080, not {shown(value)}")
+        raise wrong(f"expected a URL such as {example}, not {shown(value)}")
     try:
         parsed = list(string.Formatter().parse(value))
     except ValueError:
@@ -78,7 +94,7 @@ def _template(value: object) -> str:
     if "version" not in {name for _, name, _, _ in parsed}:
         raise wrong("expected {version} in it: every version has a model server of its own")
     try:
-        base_url(value.format(name="name", version=1))
+        read(value.format(name="name", version=1))
     except ValueError as error:
         raise wrong(str(error)) from None
     return value
@@ -91,6 +107,18 @@ def _url(value: object) -> str:
         return base_url(value)
     except ValueError as error:
         raise wrong(str(error)) from None
+
+
+def _path(value: object) -> str:
+    if isinstance(value, str) and _PATH.fullmatch(value):
+        return value
+    raise wrong(f"expected a path such as /predict, percent-encoded as in a URL, not {shown(value)}")
+
+
+def _served_as(value: object) -> str:
+    if isinstance(value, str) and _SERVED_AS.fullmatch(value):
+        return value
+    raise wrong(f"expected the model's name in paths or bodies, 1 to 256 characters, not {shown(value)}")
 
 
 def _version(value: object) -> int:
@@ -111,7 +139,16 @@ Template = Annotated[
     BeforeValidator(_template),
     WithJsonSchema({"type": "string", "pattern": r"^(https?://|unix:///).*\{version\}"}),
 ]
+GrpcTemplate = Annotated[
+    str,
+    BeforeValidator(_grpc_template),
+    WithJsonSchema({"type": "string", "pattern": r"^grpcs?://.*\{version\}"}),
+]
 Header = Annotated[str, BeforeValidator(_header), WithJsonSchema({"type": "string", "pattern": f"^{_HEADER.pattern}$"})]
+UrlPath = Annotated[str, BeforeValidator(_path), WithJsonSchema({"type": "string", "pattern": "^/"})]
+ServedAs = Annotated[
+    str, BeforeValidator(_served_as), WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 256})
+]
 ProtocolName = Annotated[str, BeforeValidator(_protocol), WithJsonSchema({"type": "string", "enum": list(PROTOCOLS)})]
 
 
@@ -164,6 +201,24 @@ class ModelSettings(PolicySettings):
         description="Where an answer has its prediction and its score, if not where the protocol usually has them.",
         json_schema_extra={"default": {}},
     )
+    served_as_written: ServedAs | None = Field(
+        default=None,
+        alias="served_as",
+        description="The model's name in the paths of open_inference and kserve_v1, over gRPC, and in the bodies of "
+        "openai with route_by: body.model, for clients and model servers alike. Default: the model's name here.",
+    )
+    predict_path: UrlPath | None = Field(
+        default=None,
+        description="With json: the path of predictions. Default: every POST is one.",
+        examples=["/predict"],
+    )
+    ready_path_written: UrlPath | None = Field(
+        default=None,
+        alias="ready_path",
+        description="GET it at a model server: 200 when ready. Default: as the protocol has it; with json "
+        "and openai: /health.",
+        examples=["/healthz"],
+    )
     endpoint: Template | None = Field(
         default=None,
         description="Model server of any version, with {name} (the model's) and {version} filled in.",
@@ -173,14 +228,35 @@ class ModelSettings(PolicySettings):
         default={},
         description="Model server by version. A version that is not here has the one of `endpoint`, where that is set.",
     )
-    positive: Number = Field(
-        default=1.0,
-        description="Which prediction and which label count as positive; with a guardrail on mae, neither is read so.",
-    )
-    assign_by: Header | None = Field(
+    grpc_endpoint: GrpcTemplate | None = Field(
         default=None,
-        description="Sticky key of the assignment: header:NAME. Default: the request's own id.",
+        description="gRPC port of any version's model server, like `endpoint`.",
+        examples=["grpc://{name}-v{version}:8081"],
+    )
+    grpc_endpoints: Mapping[Version, GrpcUrl] = Field(
+        default={},
+        description="gRPC port by version. A version that is not here has that of `grpc_endpoint`, where that is set.",
+    )
+    positive: Class = Field(
+        default=1.0,
+        description="Which prediction and which label count as positive, a number or a text, of two classes.",
+    )
+    threshold: Number | None = Field(
+        default=None,
+        description="A prediction is positive whose score (or, without one, whose number) is at least this, whatever "
+        "class the server made of it. Default: a prediction that equals `positive` is.",
+        examples=[0.7],
+    )
+    assign_by: Key | None = Field(
+        default=None,
+        description="Sticky key of the assignment: header:NAME, query:NAME, cookie:NAME or path:N (a segment). "
+        "Default, and where a request has none: its own id.",
         examples=["header:x-user-id"],
+    )
+    rules: Rules = Field(
+        default=(),
+        description="Requests that are forced to a role and kept out of the trial, in order: the first rule that fits.",
+        examples=[[{"when": "header:x-tenant", "is": ["acme"], "to": "champion"}]],
     )
     request_id: Header | None = Field(
         default=None,
@@ -202,6 +278,12 @@ class ModelSettings(PolicySettings):
         default="champion_first",
         description="Which of a mirrored pair is sent first. random: by the request's id, since who is asked second "
         "finds warm caches; half of the requests are then sent some microseconds later. Every row records the order.",
+    )
+    asked_twice: Percent | None = Field(
+        default=None,
+        description="Percent of a shadow's copies that go to the champion's server instead of the challenger's, to "
+        "know how often the champion agrees with itself; they are no evidence. Default: none.",
+        examples=[1],
     )
     registered: Text | None = Field(
         default=None, alias="registered_model", description="Name in the registry. Default: the model's name here."
@@ -233,25 +315,59 @@ class ModelSettings(PolicySettings):
 
     _name: str = PrivateAttr(default="")
     _reader: Reader | None = PrivateAttr(default=None)
+    _grpc_reader: Reader | None = PrivateAttr(default=None)
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
         problems: list[tuple[Path, str]] = []
-        if self.endpoint is None and not self.endpoints:
+        if self.endpoint is None and not self.endpoints and not self.by_grpc_only:
             problems.append((("endpoint",), "expected endpoint (a template) or endpoints (one URL by version)"))
         if self.split is not None and self.rollout is not None:
             problems.append((("split",), "expected either split or rollout"))
         metrics = {rail.metric for rail in self.guardrails.guardrails()} if self.guardrails is not None else set()
         if Metric.REWARD in metrics and metrics & CLASS_METRICS and self.positive != 1.0:
-            expected = f"expected positive to be 1, not {self.positive:g}: beside a reward, labels are kept as numbers"
+            expected = f"expected positive to be 1, not {self.positive}: beside a reward, labels are kept as numbers"
             problems.append((("positive",), expected))
+        if self.threshold is not None and self.predicted is not Predicts.BINARY:
+            problems.append((("threshold",), f"expected none where {self.predicted.value} is predicted"))
+        if self.threshold is not None and not math.isfinite(self.threshold):
+            problems.append((("threshold",), f"expected a finite number, not {self.threshold:g}"))
         try:
             self._reader = reader(self.protocol, self.answer.reading())
+            if self.over_grpc:
+                self._grpc_reader = grpc_reader(self.answer.reading())
         except ValueError as error:
             problems.append((("answer",), str(error)))
+        problems += self._paths()
+        if self.protocol == OpenAi.name:
+            problems += uncompared(self.answer.compare, self.policy().guardrails, self.predicted, self.positive)
         if problems:
             raise wrong_at(problems)
         return self
+
+    def _paths(self) -> Iterable[tuple[Path, str]]:
+        spoken = protocol(self.protocol)
+        written = self.served_as_written
+        names_models = spoken.paths_name_models or spoken.bodies_name_models or self.over_grpc
+        if written is not None and not names_models:
+            yield ("served_as",), f"expected no served_as: the paths of {self.protocol} name no model"
+        elif written is not None and spoken.paths_name_models and "/" in written:
+            yield ("served_as",), f"expected the model's name in paths, without '/', not {shown(written)}"
+        if self.predict_path is not None and spoken.knows_its_paths:
+            yield ("predict_path",), f"expected no predict_path: {self.protocol} says which requests are predictions"
+        elif self.predict_path is not None and "?" in self.predict_path:
+            yield ("predict_path",), "expected a path without a query: any query is a prediction's"
+
+    @property
+    def served_as(self) -> str:
+        """The model's name in paths, in bodies, or over gRPC."""
+        return self.served_as_written or self._name
+
+    @property
+    def ready_path(self) -> str:
+        """GET it at a model server: 200 when ready."""
+        usual = protocol(self.protocol).ready_path.replace("{model}", quote(self.served_as, safe=""))
+        return self.ready_path_written or usual
 
     @property
     def reader(self) -> Reader:
@@ -260,15 +376,33 @@ class ModelSettings(PolicySettings):
         return self._reader
 
     @property
-    def positive_prediction(self) -> float | None:
-        """Which prediction counts as positive; None: predictions are numbers, for a guardrail on mae."""
-        return None if self.guardrails is not None and self.guardrails.mae is not None else self.positive
+    def coding(self) -> Coding:
+        """How its predictions and labels become numbers."""
+        rails = self.guardrails.guardrails() if self.guardrails is not None else ()
+        of = [each for rail in rails for each in ((rail.of,) if rail.of is not None else rail.classes or ())]
+        return Coding(
+            predicts=self.predicted,
+            positive=self.positive,
+            threshold=self.threshold,
+            classes=tuple({isinstance(each, str): each for each in of}.values()),  # one of each kind
+            fold=Comparison(self.answer.compare).fold if self.answer.compare is not None else None,
+            label_numbers=any(rail.metric is Metric.REWARD for rail in rails),
+        )
 
     @property
-    def positive_label(self) -> float | None:
-        """Which label counts as positive; None: labels are numbers, for a guardrail on mae or reward."""
-        numbers = self.guardrails is not None and (self.guardrails.mae or self.guardrails.reward) is not None
-        return None if numbers else self.positive
+    def grpc_reader(self) -> Reader | None:
+        """What reads the predictions out of its answers over gRPC; None: it is not served so."""
+        return self._grpc_reader
+
+    @property
+    def over_grpc(self) -> bool:
+        """Whether some version has a gRPC port."""
+        return self.grpc_endpoint is not None or bool(self.grpc_endpoints)
+
+    @property
+    def by_grpc_only(self) -> bool:
+        """Whether no version has an HTTP endpoint, but some have a gRPC port."""
+        return self.over_grpc and self.endpoint is None and not self.endpoints
 
     def policy(self) -> Policy:
         """The policy that the next rollout of this model begins with."""
@@ -292,6 +426,17 @@ class ModelSettings(PolicySettings):
             return self.endpoints[version]
         return base_url(self.endpoint.format(name=self._name, version=version)) if self.endpoint is not None else None
 
+    def grpc_of(self, version: int) -> str | None:
+        """The gRPC port of this version's model server; None: there is none."""
+        if version in self.grpc_endpoints:
+            return self.grpc_endpoints[version]
+        template = self.grpc_endpoint
+        return template.format(name=self._name, version=version) if template is not None else None
+
+    def probed_at(self, version: int) -> str | None:
+        """Where this version says whether it is ready: its HTTP endpoint, else its gRPC port; None: it has neither."""
+        return self.endpoint_of(version) or self.grpc_of(version)
+
     def bind(self, name: str) -> None:
         """Tell the model its name.
 
@@ -300,3 +445,5 @@ class ModelSettings(PolicySettings):
         """
         self._name = name
         self.endpoint_of(1)
+        if self.grpc_endpoint is not None and (url := self.grpc_of(1)) is not None:
+            grpc_place(url)

@@ -10,7 +10,9 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, WithJsonSchema,
 from comparator.policy import DEFAULT_GUARDRAILS, DEFAULT_STEPS, MOST_PEOPLE, Gate, Policy, SignOff, Step
 from comparator.policy import StepKind as Kind
 from comparator.policy_error import PolicyError
+from comparator.rail import CLASS_METRICS, NUMBER_METRICS
 from comparator.restraint import Then
+from router.protocols.coding import Predicts
 from router.settings.block import Block, Count, Duration, Number, Percent, Switch, written, wrong, wrong_at
 from router.settings.guardrails import Guardrails
 from router.settings.outside import OutsideSettings
@@ -262,6 +264,11 @@ class PolicySettings(OutsideSettings):
         description="What the gate in staging asks for beyond contract, holdout metrics and the guardrails' margins.",
         json_schema_extra={"default": {}},
     )
+    predicts: Literal["binary", "multiclass", "number"] | None = Field(
+        default=None,
+        description="What answers predict. binary: the positive class or not. multiclass: one of several classes. "
+        "number: a number (a regression). Default: what the guardrails are of, else binary.",
+    )
     rollout: tuple[AnyStep, ...] | None = Field(
         default=None,
         description="The steps, in order. Default: shadow 100 for 24h, canary 10 for 1h, canary 50 for 1h, promote "
@@ -293,6 +300,13 @@ class PolicySettings(OutsideSettings):
                 step.step()
             except PolicyError as error:
                 problems.append((("rollout", index, error.where), error.expected))
+        rails = self.guardrails.guardrails() if self.guardrails is not None else DEFAULT_GUARDRAILS
+        of_classes = [rail.name for rail in rails if rail.metric in CLASS_METRICS]
+        if self.predicts == Predicts.NUMBER.value and of_classes:
+            problems.append((("predicts",), f"expected binary or multiclass: there is a guardrail on {of_classes[0]}"))
+        of_numbers = [rail.name for rail in rails if rail.metric in NUMBER_METRICS]
+        if self.predicts not in (None, Predicts.NUMBER.value) and of_numbers:
+            problems.append((("predicts",), f"expected number: there is a guardrail on {of_numbers[0]}"))
         if not problems:
             try:
                 self.policy()
@@ -301,6 +315,16 @@ class PolicySettings(OutsideSettings):
         if problems:
             raise wrong_at(problems)
         return self
+
+    @property
+    def predicted(self) -> Predicts:
+        """What answers predict: as written, else as the guardrails have it."""
+        if self.predicts is not None:
+            return Predicts(self.predicts)
+        rails = self.guardrails.guardrails() if self.guardrails is not None else ()
+        if any(rail.metric in NUMBER_METRICS for rail in rails):
+            return Predicts.NUMBER
+        return Predicts.MULTICLASS if any(rail.of_classes for rail in rails) else Predicts.BINARY
 
     def policy(self) -> Policy:
         """The judge's policy, with defaults filled in."""
@@ -318,5 +342,6 @@ class PolicySettings(OutsideSettings):
             restraint=self.restraint.restraint(),
             outside=self.outside(),
             staging=self.staging.staging(),
+            multiclass=self.predicted is Predicts.MULTICLASS,
             **self.judge.numbers(),
         )

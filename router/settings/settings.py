@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BeforeValidator,
     Field,
     PrivateAttr,
@@ -17,15 +18,19 @@ from pydantic import (
 )
 
 from router.link.endpoint import ListenTls
+from router.link.grpc_place import GrpcListen
 from router.link.messages import Limits
+from router.protocols.select import protocol
 from router.settings.address import Address, is_loopback, parse_address
 from router.settings.block import Block, Count, Duration, Text, written, wrong, wrong_at
+from router.settings.grpc import installed, unheard
 from router.settings.limits import LimitsSettings
 from router.settings.model import ModelName, ModelSettings
 from router.settings.notify import NotifySettings, misnamed
 from router.settings.outside import Name, PrometheusSettings, WebhookSettings, unknown
 from router.settings.problems import Path as Where
 from router.settings.tls import ListenTlsSettings
+from router.settings.tracing import TracingSettings
 from router.settings.units import parse_duration, shown
 
 
@@ -53,7 +58,20 @@ ListenAddress = Annotated[
     BeforeValidator(_address),
     WithJsonSchema({"type": "string", "pattern": r"^\S+:[0-9]{1,5}$", "examples": ["127.0.0.1:9901", "[::1]:9901"]}),
 ]
+GrpcAddress = Annotated[ListenAddress, AfterValidator(installed)]
 LedgerUrl = Annotated[str, BeforeValidator(_ledger), WithJsonSchema({"type": "string", "pattern": "^sqlite:///."})]
+
+
+def _ambiguous(models: Mapping[str, ModelSettings]) -> Iterable[tuple[Where, str]]:
+    """Where the paths of one protocol, bodies, or messages of gRPC have one name for two models."""
+    seen: dict[tuple[str, str], str] = {}
+    for name, model in models.items():
+        spoken = protocol(model.protocol)
+        named = spoken.paths_name_models or spoken.bodies_name_models
+        ways = [*([model.protocol] if named else []), *(["gRPC"] if model.over_grpc else [])]
+        others = {seen.setdefault((way, model.served_as), name) for way in ways} - {name}
+        for other in sorted(others):
+            yield (name, "served_as"), f"expected another name: {other} is served as {model.served_as}, too"
 
 
 class Settings(Block):
@@ -65,6 +83,11 @@ class Settings(Block):
         examples=["sqlite:///mlflow.db", "http://mlflow:5000"],
     )
     listen: ListenAddress = written("127.0.0.1:8080", parse_address, "Data port: inference only.")
+    grpc: GrpcAddress | None = Field(
+        default=None,
+        description="Port for gRPC (the Open Inference Protocol's service), under the same tls. Needs the extra grpc. "
+        "Default: none.",
+    )
     tokens: Text | None = Field(
         default=None,
         description="File with the hashed tokens of the admin port, one a line, as `titleshot token` prints them; "
@@ -91,6 +114,11 @@ class Settings(Block):
     )
     workers: Count = Field(default=1, description="Proxy processes.")
     poll: Duration = written("1s", parse_duration, "How often the registry is read.")
+    route_by: Literal["path", "body.model"] = Field(
+        default="path",
+        description="What names a request's model, of several: its path (/models/NAME/... or what the protocol has), "
+        "or, where the path does not, the text under `model` in its JSON body.",
+    )
     limits_written: LimitsSettings = Field(
         default=LimitsSettings(),
         alias="limits",
@@ -105,6 +133,9 @@ class Settings(Block):
     )
     notify: tuple[NotifySettings, ...] = Field(
         default=(), description="Who is told of what happens: rollouts that start, end, wait, and moves by hand."
+    )
+    tracing: TracingSettings | None = Field(
+        default=None, description="Spans of traced requests, to an OpenTelemetry collector. Default: no tracing."
     )
     models: Mapping[ModelName, ModelSettings] = Field(description="The models, by the name that clients know.")
 
@@ -146,6 +177,7 @@ class Settings(Block):
                 model.bind(name)
             except ValueError as error:
                 problems.append(((name, "endpoint"), str(error)))
+        problems += _ambiguous(models)
         if problems:
             raise wrong_at(problems)
         return models
@@ -156,6 +188,8 @@ class Settings(Block):
         for name, model in self.models.items():
             found = unknown(model, self.prometheus, self.webhooks)
             problems += [(("models", name, *where), expected) for where, expected in found]
+            if self.grpc is None and model.by_grpc_only:
+                problems.append((("models", name), unheard()))
         problems += [(("notify", *where), expected) for where, expected in misnamed(self.notify, self.models)]
         if problems:
             raise wrong_at(problems)
@@ -177,6 +211,16 @@ class Settings(Block):
         return self.tls.tls() if self.tls is not None else None
 
     @property
+    def grpc_listen(self) -> GrpcListen | None:
+        """The port for gRPC, with what is fixed when it is opened; None: there is none."""
+        if self.grpc is None:
+            return None
+        limits = self.limits
+        return GrpcListen(
+            self.grpc.host, self.grpc.port, limits.max_body_bytes, limits.max_header_bytes, limits.max_connections
+        )
+
+    @property
     def tokens_path(self) -> Path | None:
         """The tokens file; None: there is none, and loopback is the local operator."""
         return (self._directory / self.tokens).absolute() if self.tokens is not None else None
@@ -190,6 +234,11 @@ class Settings(Block):
     def limits(self) -> Limits:
         """Bounds and deadlines of the data port, as they go over the link."""
         return self.limits_written.limits()
+
+    @property
+    def traced(self) -> int | None:
+        """Percent of the requests without a sampling decision of their own that are traced; None: tracing is off."""
+        return self.tracing.share if self.tracing is not None else None
 
     @property
     def written(self) -> Mapping[str, Any]:

@@ -2,32 +2,51 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
 from comparator.policy_error import PolicyError
 from comparator.staging import MOST_RATE, Staging
-from router.settings.block import Block, Count, Duration, Number, wrong_at
+from router.settings.block import Block, Count, Duration, Number, wrong, wrong_at
 from router.settings.problems import Path
+from router.settings.units import shown
 
-MetricName = Literal["precision", "recall", "accuracy", "f1", "brier", "mae"]
+_METRIC = re.compile(
+    r"(precision|recall|f1)(_of_[A-Za-z0-9_]{1,60}|_macro)?|accuracy|brier|calibration|mae|rmse", re.ASCII
+)
+
+
+def _metric(name: str) -> str:
+    if _METRIC.fullmatch(name) is None:
+        raise wrong(
+            f"expected the name of a metric from labels, such as precision or recall_of_cancel, not {shown(name)}"
+        )
+    return name
+
+
+MetricName = Annotated[
+    str, AfterValidator(_metric), WithJsonSchema({"type": "string", "pattern": f"^({_METRIC.pattern})$"})
+]
 
 
 class StagingSettings(Block):
     """What a staged version must show, beside the guardrails' margins against the champion on the same rows."""
 
-    minimum: Annotated[Mapping[MetricName, Number], Field(json_schema_extra={"examples": [{"precision": 0.7}]})] = (
-        Field(
-            default={},
-            description="Metric -> the figure that it must reach through the staged server; of brier and mae the most.",
-        )
+    minimum: Annotated[
+        Mapping[MetricName, Number],
+        Field(json_schema_extra={"examples": [{"precision": 0.7}], "additionalProperties": False}),
+    ] = Field(
+        default={},
+        description="Metric -> the figure that it must reach through the staged server; of a loss (brier, calibration, "
+        "mae, rmse) the most.",
     )
     reproduce_tolerance: Number = Field(
         default=0.05,
         description="So much worse than the offline figure in the registry the measured one may be: 0.05 is 5 points; "
-        "of mae in label units.",
+        "of mae in label units, of rmse a part of it.",
         json_schema_extra={"exclusiveMinimum": 0},
     )
     min_rows: Count = Field(

@@ -10,8 +10,9 @@ import httpx
 import numpy as np
 
 from router.link.endpoint import Tls, client_context, place_of
-from router.protocols.protocol import Prediction, Protocol, Reader, Unreadable
-from router.staging.contract import Answer, Row, split_of
+from router.protocols.coding import Coding
+from router.protocols.protocol import Prediction, Questions, Reader, Unreadable
+from router.staging.contract import Answer, Row
 from router.staging.latency import Timed
 from router.staging.metrics import Answers
 
@@ -30,7 +31,8 @@ class Server:
 
     Args:
         url: of the server, as the settings have endpoints.
-        protocol: that it speaks.
+        path: where it is asked.
+        ready_path: that it answers with 200 when it is ready.
         reader: of its answers.
         tls: how it is trusted.
 
@@ -39,10 +41,11 @@ class Server:
         OSError: a file of `tls` cannot be read.
     """
 
-    def __init__(self, url: str, protocol: Protocol, reader: Reader, tls: Tls | None = None) -> None:
+    def __init__(self, url: str, path: str, ready_path: str, reader: Reader, tls: Tls | None = None) -> None:
         place, tls = place_of(url), tls or Tls()
         self._base = f"{'https' if place.scheme == 'https' else 'http'}://{place.authority}{place.base}"
-        self._protocol = protocol
+        self._path = path
+        self._ready_path = ready_path
         self._reader = reader
         self._named = {"sni_hostname": tls.server_name} if tls.server_name else {}
         transport = httpx.AsyncHTTPTransport(
@@ -64,7 +67,7 @@ class Server:
         while True:
             try:
                 async with asyncio.timeout(5.0):
-                    answer = await self._http.get(self._base + self._protocol.ready_path, extensions=self._named)
+                    answer = await self._http.get(self._base + self._ready_path, extensions=self._named)
                 if answer.status_code == 200:
                     return True
             except (httpx.HTTPError, TimeoutError):
@@ -86,7 +89,7 @@ class Server:
 
     async def _exchange(self, body: bytes) -> tuple[int, bytes | None]:
         request = {"content": body, "headers": _JSON, "extensions": self._named}
-        async with self._http.stream("POST", f"{self._base}/invocations", **request) as response:  # type: ignore[arg-type]
+        async with self._http.stream("POST", self._base + self._path, **request) as response:  # type: ignore[arg-type]
             found = bytearray()
             async for piece in response.aiter_bytes():
                 found += piece
@@ -111,13 +114,17 @@ class Server:
         return list(await asyncio.gather(*(one(body) for body in bodies)))
 
     async def predict(
-        self, names: Sequence[str], rows: Sequence[Row], tell: Callable[[int], None] = lambda _: None
+        self,
+        questions: Questions,
+        names: Sequence[str],
+        rows: Sequence[Row],
+        tell: Callable[[int], None] = lambda _: None,
     ) -> tuple[list[Prediction] | None, str]:
         """A prediction for each row; None: one batch was not answered with one for each, and how it was instead."""
         found: list[Prediction] = []
         for low in range(0, len(rows), BATCH_ROWS):
             piece = rows[low : low + BATCH_ROWS]
-            answer = await self.ask(split_of(names, piece))
+            answer = await self.ask(questions.of(names, piece))
             if not answer.has(len(piece)):
                 return None, f"rows {low + 1:,} to {low + len(piece):,} got {answer.told}"
             found += answer.predictions or ()
@@ -151,13 +158,7 @@ class Server:
         return Timed(seconds, late, failed)
 
 
-def as_answers(predictions: Sequence[Prediction], positive: float | None) -> Answers:
-    """As arrays; of classes 1.0 is the positive one. As live answers are read: a text is never a number."""
-    values = np.array([_value(each.value, positive) for each in predictions])
-    return Answers(values, np.array([each.score for each in predictions]))
-
-
-def _value(value: float | str, positive: float | None) -> float:
-    if isinstance(value, str) or not np.isfinite(value):
-        return float("nan")
-    return float(value) if positive is None else float(value == positive)
+def as_answers(predictions: Sequence[Prediction], coding: Coding) -> Answers:
+    """As arrays, coded as live answers are."""
+    coded = np.array([coding.prediction(each) for each in predictions]).reshape(-1, 2)
+    return Answers(np.where(np.isfinite(coded[:, 0]), coded[:, 0], np.nan), coded[:, 1])

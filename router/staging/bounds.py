@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from comparator.calibration import differences, error_of, least_of_means, mean_of_least
 from comparator.sequence import log_mean_exp
 
 Floats = NDArray[np.float64]
@@ -28,6 +29,7 @@ NUISANCE_ALPHA = 0.005
 
 _BETS = 0.99 * 2.0 ** -np.arange(13)  # as shares of the largest bet allowed
 _STEPS = 44
+_FEW_STEPS = 12
 
 
 def binomial_bounds(successes: int, count: int, alpha: float = ALPHA) -> tuple[float, float]:
@@ -106,11 +108,13 @@ class PairedLoss:
     Args:
         rows: n, d of the champion and n, d of the version; 0 <= n <= d.
         bound: of max n * max (d - n), see `comparator.label_metric`: what a row can lose at most.
-        ratio: bounds of the champion's ratio, each at 1 - NUISANCE_ALPHA / 2.
+        ratio: bounds of the champion's ratio, each at 1 - NUISANCE_ALPHA / (2 parts).
+        parts: this is one of so many that have to hold together: each bound has a part of alpha.
     """
 
-    def __init__(self, rows: Rows, bound: float, ratio: tuple[float, float]) -> None:
+    def __init__(self, rows: Rows, bound: float, ratio: tuple[float, float], parts: int = 1) -> None:
         self._rows = rows
+        self._parts = parts
         self._bound = bound
         self._ratio = ratio
         n, d, n_ours, d_ours = rows.sums
@@ -124,11 +128,11 @@ class PairedLoss:
 
     def less_than(self, x: float) -> bool:
         """Whether the rows show that the loss is less than x."""
-        return _reached(self.logs(x, 1.0))
+        return _reached(self.logs(x, 1.0), self._parts)
 
     def more_than(self, x: float) -> bool:
         """Whether the rows show that the loss is more than x."""
-        return _reached(self.logs(x, -1.0))
+        return _reached(self.logs(x, -1.0), self._parts)
 
     def times_needed(self, x: float) -> float:
         """How often rows like these would have to come to tell on which side of x the loss is; infinite: never."""
@@ -145,8 +149,89 @@ class PairedLoss:
         return np.asarray(np.minimum(*found))
 
 
-def _reached(logs: Floats) -> bool:
-    return float(log_mean_exp(logs)) >= -math.log(ALPHA - NUISANCE_ALPHA)
+class PairedRatio:
+    """The version's ratio as a multiple of the champion's, on the same rows: of a loss, so that less is better.
+
+    With a the champion's ratio and k a the version's, z = k (n - a d) - (n' - k a d') has mean 0; where both have the
+    same rows, a cancels out and z = k n - n'.
+
+    Args:
+        rows: n, d of the champion and n, d of the version; 0 <= n <= d, and d is 0 or 1.
+        ratio: bounds of the champion's ratio, each at 1 - NUISANCE_ALPHA / 2.
+    """
+
+    def __init__(self, rows: Rows, ratio: tuple[float, float]) -> None:
+        self._rows = rows
+        self._ratio = ratio
+        n, d, n_ours, d_ours = rows.sums
+        self.value = float((n_ours / d_ours) / (n / d)) if n else math.inf
+
+    def multiple(self) -> Loss:
+        """The bounds; infinite: there is none from above."""
+        low = _edge(lambda t: self.more_than(t / (1 - t)))
+        high = _edge(lambda t: self.less_than((1 - t) / t))
+        upper = (1 - high) / high if high else math.inf
+        return Loss(self.value, min(low / (1 - low), self.value), max(upper, self.value))
+
+    def less_than(self, k: float) -> bool:
+        """Whether the rows show that the version's ratio is less than k times the champion's."""
+        return _reached(self.logs(k, 1.0))
+
+    def more_than(self, k: float) -> bool:
+        """Whether the rows show that it is more than that."""
+        return _reached(self.logs(k, -1.0))
+
+    def times_needed(self, k: float) -> float:
+        """How often rows like these would have to come to tell on which side of k it is; infinite: never."""
+        return min(_times(self.logs(k, 1.0)), _times(self.logs(k, -1.0)))
+
+    def logs(self, k: float, sign: float) -> Floats:
+        """The logarithm of each bet's product against "it is k or more" (sign -1: "k or less")."""
+        n, d, n_ours, d_ours = self._rows.values.T
+        found = []
+        for a in self._ratio:  # as above: the product is smallest at an end of a
+            z = sign * (k * (n - a * d) - (n_ours - k * a * d_ours))
+            found.append(_logs(z, self._rows.times, max(1.0, k)))  # no z is below -1, nor below -k
+        return np.asarray(np.minimum(*found))
+
+
+class CalibrationLoss:
+    """How much larger the version's calibration error is than the champion's, on the rows with both scores.
+
+    Why the mean over signs of the least, and the least of the means, are e-values is told in `comparator.calibration`.
+
+    Args:
+        rows: g of the champion and of the version, each in the lower and in the upper half.
+    """
+
+    def __init__(self, rows: Rows) -> None:
+        self._times = rows.times
+        self._w = differences(rows.values[:, :2], rows.values[:, 2:]).reshape(-1, 16)
+        theirs, ours = np.split(rows.sums / rows.times.sum(), 2)
+        self.value = error_of(ours) - error_of(theirs)
+
+    def loss(self) -> Loss:
+        """The bounds, to a two-thousandth."""
+        upper = 1 - 2 * _edge(lambda t: self.less_than(1 - 2 * t), _FEW_STEPS)
+        lower = 2 * _edge(lambda t: self.more_than(2 * t - 1), _FEW_STEPS) - 1
+        return Loss(self.value, min(lower, self.value), max(upper, self.value))
+
+    def less_than(self, x: float) -> bool:
+        """Whether the rows show that the loss is less than x."""
+        return float(least_of_means(self._logs(x, -1.0))) >= -math.log(ALPHA)
+
+    def more_than(self, x: float) -> bool:
+        """Whether the rows show that the loss is more than x."""
+        return float(mean_of_least(self._logs(x, 1.0))) >= -math.log(ALPHA)
+
+    def _logs(self, x: float, sign: float) -> Floats:
+        """The logarithm of the mean over bets on sign (W - x), for each pair of signs of both sides."""
+        logs = [_log_e(sign * (w - x), self._times, 2 + abs(x)) for w in self._w.T]
+        return np.array(logs).reshape(4, 4)
+
+
+def _reached(logs: Floats, parts: int = 1) -> bool:
+    return float(log_mean_exp(logs)) >= -math.log((ALPHA - NUISANCE_ALPHA) / parts)
 
 
 def _times(logs: Floats) -> float:
@@ -173,10 +258,10 @@ def _log_e(z: Floats, times: Floats, worst: float) -> float:
     return float(log_mean_exp(_logs(z, times, worst)))
 
 
-def _edge(beyond: Callable[[float], bool]) -> float:
+def _edge(beyond: Callable[[float], bool], steps: int = _STEPS) -> float:
     """The largest number in 0 to 1 up to which `beyond` holds; from below, so that the bound keeps its promise."""
     low, high = 0.0, 1.0
-    for _ in range(_STEPS):
+    for _ in range(steps):
         middle = (low + high) / 2
         low, high = (middle, high) if beyond(middle) else (low, middle)
     return low

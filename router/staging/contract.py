@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from comparator.guardrail import Verdict
 from router.artifacts.signature import NUMBERS, Columns
-from router.protocols.protocol import Prediction
+from router.protocols.protocol import Prediction, Questions
 from router.staging.check import Check
 
 _NAMED_COLUMNS = 10
@@ -39,53 +39,36 @@ class Answer:
         return self.status == 200 and self.predictions is not None and len(self.predictions) == rows
 
 
-def split_of(names: Sequence[str], rows: Sequence[Row]) -> bytes:
-    """A request of MLflow's scoring protocol, `dataframe_split`."""
-    data = [[_cell(row.get(name)) for name in names] for row in rows]
-    return _json({"dataframe_split": {"columns": list(names), "data": data}})
-
-
-def shapes_of(names: Sequence[str], rows: Sequence[Row]) -> dict[str, bytes]:
-    """The same rows in every other shape that the protocol has for named columns."""
-    records = [{name: _cell(row.get(name)) for name in names} for row in rows]
-    return {
-        "dataframe_records": _json({"dataframe_records": records}),
-        "instances": _json({"instances": records}),
-        "inputs": _json({"inputs": records}),
-        "inputs by column": _json({"inputs": {name: [record[name] for record in records] for name in names}}),
-    }
-
-
-def without_each(columns: Columns, row: Row) -> Iterator[tuple[str, bytes]]:
+def without_each(questions: Questions, columns: Columns, row: Row) -> Iterator[tuple[str, bytes]]:
     """Each column, and a good row without it."""
     for name in columns.names:
-        yield name, split_of([other for other in columns.names if other != name], [row])
+        yield name, questions.of([other for other in columns.names if other != name], [row])
 
 
-def wrong_types(columns: Columns, row: Row) -> Iterator[tuple[str, bytes]]:
+def wrong_types(questions: Questions, columns: Columns, row: Row) -> Iterator[tuple[str, bytes]]:
     """What is wrong, and the request. Text and booleans are left out: MLflow takes anything for them."""
     for name, kind in columns.types.items():
         if kind in NUMBERS or kind == "datetime":
-            yield name, split_of(columns.names, [{**row, name: f"no {kind}"}])
-    yield "rows that are a text", _json({"dataframe_split": {"columns": columns.names, "data": "no rows"}})
+            yield name, questions.of(columns.names, [{**row, name: f"no {kind}"}])
+    yield "rows that are a text", questions.text_for_rows(columns.names)
 
 
 def malformed() -> dict[str, bytes]:
     """What no client should send."""
     return {
-        "broken JSON": b'{"dataframe_split": ',
+        "broken JSON": b'{"inputs": ',
         "an empty object": b"{}",
         "a list": b"[]",
         "no body": b"",
     }
 
 
-def with_extra_column(columns: Columns, row: Row) -> bytes:
+def with_extra_column(questions: Questions, columns: Columns, row: Row) -> bytes:
     """A good row with a column that the signature does not have."""
     extra = "not_in_the_signature"
     while extra in columns.types:
         extra += "_"
-    return split_of([*columns.names, extra], [{**row, extra: 1}])
+    return questions.of([*columns.names, extra], [{**row, extra: 1}])
 
 
 # ---- what the answers say
@@ -252,11 +235,3 @@ def _some(parts: Sequence[str]) -> str:
     """The first of them, and how many more there are."""
     more = f" and {len(parts) - _NAMED_COLUMNS} more" if len(parts) > _NAMED_COLUMNS else ""
     return f"{', '.join(parts[:_NAMED_COLUMNS])}{more}"
-
-
-def _cell(value: object) -> object:
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _json(data: object) -> bytes:
-    return json.dumps(data).encode()

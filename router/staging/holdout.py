@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from router.protocols.coding import Coding, Uncoded
 from router.registering.hashing import data_hash
 from router.registering.tables import is_table, pieces
 from router.staging.contract import Row
@@ -28,7 +29,7 @@ class Holdout:
 
     Args:
         rows: feature values by column.
-        labels: numbers; of classes 1.0 is the positive one; shape (rows,).
+        labels: as the coding makes numbers of them; shape (rows,).
         data_hash: of the file, as `titleshot register` makes it.
     """
 
@@ -37,14 +38,14 @@ class Holdout:
     data_hash: str
 
 
-def read_holdout(path: Path, label: str, types: Mapping[str, str], positive: float | None) -> Holdout:
+def read_holdout(path: Path, label: str, types: Mapping[str, str], coding: Coding) -> Holdout:
     """Read CSV or Parquet.
 
     Args:
         path: the file.
         label: the label's column.
         types: MLflow's type of each feature.
-        positive: the label that counts as positive; None: labels are numbers.
+        coding: how labels become numbers.
 
     Raises:
         HoldoutError: a column is missing, a cell is not of its type, or there are no rows or too many.
@@ -61,7 +62,7 @@ def read_holdout(path: Path, label: str, types: Mapping[str, str], positive: flo
         for index, truth in enumerate(piece[label]):
             number = len(rows) + 1
             rows.append({name: _typed(piece[name][index], kind, path, number, name) for name, kind in types.items()})
-            labels.append(_label(truth, positive, path, number))
+            labels.append(_label(truth, coding, path, number))
         if len(rows) > MOST_ROWS:
             raise HoldoutError(f"{path}: expected at most {MOST_ROWS:,} rows; a sample of them tells as much")
     if not rows:
@@ -106,12 +107,25 @@ def _boolean(value: object) -> bool:
     return bool(value)
 
 
-def _label(value: object, positive: float | None, path: Path, row: int) -> float:
-    text = str(value).strip().lower()
+def _label(value: object, coding: Coding, path: Path, row: int) -> float:
+    """A cell of a table is often a text, whatever it means: a number where it is one and classes can be numbers."""
+    text = str(value).strip() if value is not None else ""
+    given: float | str = text
+    if coding.takes(text=False):
+        given = _number(text.lower(), text if coding.takes(text=True) else math.nan)
+    if given == "" or given != given:  # noqa: PLR0124 - NaN is not itself
+        raise HoldoutError(
+            f"{path}: row {row}: expected a label{'' if coding.takes(text=True) else ' that is a number'}"
+        )
+    try:
+        return coding.label(given)
+    except Uncoded as error:
+        raise HoldoutError(f"{path}: row {row}: label: {error}") from None
+
+
+def _number(text: str, otherwise: float | str) -> float | str:
     try:
         number = {"true": 1.0, "false": 0.0}[text] if text in ("true", "false") else float(text)
     except ValueError:
-        number = math.nan
-    if not math.isfinite(number):
-        raise HoldoutError(f"{path}: row {row}: expected a label that is a number")
-    return number if positive is None else float(number == positive)
+        return otherwise
+    return number if math.isfinite(number) else otherwise

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from comparator.calibration import error_of, gaps
 from comparator.gated import Measured
 from comparator.guardrail import Verdict
 from comparator.label_metric import LabelMetric
-from comparator.policy import RANGED, Metric
+from comparator.rail import IN_LABEL_UNITS, Metric
 from comparator.staging import LEAST_COUNTING
 from comparator.words import amount
 from router.staging.bounds import (
     ALPHA,
     NUISANCE_ALPHA,
+    CalibrationLoss,
     Floats,
+    Loss,
     PairedLoss,
+    PairedRatio,
     Rows,
     binomial_bounds,
     mean_bounds,
@@ -26,6 +30,7 @@ from router.staging.check import Check
 
 _OF_COUNTS = frozenset({Metric.PRECISION, Metric.RECALL, Metric.ACCURACY, Metric.F1})
 _MOST_ROWS_TOLD = 10**8
+_MOST_TIMES = 1000.0  # so many times worse is told as this
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,18 +51,88 @@ class Figure:
     counting: int  # rows that the metric is of
     n: Floats
     d: Floats
+    parts: tuple[Figure, ...] = ()  # of a mean over classes: each class
 
 
 def figure(metric: LabelMetric, labels: Floats, answers: Answers) -> Figure | None:
     """The metric of one server; None: no row counts for it."""
+    if metric.rail.classes is not None:
+        return _mean(metric, labels, answers)
+    if metric.rail.metric is Metric.CALIBRATION:
+        return _calibration(metric, labels, answers)
+    return _figure(metric, labels, answers, ALPHA)
+
+
+def _figure(metric: LabelMetric, labels: Floats, answers: Answers, alpha: float) -> Figure | None:
     legal = metric.legal_label(labels)
     n, d = metric.quantities(labels[legal][:, None], answers.prediction[legal][:, None], answers.score[legal][:, None])
     n, d = n[:, 0], d[:, 0]
     if not d.sum():
         return None
-    lower, upper = (metric.shown(share) for share in _shares(metric, n, d, ALPHA))
+    lower, upper = (metric.shown(share) for share in _shares(metric, n, d, alpha))
     value = metric.shown(metric.share(float(n.sum())) / _counting(d))
     return Figure(value, min(lower, value), max(upper, value), _counting(d), n, d)
+
+
+def _mean(metric: LabelMetric, labels: Floats, answers: Answers) -> Figure | None:
+    """The mean over classes, and of their bounds, which hold together; None: of some class no row counts."""
+    classes = metric.rail.classes or ()
+    found = [
+        _figure(
+            LabelMetric(replace(metric.rail, classes=None, of=each), multiclass=True),
+            labels,
+            answers,
+            ALPHA / len(classes),
+        )
+        for each in classes
+    ]
+    parts = tuple(each for each in found if each is not None)
+    if len(parts) < len(classes):
+        return None
+    value, lower, upper = (
+        sum(getattr(each, name) for each in parts) / len(parts) for name in ("value", "lower", "upper")
+    )
+    n, d = (np.sum([getattr(each, name) for each in parts], axis=0) for name in ("n", "d"))
+    return Figure(value, lower, upper, sum(each.counting for each in parts), n, d, parts)
+
+
+def _calibration(metric: LabelMetric, labels: Floats, answers: Answers) -> Figure | None:
+    """Of both halves of scores; `n` is g in them, see `comparator.calibration`."""
+    legal = metric.legal_label(labels)
+    labels, score = labels[legal], answers.score[legal]
+    d = ((score >= 0) & (score <= 1)).astype(np.float64)
+    n = gaps(np.where(d > 0, score, 0.0), labels) * d[:, None]
+    count = _counting(d)
+    if not count:
+        return None
+    lower = upper = 0.0
+    for half in n[d > 0].T:  # (1 + g) / 2 is a share; of four bounds each has a part of alpha
+        low, high = (2 * each - 1 for each in mean_bounds(Rows.of((1 + half) / 2, np.ones(count)), ALPHA / 4))
+        lower += max(low, -high, 0.0)
+        upper += max(-low, high)
+    value = error_of(n.sum(axis=0) / count)
+    return Figure(value, min(lower, value), max(min(upper, 1.0), value), count, n, d)
+
+
+def _calibration_loss(theirs: Figure, ours: Figure) -> Loss:
+    both = (theirs.d > 0) & (ours.d > 0)
+    return CalibrationLoss(Rows.of(*theirs.n[both].T, *ours.n[both].T)).loss()
+
+
+def _mean_loss(theirs: Figure, ours: Figure) -> Loss:
+    """How much lower the mean over classes is than the champion's: the bounds of all classes hold together."""
+    count = len(theirs.parts)
+    losses = [
+        PairedLoss(
+            Rows.of(champion.n, champion.d, version.n, version.d),
+            1.0,
+            binomial_bounds(round(float(champion.n.sum())), champion.counting, NUISANCE_ALPHA / 2 / count),
+            count,
+        ).loss()
+        for champion, version in zip(theirs.parts, ours.parts, strict=True)
+    ]
+    value, lower, upper = (sum(getattr(each, name) for each in losses) / count for name in ("value", "lower", "upper"))
+    return Loss(value, lower, upper)
 
 
 def _counting(d: Floats) -> int:
@@ -91,7 +166,7 @@ def reproduced(asked: Measured, found: Figure | None, offline: float | None, tol
     if found is None or found.counting < LEAST_COUNTING:
         return _too_few(name, metric, found, expected)
     better = metric.sign > 0
-    least = offline - metric.sign * tolerance
+    least = offline * (1 + tolerance) if metric.relative else offline - metric.sign * tolerance
     check = _held(
         name,
         found,
@@ -115,9 +190,17 @@ def no_regression(asked: Measured, ours: Figure | None, theirs: Figure | None, r
             return _too_few(name, metric, figure_of, expected, who)
     if ours is None or theirs is None:  # said above
         raise AssertionError
+    if metric.relative:
+        return _no_higher(asked, metric, ours, theirs, rows)
     scale = 1.0 if metric.rail.metric in _OF_COUNTS else metric.rail.width
-    paired = _paired(metric, ours, theirs)
-    loss = paired.loss()
+    paired = None
+    if metric.rail.metric is Metric.CALIBRATION:
+        loss = _calibration_loss(theirs, ours)
+    elif ours.parts:
+        loss = _mean_loss(theirs, ours)
+    else:
+        paired = _paired(metric, ours, theirs)
+        loss = paired.loss()
     value, lower, upper = (scale * each for each in (loss.value, loss.lower, loss.upper))
     numbers = {"loss": value, "lower": lower, "upper": upper, "margin": margin, "value": ours.value}
     text = (
@@ -125,11 +208,40 @@ def no_regression(asked: Measured, ours: Figure | None, theirs: Figure | None, r
         f"{_difference(asked, value, lower, upper)}, {expected}"
     )
     numbers["champion"] = theirs.value
-    if paired.more_than(margin / scale):
+    if loss.lower > margin if paired is None else paired.more_than(margin / scale):
         return Check(name, Verdict.FAIL, text, numbers)
-    if paired.less_than(margin / scale):
+    if loss.upper < margin if paired is None else paired.less_than(margin / scale):
         return Check(name, Verdict.PASS, text, numbers)
-    return Check(name, Verdict.INCONCLUSIVE, text + _more(rows * paired.times_needed(margin / scale)), numbers)
+    times = paired.times_needed(margin / scale) if paired is not None else _times(loss, margin)
+    return Check(name, Verdict.INCONCLUSIVE, text + _more(rows * times), numbers)
+
+
+def _times(loss: Loss, margin: float) -> float:
+    """How often the rows would have to come, by the square root law; infinite: never."""
+    spread = loss.upper - loss.value if loss.value < margin else loss.value - loss.lower
+    return (spread / abs(margin - loss.value)) ** 2 if loss.value != margin else math.inf
+
+
+def _no_higher(asked: Measured, metric: LabelMetric, ours: Figure, theirs: Figure, rows: int) -> Check:
+    """The same of an RMSE, by the mean squared errors: its margin is relative."""
+    name, margin = f"{asked.name}.no_regression", asked.rail.margin
+    paired = PairedRatio(
+        Rows.of(theirs.n, theirs.d, ours.n, ours.d), _shares(metric, theirs.n, theirs.d, NUISANCE_ALPHA / 2)
+    )
+    most = (1 + margin) ** 2
+    found = paired.multiple()
+    value, lower, upper = (min(math.sqrt(each) - 1, _MOST_TIMES) for each in (found.value, found.lower, found.upper))
+    numbers = {"loss": value, "lower": lower, "upper": upper, "margin": margin, "value": ours.value}
+    text = (
+        f"{metric.name} {ours.value:.3f} against the champion's {theirs.value:.3f} on the same {rows:,} rows: "
+        f"{_difference(asked, value, lower, upper)}, the margin is {_amount(asked, margin)}"
+    )
+    numbers["champion"] = theirs.value
+    if paired.more_than(most):
+        return Check(name, Verdict.FAIL, text, numbers)
+    if paired.less_than(most):
+        return Check(name, Verdict.PASS, text, numbers)
+    return Check(name, Verdict.INCONCLUSIVE, text + _more(rows * paired.times_needed(most)), numbers)
 
 
 def _paired(metric: LabelMetric, ours: Figure, theirs: Figure) -> PairedLoss:
@@ -182,7 +294,7 @@ def _difference(asked: Measured, loss: float, lower: float, upper: float) -> str
 
 def _bare(asked: Measured, ratio: float) -> str:
     """The same without its unit, for bounds in brackets."""
-    return f"{ratio if asked.rail.metric in RANGED else ratio * 100:.3g}"
+    return f"{ratio if asked.rail.metric in IN_LABEL_UNITS else ratio * 100:.3g}"
 
 
 def _more(rows: float) -> str:

@@ -14,11 +14,12 @@ from comparator.guardrail import Verdict
 from comparator.label_metric import LabelMetric
 from comparator.policy import Policy
 from router.artifacts.signature import Columns
-from router.protocols.protocol import Prediction
+from router.protocols.coding import Coding
+from router.protocols.protocol import Prediction, Questions
 from router.staging import contract
 from router.staging.ask import Server, as_answers
 from router.staging.check import Check
-from router.staging.contract import Answer, split_of
+from router.staging.contract import Answer
 from router.staging.holdout import Holdout
 from router.staging.latency import budget
 from router.staging.metrics import Answers, Figure, figure, minimum, no_regression, none_predicted, reproduced
@@ -41,16 +42,18 @@ class Subject:
     Args:
         policy: its guardrails and its `staging`.
         columns: of the version's signature.
+        questions: how a server is asked for predictions.
         example: the request that was logged with the model; None: there is none.
         offline: the version's offline metrics, as the registry has them.
-        positive: the prediction that counts as positive; None: predictions are numbers.
+        coding: how predictions become numbers.
     """
 
     policy: Policy
     columns: Columns
+    questions: Questions
     example: bytes | None
     offline: Mapping[str, float]
-    positive: float | None
+    coding: Coding
 
 
 async def run_checks(
@@ -67,35 +70,39 @@ async def run_checks(
 
 async def _contract(subject: Subject, holdout: Holdout, staged: Server, champion: Server | None) -> list[Check]:
     columns, names, first = subject.columns, subject.columns.names, holdout.rows[0]
-    one = await staged.ask(split_of(names, [first]))
+    questions = subject.questions
+    one = await staged.ask(questions.of(names, [first]))
     many = [holdout.rows[index % len(holdout.rows)] for index in range(BATCH_ROWS)]
-    whole = await staged.ask(split_of(names, many))
+    whole = await staged.ask(questions.of(names, many))
     together = whole.predictions if whole.has(BATCH_ROWS) else None
-    alone = await staged.ask_all([split_of(names, [row]) for row in many[: min(ALONE_ROWS, len(holdout.rows))]])
+    alone = await staged.ask_all([questions.of(names, [row]) for row in many[: min(ALONE_ROWS, len(holdout.rows))]])
     few = many[:SHAPE_ROWS]
     checks = [
         contract.answered("contract.one_row", one, 1),
         contract.answered("contract.batch", whole, BATCH_ROWS),
         contract.batches_agree([each.predictions[0] if each.predictions else None for each in alone], together),
-        contract.all_answered(
-            "contract.shapes",
-            "request shapes",
-            await _each(staged, contract.shapes_of(names, few).items()),
-            together[:SHAPE_ROWS] if together is not None else None,
-        ),
     ]
-    if subject.example is not None:
-        checks.append(contract.example_answered(await staged.ask(subject.example)))
+    if shapes := questions.shapes(names, few):
+        like = together[:SHAPE_ROWS] if together is not None else None
+        answers = await _each(staged, shapes.items())
+        checks.append(contract.all_answered("contract.shapes", "request shapes", answers, like))
+    else:
+        checks.append(Check("contract.shapes", Verdict.PASS, "request shapes: the protocol has but one"))
+    example = questions.example(subject.example) if subject.example is not None else None
+    if example is not None:
+        checks.append(contract.example_answered(await staged.ask(example)))
     checks += [
-        contract.columns_matter(columns, await _each(staged, contract.without_each(columns, first))),
+        contract.columns_matter(columns, await _each(staged, contract.without_each(questions, columns, first))),
         contract.refused(
-            "contract.wrong_type", "values of the wrong type", await _each(staged, contract.wrong_types(columns, first))
+            "contract.wrong_type",
+            "values of the wrong type",
+            await _each(staged, contract.wrong_types(questions, columns, first)),
         ),
-        contract.extra_column(await staged.ask(contract.with_extra_column(columns, first)), one),
-        contract.empty_batch(await staged.ask(split_of(names, []))),
+        contract.extra_column(await staged.ask(contract.with_extra_column(questions, columns, first)), one),
+        contract.empty_batch(await staged.ask(questions.of(names, []))),
         contract.refused("contract.malformed", "malformed requests", await _each(staged, contract.malformed().items())),
     ]
-    same = split_of(names, holdout.rows[:SCHEMA_ROWS])
+    same = questions.of(names, holdout.rows[:SCHEMA_ROWS])
     theirs = await champion.ask(same) if champion is not None else None
     return [*checks, contract.same_schema(await staged.ask(same), theirs)]
 
@@ -126,13 +133,13 @@ async def _metrics(
         trouble = f"there is no {who.removeprefix('the ')} to ask"
         if server is not None:
             found, trouble = await server.predict(
-                subject.columns.names, holdout.rows, partial(_told_rows, tell, who, count)
+                subject.questions, subject.columns.names, holdout.rows, partial(_told_rows, tell, who, count)
             )
-        answers.append(as_answers(found, subject.positive) if found is not None else None)
+        answers.append(as_answers(found, subject.coding) if found is not None else None)
         troubles.append(f"{who}: {trouble}")
     checks.append(_all_predicted(answers[0], answers[1], troubles, count))
     for each in measured(subject.policy):
-        ours, theirs = (_figure(each, holdout, of) for of in answers)
+        ours, theirs = (_figure(each, subject, holdout, of) for of in answers)
         checks += _of_metric(each, subject, ours, theirs, count)
     return checks
 
@@ -161,12 +168,13 @@ def _of_metric(
     if each.guarded:
         yield no_regression(each, ours, theirs, rows)
     if each.promised:
-        offline = offline_figure(each.rail.metric, subject.offline)
+        offline = offline_figure(each.rail, subject.offline)
         yield reproduced(each, ours, offline, subject.policy.staging.reproduce_tolerance, rows)
 
 
-def _figure(each: Measured, holdout: Holdout, answers: Answers | None) -> Figure | None:
-    return figure(LabelMetric(each.rail), np.asarray(holdout.labels), answers) if answers is not None else None
+def _figure(each: Measured, subject: Subject, holdout: Holdout, answers: Answers | None) -> Figure | None:
+    metric = LabelMetric(each.rail, multiclass=subject.policy.multiclass)
+    return figure(metric, np.asarray(holdout.labels), answers) if answers is not None else None
 
 
 async def _latency(subject: Subject, holdout: Holdout, staged: Server, tell: Tell) -> list[Check]:
@@ -175,7 +183,7 @@ async def _latency(subject: Subject, holdout: Holdout, staged: Server, tell: Tel
     budgets = [(q, most) for q, most in ((0.5, asked.p50_seconds), (0.99, asked.p99_seconds)) if most is not None]
     if not budgets:
         return []
-    bodies = [split_of(subject.columns.names, [row]) for row in holdout.rows[:BODIES]]
+    bodies = [subject.questions.of(subject.columns.names, [row]) for row in holdout.rows[:BODIES]]
     tell("warm-up")
     await staged.at_rate(bodies, asked.rate, max(WARM_UP_REQUESTS, int(WARM_UP_SECONDS * asked.rate)))
     timed = await staged.at_rate(

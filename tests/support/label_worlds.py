@@ -4,7 +4,7 @@ import numpy as np
 
 from comparator.events import Mode, Role
 from comparator.pairing import JOINED, SCORED, Joined
-from comparator.policy import Guardrail, Metric
+from comparator.rail import NUMBER_METRICS, Guardrail, Metric
 
 RAILS = {
     Metric.PRECISION: Guardrail(Metric.PRECISION, 0.1),
@@ -13,6 +13,7 @@ RAILS = {
     Metric.F1: Guardrail(Metric.F1, 0.1),
     Metric.BRIER: Guardrail(Metric.BRIER, 0.1),
     Metric.MAE: Guardrail(Metric.MAE, 1.0, range=(0.0, 10.0)),
+    Metric.RMSE: Guardrail(Metric.RMSE, 0.2, range=(0.0, 5.0)),
     Metric.REWARD: Guardrail(Metric.REWARD, 0.5, range=(-1.0, 4.0)),
 }
 IN_PAIRS = [metric for metric in RAILS if metric is not Metric.REWARD]
@@ -28,6 +29,7 @@ WORLDS = {
     Metric.F1: ((0.8, 0.2), (0.7, 0.055 / 0.6), (0.8, (0.64 / (16 / 21 - 0.1) - 0.72) / 0.6), (0.3, 0.3)),
     Metric.BRIER: ((1.0, 0.5), (0.25, 1.0), (0.35, 1.0), (0.6, 1.0)),
     Metric.MAE: ((1.0, 2.0), (0.2, 12.0), (0.3, 12.0), (0.6, 10.0)),
+    Metric.RMSE: ((1.0, 2.0), (0.25, 4.0), (0.36, 4.0), (0.6, 5.0)),
     Metric.REWARD: ((1.0, 2.0), (0.4, 5.0), (0.3, 5.0), (0.1, 5.0)),
 }
 LIKE, MARGIN, FAR = 1, 2, 3
@@ -44,7 +46,7 @@ def rows(metric, which, count, mode, seed, share=0.3):
     out["at"] = np.arange(count)
     out["mode"] = mode
     label = (chance.random(count) < BASE).astype(float)
-    if metric is Metric.MAE:
+    if metric in NUMBER_METRICS:
         label = chance.normal(0.0, 30.0, count)
     sides = [_side(metric, WORLDS[metric][each], label, chance) for each in (0, which)]
     if mode is Mode.CANARY:
@@ -74,6 +76,6 @@ def _side(metric, does, label, chance):
     if metric is Metric.BRIER:
         score = np.abs(label - hit * size)
         return (score > 0.5).astype(float), score, label
-    if metric is Metric.MAE:
+    if metric in NUMBER_METRICS:
         return label + hit * size * chance.choice([-1, 1], count), np.full(count, np.nan), label
     return np.zeros(count), np.full(count, np.nan), -1.0 + hit * size

@@ -66,6 +66,14 @@ class Prometheus:
         assert answer.status_code not in (400, 422), f"{expr}: {answer.text}"
         return answer.raise_for_status().json()["data"]["result"]
 
+    def exemplars(self, expr: str) -> list[dict]:
+        """The exemplars of the last minute, each with the labels of its series."""
+        now = time.time()
+        asked = {"query": expr, "start": now - 60, "end": now + 60}
+        answer = httpx.get(f"{self._url}/api/v1/query_exemplars", params=asked, timeout=10, trust_env=False)
+        found = answer.raise_for_status().json()["data"]
+        return [{**each, "series": series["seriesLabels"]} for series in found for each in series["exemplars"]]
+
     def wait_for(self, condition, what: str, within_seconds: float = 60.0):
         """Poll until the condition gives something true."""
         deadline = time.monotonic() + within_seconds
@@ -85,7 +93,14 @@ class Prometheus:
 
 
 def start_prometheus(
-    target: str, folder: Path, port: int, *, token: str = "", rules: str = "", alertmanager: str = ""
+    target: str,
+    folder: Path,
+    port: int,
+    *,
+    token: str = "",
+    rules: str = "",
+    alertmanager: str = "",
+    features: str = "",
 ) -> Prometheus:
     """Prometheus with deploy/prometheus/prometheus.yml, but for the target (host:port) and shorter intervals.
 
@@ -93,6 +108,7 @@ def start_prometheus(
         token: shown to the target.
         rules: the rules instead of those of deploy/prometheus, as YAML.
         alertmanager: host:port; "": alerts go nowhere.
+        features: of Prometheus, to be enabled.
     """
     program = need_prometheus()
     config = yaml.safe_load((ROOT / "deploy" / "prometheus" / "prometheus.yml").read_text())
@@ -115,6 +131,7 @@ def start_prometheus(
                 f"--config.file={path}",
                 f"--storage.tsdb.path={folder / 'tsdb'}",
                 f"--web.listen-address=127.0.0.1:{port}",
+                f"--enable-feature={features}",
                 "--log.level=warn",
             ],
             stdout=output,

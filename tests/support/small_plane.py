@@ -1,6 +1,7 @@
 """A control plane in memory: the admin port's Operations, without registry, proxies and judge."""
 
 import time
+from collections import Counter
 
 from comparator.acts import NotOnTrial
 from comparator.events import Command, CommandKind, Decision, DecisionKind, Gated
@@ -8,8 +9,11 @@ from comparator.gated import reported
 from comparator.policy import Policy
 from comparator.title import Refused
 from router.control.admin.operations import UnknownModel
+from router.control.explanation import Explanation
 from router.control.ledger import LedgerUnavailable
+from router.control.ledger.audit import Numbered
 from router.control.produced import told_reigns
+from router.protocols.coding import Coding
 
 
 class SmallPlane:
@@ -23,6 +27,8 @@ class SmallPlane:
         self.away = None  # an exception: the ledger is away
         self.reasons = []
         self.alerts = {}  # model -> matchers
+        self.alert_results = Counter()
+        self.refused_acts = []
         self.on_trial = True
         self.ready = True
         self.policy = Policy()
@@ -31,11 +37,14 @@ class SmallPlane:
     def models(self):
         return sorted(self.positives)
 
-    def positive(self, model):
-        return self.positives[self._known(model)]
+    def coding(self, model):
+        return Coding(positive=self.positives[self._known(model)])
 
     def rollback_on(self, model):
         return self.alerts.get(self._known(model), ())
+
+    def alerted(self, results):
+        self.alert_results.update(results)
 
     async def add_labels(self, model, columns):
         self._known(model)
@@ -76,6 +85,19 @@ class SmallPlane:
             raise self.away
         made = self.decisions[model][:limit]
         return [(f"{model}/{len(self.decisions[model]) - index}", decision) for index, decision in enumerate(made)]
+
+    def explained(self, model, number):
+        made = self.decisions[self._known(model)][::-1]
+        if not number <= len(made):
+            return None
+        found = Numbered(number, "ab" * 32, made[number - 1])
+        return Explanation(model, found, (), None, None, "", from_evidence=False, findings=())
+
+    async def refused(self, model, limit):
+        self._known(model)
+        if self.away is not None:
+            raise self.away
+        return [each for each in self.refused_acts[::-1] if each.model in (model, "")][:limit]
 
     async def production(self, model):
         await self.record(model, 1)

@@ -75,6 +75,8 @@ def wait_for(condition: Callable[[], object], what: str, within_seconds: float =
 class World:
     """Versions 1, 2, ... of one model, each with its stub server; titleshot in front of them."""
 
+    protocol = "mlflow"
+
     def __init__(
         self, folder: Path, registry_template: Path, versions: dict[int, Callable[[dict], float]], server=StubModel
     ) -> None:
@@ -114,7 +116,7 @@ class World:
             f"ledger: sqlite:///{self.folder / 'titleshot.db'}\n"
             f"workers: {self.workers}\n"
             f"poll: 200ms\n{self.more}"
-            f"models:\n  {MODEL}:\n    protocol: mlflow\n    endpoints: {{{endpoints}}}\n{policy}"
+            f"models:\n  {MODEL}:\n    protocol: {self.protocol}\n    endpoints: {{{endpoints}}}\n{policy}"
         )
         fresh.replace(self.settings_path)
 
@@ -187,8 +189,16 @@ class World:
 class Traffic:
     """Clients in threads: each row carries its truth, so that the label is known; labels follow in small batches."""
 
-    def __init__(self, world: World, threads: int = 4, pause_seconds: float = 0.004, seed: int = 7) -> None:
+    def __init__(
+        self,
+        world: World,
+        threads: int = 4,
+        pause_seconds: float = 0.004,
+        seed: int = 7,
+        label: Callable[[dict], object] = lambda row: row["truth"],
+    ) -> None:
         self.world = world
+        self._label_of = label
         self.outcomes: Counter = Counter()
         self.labels_refused = 0
         self.rejected: list[dict] = []
@@ -219,7 +229,7 @@ class Traffic:
                 answer.read()
                 self.outcomes[answer.status] += 1
                 if answer.status == 200:
-                    labels.append({"request_id": answer.headers["x-titleshot-id"], "label": row["truth"]})
+                    labels.append({"request_id": answer.headers["x-titleshot-id"], "label": self._label_of(row)})
             except (OSError, http.client.HTTPException) as error:
                 self.outcomes[type(error).__name__] += 1
                 connection.close()

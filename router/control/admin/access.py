@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import time
 from collections.abc import Callable, Iterable
 from urllib.parse import urlsplit
 
@@ -11,9 +12,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from router.control.admin.actors import LOCAL, Actor, Right
 from router.control.admin.answers import ApiError
+from router.control.admin.attempts import asked_for
 from router.control.admin.tokens import Tokens
+from router.control.ledger import RefusedAct
 from router.settings import is_loopback
 
+THIS_MACHINE = "this machine"
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _FORWARDED = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
 _OPEN_PATHS = frozenset({"/health/live", "/health/ready"})
@@ -33,6 +37,8 @@ class Access:
         local_operator: whether a loopback connection without an Authorization header has all rights although a tokens
             file is set. Without one it always has.
         refused: told why (an error's code) of every request without a known token, or without the right.
+        attempted: told of those among them, and of others that are refused for who asks, that would have changed
+            something.
     """
 
     def __init__(
@@ -43,10 +49,12 @@ class Access:
         *,
         local_operator: bool = False,
         refused: Callable[[str], None] = lambda _: None,
+        attempted: Callable[[RefusedAct], None] = lambda _: None,
     ) -> None:
         self._hosts = frozenset(name.lower().strip("[]").rstrip(".") for name in (host, *admin_hosts) if name)
         self._tokens = tokens
         self.refused = refused
+        self._attempted = attempted
         self._local_operator = local_operator or tokens is None
 
     @property
@@ -102,13 +110,29 @@ class Access:
         """The actor, who has this right. Raises ApiError 401, 403."""
         try:
             actor = self.actor(request)
-        except ApiError:
+        except ApiError as error:
             self.refused("unauthenticated")
+            self.attempt_refused(request, "", error.message)
             raise
         if right not in actor.rights:
+            why = f"{actor.name} does not have the right to {right.value}"
             self.refused("forbidden")
-            raise ApiError(403, "forbidden", f"{actor.name} does not have the right to {right.value}")
+            self.attempt_refused(request, actor.name, why)
+            raise ApiError(403, "forbidden", why)
         return actor
+
+    def attempt_refused(self, request: Request, actor: str, why: str) -> None:
+        """A request was refused for who asks, or for where it comes from: keep it, if it would have changed something.
+
+        Args:
+            request: as it came; of what it carries only method, path and address are looked at.
+            actor: the name of who asks; "": nobody known.
+            why: in words of ours.
+        """
+        asked = asked_for(request.method, request.scope["path"])
+        if asked is not None:
+            act, model = asked
+            self._attempted(RefusedAct(time.time(), actor, _origin(request), act, model, why))
 
 
 class Doorkeeper:
@@ -130,6 +154,7 @@ class Doorkeeper:
                     self._access.check_host(request)
                     self._access.check_origin(request)
             except ApiError as error:
+                self._access.attempt_refused(request, "", error.message)
                 await error.answer()(scope, receive, send)
                 return
         await self._app(scope, receive, send)
@@ -166,8 +191,13 @@ def _own_address(request: Request) -> str | None:
 
 def _from_this_machine(request: Request) -> bool:
     """A loopback peer that is not a proxy speaking for somebody else."""
-    client = request.client
-    return client is not None and is_loopback(client.host) and not any(name in request.headers for name in _FORWARDED)
+    return _origin(request) == THIS_MACHINE
+
+
+def _origin(request: Request) -> str:
+    if any(name in request.headers for name in _FORWARDED):
+        return "through a proxy"
+    return THIS_MACHINE if request.client is not None and is_loopback(request.client.host) else "the network"
 
 
 def _unauthenticated(message: str) -> ApiError:

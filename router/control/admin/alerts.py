@@ -9,6 +9,9 @@ from typing import Annotated, Literal
 
 import msgspec
 
+MODEL = "model"
+"""The label that names a model."""
+
 LONGEST_TOLD = 400
 MOST_TOLD = 1000
 
@@ -87,23 +90,60 @@ def matching(alerts: Sequence[Alert], matchers: Sequence[Matcher]) -> Alert | No
     return max(firing, key=lambda alert: alert.since, default=None)
 
 
-def left_out(read: Read, matchers: Sequence[Matcher]) -> list[dict[str, str]]:
-    """The alerts that no matcher of any model is for, or that fire no more, and why nothing is done about each.
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """The alerts that nothing is done about: of models here, and of no model here."""
 
-    At most MOST_TOLD of them; the last entry says how many there are beyond.
+    resolved: Sequence[Alert]
+    ignored: Sequence[Alert]
+    unknown: Sequence[Alert]
+
+    def told(self, read: Read) -> list[dict[str, str]]:
+        """Of alerts of models here, and of entries that are no alerts, why nothing is done about each."""
+        odd = [{"alert": f"{read.odd} of the entries", "why": f"expected alerts: {read.problem}"}] if read.odd else []
+        return _at_most(
+            [
+                *odd,
+                *({"alert": alert.told, "why": "it fires no more"} for alert in self.resolved),
+                *({"alert": alert.told, "why": "no model's rollback_on has these labels"} for alert in self.ignored),
+            ]
+        )
+
+    def told_unknown(self) -> list[dict[str, str]]:
+        """Of each alert of no model here, why it is none's."""
+        return _at_most([{"alert": alert.told, "why": _whose(alert)} for alert in self.unknown])
+
+
+def left_out(alerts: Sequence[Alert], matchers: Mapping[str, Sequence[Matcher]]) -> LeftOut:
+    """The alerts that fire no more, or that no matcher of any model is for.
+
+    An alert is of a model here if one of its matchers is for it, or the alert's label `model` names it.
     """
-    ignored = [
-        {
-            "alert": alert.told,
-            "why": "it fires no more" if alert.status == "resolved" else "no model's rollback_on has these labels",
-        }
-        for alert in read.alerts
-        if alert.status == "resolved" or not any(_matches(alert, each) for each in matchers)
-    ]
-    if read.odd:
-        ignored.insert(0, {"alert": f"{read.odd} of the entries", "why": f"expected alerts: {read.problem}"})
-    beyond = len(ignored) - MOST_TOLD
-    return [*ignored[:MOST_TOLD], {"alert": f"{beyond} more", "why": "ignored, too"}] if beyond > 0 else ignored
+    every = [each for of in matchers.values() for each in of]
+    resolved: list[Alert] = []
+    ignored: list[Alert] = []
+    unknown: list[Alert] = []
+    for alert in alerts:
+        matched = any(_matches(alert, each) for each in every)
+        if not matched and alert.labels.get(MODEL) not in matchers:
+            unknown.append(alert)
+        elif alert.status == "resolved":
+            resolved.append(alert)
+        elif not matched:
+            ignored.append(alert)
+    return LeftOut(resolved, ignored, unknown)
+
+
+def _whose(alert: Alert) -> str:
+    if MODEL in alert.labels:
+        return "there is no model here of the name in its label model"
+    return "no model's rollback_on has these labels, and it has no label model"
+
+
+def _at_most(told: list[dict[str, str]]) -> list[dict[str, str]]:
+    """At most MOST_TOLD; the last entry says how many there are beyond."""
+    beyond = len(told) - MOST_TOLD
+    return [*told[:MOST_TOLD], {"alert": f"{beyond} more", "why": "left out, too"}] if beyond > 0 else told
 
 
 def _matches(alert: Alert, matcher: Matcher) -> bool:

@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from comparator.acts import Refused
+from comparator.acts import NotEntitled, Refused
 from comparator.events import Command, CommandKind, Decision
 from comparator.reigns import Reign
 from router.control.admin.access import Access, Doorkeeper
@@ -77,6 +77,7 @@ def admin_app(
             route("/models/{name}/production", "GET", Right.READ, api.production),
             route("/models/{name}/recording", "GET", Right.RECORD, recording.live),
             route("/models/{name}/recording/past", "GET", Right.RECORD, recording.past),
+            route("/models/{name}/refused", "GET", Right.READ, api.refused),
             *(
                 route(f"/models/{{name}}/{action}", "POST", right, api.command_of(kind))
                 for action, (kind, right) in COMMANDS.items()
@@ -102,10 +103,10 @@ class _Api:
 
     async def labels(self, request: Request, _actor: Actor) -> Response:
         body = await read_body(request, self._labels_bytes)
-        positives = {model: self._operations.positive(model) for model in self._operations.models()}
+        codings = {model: self._operations.coding(model) for model in self._operations.models()}
         content_type = request.headers.get("content-type", "")
         try:  # in a thread: the loop has a rollout to look after
-            batch = await asyncio.to_thread(read_labels, body, content_type, positives, time.time())
+            batch = await asyncio.to_thread(read_labels, body, content_type, codings, time.time())
         except NotLabels as error:
             raise ApiError(400, "not_labels", str(error)) from None
         # Where a later model's labels cannot be recorded, nothing is acknowledged: sent again, the earlier ones are
@@ -169,12 +170,13 @@ class _Api:
         return as_json(found)
 
     async def history(self, request: Request, _actor: Actor) -> Response:
-        name = self._model(request)
-        given = request.query_params.get("limit", "50")
-        if not (given.isascii() and given.isdecimal() and 1 <= len(given) <= 4 and 1 <= int(given) <= MOST_DECISIONS):
-            raise ApiError(422, "bad_limit", f"limit: expected an integer from 1 to {MOST_DECISIONS}")
-        decisions = [{"id": told, **_fields(each)} for told, each in await self._operations.record(name, int(given))]
+        name, limit = self._model(request), _limit(request)
+        decisions = [{"id": told, **_fields(each)} for told, each in await self._operations.record(name, limit)]
         return as_json({"model": name, "decisions": decisions})
+
+    async def refused(self, request: Request, _actor: Actor) -> Response:
+        name, limit = self._model(request), _limit(request)
+        return as_json({"model": name, "refused": await self._operations.refused(name, limit)})
 
     async def production(self, request: Request, _actor: Actor) -> Response:
         name = self._model(request)
@@ -199,6 +201,14 @@ class _Api:
         return name
 
 
+def _limit(request: Request) -> int:
+    """How many are asked for. Raises ApiError 422."""
+    given = request.query_params.get("limit", "50")
+    if not (given.isascii() and given.isdecimal() and 1 <= len(given) <= 4 and 1 <= int(given) <= MOST_DECISIONS):
+        raise ApiError(422, "bad_limit", f"limit: expected an integer from 1 to {MOST_DECISIONS}")
+    return int(given)
+
+
 def _fields(told: Decision | Reign) -> dict[str, Any]:
     return {each.name: getattr(told, each.name) for each in fields(told)}
 
@@ -211,6 +221,7 @@ def _guarded(handler: Handler, access: Access, right: Right | None) -> Callable[
 
     @wraps(handler)
     async def endpoint(request: Request) -> Response:
+        actor = _NOBODY
         try:
             actor = access.require(request, right) if right is not None else _NOBODY
             return await handler(request, actor)
@@ -219,6 +230,8 @@ def _guarded(handler: Handler, access: Access, right: Right | None) -> Callable[
         except UnknownModel:
             return ApiError(404, "unknown_model", "there is no such model here").answer()
         except Refused as error:
+            if isinstance(error, NotEntitled):
+                access.attempt_refused(request, actor.name, str(error))
             return ApiError(409, "refused", str(error)).answer()
         except RegistryAway as error:
             return ApiError(503, "registry_unavailable", str(error), {"retry-after": "5"}).answer()

@@ -5,16 +5,15 @@ one item, a list of items, or NDJSON. `model` may be left out where there is one
 or RFC 3339 with an offset) may say when the truth became known; it is checked, but the record carries the time of
 receipt, which retention and evidence go by.
 
-The label is compared with the model's `positive` value: equal is 1.0, anything else of its kind 0.0. Its kind must fit,
-because a label of another kind never equals: where `positive` is a number or a boolean, labels are numbers or booleans
-(true is 1, false is 0), and the text "1" is refused; where `positive` is a text, labels are texts. Where it is None (a
-regression, or rewards), the label is kept as the number that it is.
+What number a label becomes is the model's `Coding`: compared with the positive class it is 1.0 or 0.0, of several
+classes it is its class, of a regression or a reward the number that it is. Its kind must fit, because a label of
+another kind never equals: where classes are numbers, labels are numbers or booleans (true is 1, false is 0), and the
+text "1" is refused; where they are texts, labels are texts.
 """
 
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -22,6 +21,7 @@ from datetime import datetime
 import numpy as np
 
 from comparator.events import LABEL, Columns, request_key
+from router.protocols.coding import Coding, Uncoded
 
 LONGEST_ID = 256
 LONGEST_TEXT = 256
@@ -30,9 +30,6 @@ MOST_ITEMS = 100_000
 CLOCK_SKEW_SECONDS = 300.0
 
 _KEYS = frozenset({"request_id", "label", "row", "model", "at"})
-
-Positive = float | str | bool | None
-"""The label that counts as positive; None: labels are kept as numbers."""
 
 
 class BadLabel(ValueError):
@@ -68,13 +65,13 @@ class _Beyond:
     text: str
 
 
-def read_labels(body: bytes, content_type: str, positives: Mapping[str, Positive], now: float) -> Batch:
+def read_labels(body: bytes, content_type: str, codings: Mapping[str, Coding], now: float) -> Batch:
     """Check every item of a body.
 
     Args:
         body: JSON or NDJSON, UTF-8.
         content_type: NDJSON by its name; anything else is told by the body's shape.
-        positives: every model's positive label.
+        codings: every model's.
         now: seconds since the epoch: when the body was received.
 
     Returns:
@@ -93,7 +90,7 @@ def read_labels(body: bytes, content_type: str, positives: Mapping[str, Positive
         try:
             if isinstance(item, NotLabels):
                 raise BadLabel(str(item))  # noqa: TRY301 - a line of NDJSON is refused like any other item
-            model, row = read_item(item, positives, now)
+            model, row = read_item(item, codings, now)
         except BadLabel as error:
             batch.rejected.append((index, str(error)))
         else:
@@ -105,7 +102,7 @@ def read_labels(body: bytes, content_type: str, positives: Mapping[str, Positive
 
 
 def read_item(
-    item: object, positives: Mapping[str, Positive], now: float
+    item: object, codings: Mapping[str, Coding], now: float
 ) -> tuple[str, tuple[float, int, int, int, float]]:
     """One item: its model, and the row of dtype LABEL. Raises BadLabel."""
     if not isinstance(item, dict):
@@ -114,9 +111,9 @@ def read_item(
         raise BadLabel(f"expected only request_id, label, row, model and at, not {_shown(unknown[0])}")
     if missing := sorted({"request_id", "label"} - item.keys()):
         raise BadLabel(f"expected {' and '.join(missing)}")
-    model = _model(item.get("model"), positives)
+    model = _model(item.get("model"), codings)
     key = _request_id(item["request_id"])
-    label = _label(item["label"], positives[model])
+    label = _label(item["label"], codings[model])
     row = item.get("row", 0)
     if not isinstance(row, int) or isinstance(row, bool) or not 0 <= row <= LARGEST_ROW:
         raise BadLabel(f"row: expected an integer from 0 to {LARGEST_ROW}, not {_shown(row)}")
@@ -125,12 +122,12 @@ def read_item(
     return model, (now, key >> 64, key & 0xFFFF_FFFF_FFFF_FFFF, row, label)
 
 
-def _model(given: object, positives: Mapping[str, Positive]) -> str:
+def _model(given: object, codings: Mapping[str, Coding]) -> str:
     if given is None:
-        if len(positives) != 1:
-            raise BadLabel("model: expected a name: there is more than one model" if positives else "there is no model")
-        return next(iter(positives))
-    if not isinstance(given, str) or given not in positives:
+        if len(codings) != 1:
+            raise BadLabel("model: expected a name: there is more than one model" if codings else "there is no model")
+        return next(iter(codings))
+    if not isinstance(given, str) or given not in codings:
         raise BadLabel(f"model: expected a model that is served here, not {_shown(given)}")
     return given
 
@@ -144,20 +141,13 @@ def _request_id(given: object) -> int:
         raise BadLabel("request_id: expected Unicode text, not half a surrogate pair") from None
 
 
-def _label(given: object, positive: Positive) -> float:
-    if isinstance(positive, str):
-        if not isinstance(given, str) or len(given) > LONGEST_TEXT:
-            raise BadLabel(
-                f"label: expected a text of at most {LONGEST_TEXT} characters, "
-                f"as the positive class is a text, not {_shown(given)}"
-            )
-        return float(given == positive)
-    if not isinstance(given, bool | int | float) or not -math.inf < given < math.inf:
-        raise BadLabel(f"label: expected a finite number, true or false, not {_shown(given)}")
+def _label(given: object, coding: Coding) -> float:
+    if isinstance(given, str) and len(given) > LONGEST_TEXT:
+        raise BadLabel(f"label: expected at most {LONGEST_TEXT} characters, not {_shown(given)}")
     try:
-        return float(given) if positive is None else float(given == positive)
-    except OverflowError:
-        raise BadLabel(f"label: expected a number within the range of a float, not {_shown(given)}") from None
+        return coding.label(given)
+    except Uncoded as error:
+        raise BadLabel(f"label: {error}, not {_shown(given)}") from None
 
 
 def _check_time(given: object, now: float) -> None:

@@ -8,7 +8,10 @@ from typing import Any, Protocol
 
 from comparator.events import Columns, Command, Decision, Gated, Labels, Observations
 from comparator.reigns import Reign
+from router.control.explanation import Explanation
+from router.control.ledger import RefusedAct
 from router.control.recordings import Recording
+from router.protocols.coding import Coding
 
 
 class UnknownModel(Exception):
@@ -26,8 +29,8 @@ class Operations(Protocol):
         """The names of all models."""
         ...
 
-    def positive(self, model: str) -> float | str | bool | None:
-        """Which label counts as positive; None: labels are numbers. Raises UnknownModel."""
+    def coding(self, model: str) -> Coding:
+        """How its labels become numbers. Raises UnknownModel."""
         ...
 
     def rollback_on(self, model: str) -> Sequence[Mapping[str, str]]:
@@ -84,8 +87,22 @@ class Operations(Protocol):
         """
         ...
 
+    def explained(self, model: str, number: int) -> Explanation | None:
+        """A recorded decision by its number, made again from its evidence; None: there is none. Blocks.
+
+        Raises LedgerUnavailable.
+        """
+        ...
+
     async def record(self, model: str, limit: int) -> Sequence[tuple[str, Decision]]:
         """The latest decisions, the newest first, each with its id: what `titleshot explain` takes.
+
+        Raises UnknownModel, LedgerUnavailable.
+        """
+        ...
+
+    async def refused(self, model: str, limit: int) -> Sequence[RefusedAct]:
+        """The latest refused attempts to act on a model, or on none that is known, the newest first.
 
         Raises UnknownModel, LedgerUnavailable.
         """
@@ -96,6 +113,10 @@ class Operations(Protocol):
 
         Raises UnknownModel, LedgerUnavailable.
         """
+        ...
+
+    def alerted(self, results: Mapping[str, int]) -> None:
+        """Count what became of alerts: acted, nothing, refused, resolved, ignored, unknown_model or malformed."""
         ...
 
     def status(self) -> Mapping[str, Any]:

@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 
 from starlette.concurrency import iterate_in_threadpool
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from comparator.events import Labels, Observations
 from router.control.admin.actors import Actor
 from router.control.admin.answers import SAFE_HEADERS, ApiError
 from router.control.admin.operations import Operations, UnknownModel
+from router.control.admin.stream import Stream
 from router.control.ledger import LedgerUnavailable
 from router.control.recordings import MOST_AT_ONCE, TooMany
 from router.recordings.lines import Begun, Ended, Line
@@ -45,16 +46,19 @@ class RecordingStreams:
             text = f"expected fewer than {MOST_AT_ONCE} recordings under way; wait for one to end"
             raise ApiError(429, "too_many_recordings", text, {"retry-after": "60"}) from None
 
-        async def lines() -> AsyncIterator[bytes]:
-            with opened as recording:  # not before somebody reads: what is never read is never closed, either
-                log.info("%s: %s records %d %% of the requests", model, actor.name, share)
-                try:
-                    async for piece in recording.lines(seconds):
-                        yield piece
-                finally:
-                    log.info("%s: the recording of %s has ended: %s", model, actor.name, recording.counts)
+        async def lines() -> AsyncGenerator[bytes]:
+            try:
+                with opened as recording:  # not before somebody reads: what is never read is never closed, either
+                    log.info("%s: %s records %d %% of the requests", model, actor.name, share)
+                    try:
+                        async for piece in recording.lines(seconds):
+                            yield piece
+                    finally:
+                        log.info("%s: the recording of %s has ended: %s", model, actor.name, recording.counts)
+            except TooMany:  # asked for at the same moment; without a line it has broken off
+                log.warning("%s: too many recordings at once: that of %s has not begun", model, actor.name)
 
-        return StreamingResponse(lines(), headers=dict(SAFE_HEADERS), media_type=NDJSON)
+        return Stream(lines(), SAFE_HEADERS, NDJSON)
 
     async def past(self, request: Request, actor: Actor) -> Response:
         """?since=T&until=T, in seconds since the epoch; only=labels."""
@@ -86,7 +90,11 @@ class RecordingStreams:
                 return  # without its last line: whoever reads it knows that it broke off
             yield written([Ended(time.time(), observations=seen, labels=told)])
 
-        return StreamingResponse(iterate_in_threadpool(lines()), headers=dict(SAFE_HEADERS), media_type=NDJSON)
+        async def pieces() -> AsyncGenerator[bytes]:
+            async for piece in iterate_in_threadpool(lines()):
+                yield piece
+
+        return Stream(pieces(), SAFE_HEADERS, NDJSON)
 
     def _model(self, request: Request) -> str:
         name = str(request.path_params["name"])

@@ -72,6 +72,21 @@ def offer(model: Mapping[str, Any], action: str) -> Offer | None:
     return next((each for each in offers(model) if each.action == action), None)
 
 
+def seen(model: Mapping[str, Any], actor: str) -> dict[str, str]:
+    """What a form is about, and who sees it: what `outdated` compares later."""
+    return {"rollout": str((model.get("rollout") or {}).get("id") or "none"), "actor": actor}
+
+
+def outdated(form: Mapping[str, str], model: Mapping[str, Any], actor: str) -> str:
+    """Why what a form says no longer holds; "": it does, or the form does not tell what it is about."""
+    now = seen(model, actor)
+    if form.get("actor", actor) != actor:
+        return f"this form was not shown to {actor}, who is signed in now"
+    if form.get("rollout", now["rollout"]) != now["rollout"]:
+        return "another rollout is under way than when this form was shown"
+    return ""
+
+
 def _rollback(model: Mapping[str, Any], rollout: Mapping[str, Any]) -> list[Offer]:
     target, champion = model.get("rollback") or {}, model.get("champion")
     to = target.get("to")
@@ -92,7 +107,7 @@ def _sign_off(rollout: Mapping[str, Any]) -> Offer:
     people, signed = rules.get("people") or 1, len(rules.get("signatures") or ())
     version, reference = rollout.get("version"), rollout.get("reference")
     if signed + 1 < people:
-        says = f"Your signature is the {signed + 1}. of {people} that version {version} needs."
+        says = f"Your signature is number {signed + 1} of the {people} that version {version} needs."
     else:
         says = f"@champion moves from version {reference} to {version}, if the evidence is still what is shown here."
     return Offer("sign-off", "Sign off", says, {"evidence": str(rollout.get("evidence_digest") or "")}, grave=True)

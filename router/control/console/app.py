@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -14,27 +14,30 @@ from urllib.parse import quote
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response, StreamingResponse
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from comparator.acts import Refused
+from comparator.acts import NotEntitled, Refused
 from comparator.events import Command
 from router.control.admin.access import Access
 from router.control.admin.actors import Actor, Right
 from router.control.admin.answers import SAFE_HEADERS, ApiError
 from router.control.admin.commands import COMMANDS, LONGEST_REASON, legal_reason
 from router.control.admin.operations import Operations, RegistryAway, UnknownModel
+from router.control.admin.stream import Stream
 from router.control.console import view
-from router.control.console.acts import Offer, offer, offers
-from router.control.console.door import Door, form_of
+from router.control.console.acts import Offer, offer, offers, outdated, seen
+from router.control.console.door import LOGIN, Door, form_of, login_for
 from router.control.console.series import SAMPLE_SECONDS, Series
 from router.control.console.skew import skew
+from router.control.explanation import in_words
 from router.control.ledger import Fenced, LedgerUnavailable
 
 log = logging.getLogger(__name__)
 
 HERE = Path(__file__).parent
 SHOWN_DECISIONS = 30
+SHOWN_REFUSED = 10
 PUSH_SECONDS = 2.0
 MOST_STREAMS = 32
 FRESH_SECONDS = 1.0
@@ -70,6 +73,7 @@ class Console:
         self._door = Door(access)
         self._series = Series()
         self._streams = 0
+        self._explaining = asyncio.Lock()
         self._made: dict[tuple[str, frozenset[Right]], tuple[float, Markup]] = {}
         self._files = {name: (HERE / "static" / name).read_bytes() for name in _STATIC}
         self._templates = Environment(
@@ -95,13 +99,15 @@ class Console:
         model = "/console/models/{name}"
         return [
             Route("/", self._guarded(self._overview), methods=["GET"]),
-            Route("/console/login", self._login_page, methods=["GET"]),
-            Route("/console/login", self._login, methods=["POST"]),
+            Route("/console", self._home, methods=["GET"]),
+            Route(LOGIN, self._login_page, methods=["GET"]),
+            Route(LOGIN, self._login, methods=["POST"]),
             Route("/console/logout", self._door.leave, methods=["POST"]),
             Route("/console/static/{file}", self._static, methods=["GET"]),
             Route("/console/stream", self._guarded(self._overview_stream), methods=["GET"]),
             Route(model, self._guarded(self._model), methods=["GET"]),
             Route(f"{model}/stream", self._guarded(self._model_stream), methods=["GET"]),
+            Route(f"{model}/decisions/{{number}}", self._guarded(self._decision), methods=["GET"]),
             Route(f"{model}/ask/{{action}}", self._guarded(self._ask), methods=["GET"]),
             Route(f"{model}/ask/{{action}}", self._guarded(self._act), methods=["POST"]),
         ]
@@ -123,7 +129,7 @@ class Console:
 
     async def _model(self, request: Request, actor: Actor) -> Response:
         name = self._name(request)
-        record, reigns, missing = await self._history(name)
+        record, reigns, refused, missing = await self._history(name)
         return self._page(
             "model.html",
             actor,
@@ -141,6 +147,7 @@ class Console:
                 )
                 for told, reign in reigns
             ],
+            refused=view.refused(refused),
             missing=missing,
         )
 
@@ -155,6 +162,7 @@ class Console:
         return self._part(
             "model_live.html",
             name=name,
+            at=view.moment(time.time()),
             state=view.state_line(model),
             verdict=view.verdict(model),
             says=str(evidence.get("reason", "")) if rollout.get("active") else "",
@@ -162,6 +170,8 @@ class Console:
             aliases=[(alias, view.version(model.get(alias))) for alias in ("champion", "challenger", "previous")],
             roles=view.roles(model),
             steps=view.steps(rollout),
+            forced=view.forced(model),
+            agreement=view.agreement(model),
             guardrails=view.guardrails(evidence) if rollout.get("active") else [],
             confirmations=[
                 tuple(str(each.get(key)) for key in ("what", "webhook", "verdict", "reason"))
@@ -175,12 +185,26 @@ class Console:
             offers=[each for each in offers(model) if COMMANDS[each.action][1] in actor.rights],
         )
 
-    async def _history(self, name: str) -> tuple[list[Any], list[Any], str]:
+    async def _history(self, name: str) -> tuple[list[Any], list[Any], list[Any], str]:
         try:
             record = await self._operations.record(name, SHOWN_DECISIONS)
-            return list(record), list(await self._operations.production(name)), ""
+            reigns = await self._operations.production(name)
+            return list(record), list(reigns), list(await self._operations.refused(name, SHOWN_REFUSED)), ""
         except LedgerUnavailable as error:
-            return [], [], f"the ledger cannot be read: {error}"
+            return [], [], [], f"the ledger cannot be read: {error}"
+
+    async def _decision(self, request: Request, actor: Actor) -> Response:
+        """A decision with its numbers, decided again from its evidence as `titleshot explain` does."""
+        name, number = self._name(request), _whole(str(request.path_params["number"]))
+        if self._explaining.locked():
+            raise ApiError(503, "too_many", "another decision is being explained: try soon", {"retry-after": "2"})
+        async with self._explaining:
+            # in a thread: the loop has rollouts to look after
+            found = None if not number else await asyncio.to_thread(self._operations.explained, name, number)
+        if found is None:
+            raise ApiError(404, "not_found", "there is no such decision in the record")
+        lines = in_words(found, view.moment)
+        return self._page("decision.html", actor, name=name, id=found.id, stands=found.stands, lines=lines)
 
     # ---- acting
 
@@ -198,15 +222,11 @@ class Console:
         kind = self._may(actor, action)
         form = await form_of(request)
         reason = form.get("reason", "").strip()
-        shown = Offer(
-            action,
-            action.replace("-", " ").capitalize(),
-            form.get("says", "")[:LONGEST_REASON],
-            {key: form[key] for key in (*_FIELDS, "evidence") if key in form},
-        )
         if not legal_reason(reason):
             problem = f"Say why, in one line of 1 to {LONGEST_REASON} characters: it is kept with the decision."
-            return self._form(name, offer(self._state(name), action) or shown, actor, problem, reason, status=422)
+            return self._again(name, action, actor, problem, reason, status=422)
+        if problem := outdated(form, self._state(name), actor.name):
+            return self._again(name, action, actor, f"Nothing was done: {problem}. Look again.", reason, status=409)
         numbers = {key: _whole(form[key]) for key in _FIELDS if key in form}
         if any(number is None for number in numbers.values()):
             raise ApiError(422, "bad_command", "expected the form as it was shown")
@@ -221,8 +241,9 @@ class Console:
         try:
             await self._operations.command(name, command)
         except Refused as error:
-            now = offer(self._state(name), action) or shown
-            return self._form(name, now, actor, f"Refused: {error}.", reason, status=409)
+            if isinstance(error, NotEntitled):
+                self._access.attempt_refused(request, actor.name, str(error))
+            return self._again(name, action, actor, f"Refused: {error}.", reason, status=409)
         return RedirectResponse(f"/console/models/{quote(name, safe='')}", 303, headers=dict(SAFE_HEADERS))
 
     def _may(self, actor: Actor, action: str) -> Any:  # noqa: ANN401 - a CommandKind
@@ -232,14 +253,22 @@ class Console:
         self._door.may(actor, right)
         return kind
 
+    def _again(self, name: str, action: str, actor: Actor, problem: str, reason: str, status: int) -> Response:
+        """The form as it is now, with what was wrong; without the form where there is nothing to ask for any more."""
+        found = offer(self._state(name), action)
+        if found is None:
+            return self._page("problem.html", actor, status, problem=problem, name=name)
+        return self._form(name, found, actor, problem, reason, status)
+
     def _form(
         self, name: str, asked: Offer, actor: Actor, problem: str = "", reason: str = "", status: int = 200
     ) -> Response:
-        evidence = (self._state(name).get("rollout") or {}).get("evidence") or {}
+        model = self._state(name)
+        evidence = (model.get("rollout") or {}).get("evidence") or {}
         rails = view.guardrails(evidence) if asked.action in ("sign-off", "promote", "reject") else []
         return self._page(
             "ask.html", actor, status, name=name, offer=asked, problem=problem, reason=reason, guardrails=rails,
-            longest=LONGEST_REASON,
+            longest=LONGEST_REASON, hidden={**asked.fields, **seen(model, actor.name)}, state=view.state_line(model),
         )  # fmt: skip
 
     # ---- live
@@ -264,7 +293,9 @@ class Console:
         if self._streams >= MOST_STREAMS:
             raise ApiError(503, "too_many", "too many pages are open", {"retry-after": "30"})
 
-        async def events() -> AsyncIterator[bytes]:
+        async def events() -> AsyncGenerator[bytes]:
+            if self._streams >= MOST_STREAMS:  # others have begun since
+                return
             self._streams += 1
             try:
                 for _ in range(PUSHES):
@@ -278,16 +309,24 @@ class Console:
             finally:
                 self._streams -= 1
 
-        return StreamingResponse(events(), headers=dict(PAGE_HEADERS), media_type="text/event-stream")
+        return Stream(events(), PAGE_HEADERS, "text/event-stream")
 
-    async def _login_page(self, _request: Request) -> Response:
-        return self._page("login.html", None, problem="")
+    async def _home(self, _request: Request) -> Response:
+        return RedirectResponse("/", 303, headers=dict(SAFE_HEADERS))
+
+    async def _login_page(self, request: Request) -> Response:
+        if not self._access.guarded:
+            return await self._home(request)
+        return self._page("login.html", None, problem="", to=request.query_params.get("to", ""))
 
     async def _login(self, request: Request) -> Response:
+        to = ""
         try:
-            return await self._door.enter(request)
+            form = await form_of(request)
+            to = form.get("to", "")
+            return self._door.enter(form)
         except ApiError as error:
-            return self._page("login.html", None, error.status, problem=error.message)
+            return self._page("login.html", None, error.status, problem=error.message, to=to)
 
     # ---- inside
 
@@ -321,25 +360,42 @@ class Console:
             text.encode(errors="replace"), status, headers=dict(PAGE_HEADERS), media_type="text/html; charset=utf-8"
         )
 
+    def _problem(self, request: Request, actor: Actor, status: int, text: str) -> Response:
+        """What kept a page from being shown, or an act from being done."""
+        name = str(request.path_params.get("name", ""))
+        text = f"nothing was done: {text}" if request.method == "POST" else text
+        known = name if name in self._operations.models() else ""
+        return self._page("problem.html", actor, status, problem=f"{text[:1].upper()}{text[1:]}.", name=known)
+
     def _guarded(self, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
         """The page for whoever may read; what it raises as a page."""
 
         async def endpoint(request: Request) -> Response:
             try:
                 actor = self._door.visitor(request)
-            except ApiError:
+            except ApiError as error:
+                self._access.attempt_refused(request, "", error.message)
                 if request.headers.get("accept", "").startswith("text/event-stream"):
                     return Response(status_code=204, headers=dict(PAGE_HEADERS))  # tells EventSource to stop
-                return RedirectResponse("/console/login", 303, headers=dict(SAFE_HEADERS))
+                if request.method == "POST":
+                    problem = (
+                        "Nothing was done: you are not signed in, or not any more. Sign in, and send the form again."
+                    )
+                    return self._page("login.html", None, 401, problem=problem, to=quote(request.scope["path"]))
+                return RedirectResponse(login_for(request), 303, headers=dict(SAFE_HEADERS))
             try:
                 self._door.may(actor, Right.READ)
                 return await handler(request, actor)
             except ApiError as error:
-                return self._page("problem.html", actor, error.status, problem=error.message)
+                if error.code == "forbidden":
+                    self._access.attempt_refused(request, actor.name, error.message)
+                return self._problem(request, actor, error.status, error.message)
             except UnknownModel:
-                return self._page("problem.html", actor, 404, problem="There is no such model here.")
-            except (LedgerUnavailable, RegistryAway, Fenced) as error:
-                return self._page("problem.html", actor, 503, problem=f"Not now: {error}")
+                return self._problem(request, actor, 404, "there is no such model here")
+            except (LedgerUnavailable, RegistryAway) as error:
+                return self._problem(request, actor, 503, f"not now: {error}")
+            except Fenced as error:
+                return self._page("problem.html", actor, 503, problem=f"Not here: {error}.", name="")
 
         return endpoint
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
-from urllib.parse import parse_qs
+import re
+from collections.abc import Mapping
+from urllib.parse import parse_qs, quote, urlencode
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -17,6 +19,9 @@ from router.control.console.sessions import COOKIE, SESSION_SECONDS, Sessions
 log = logging.getLogger(__name__)
 
 FORM_BYTES = 16 * 1024
+LOGIN = "/console/login"
+_OF_A_MODEL = re.compile(r"/console/models/[\w.~%!$&'()*+,;=:@-]+(?:/(?:decisions|ask)/[\w-]+)?", re.ASCII)
+"""The pages that one may be led to after signing in: of ours, and of nobody else."""
 
 
 class Door:
@@ -37,8 +42,13 @@ class Door:
             actor = self._access.known(token) if token is not None else None
             if actor is not None:
                 return actor
-            self._access.refused("unauthenticated")  # signed out, or the token was taken back
-        return self._access.actor(request)
+            self._access.refused("unauthenticated")
+        try:
+            return self._access.actor(request)
+        except ApiError as error:
+            if not cookie:
+                raise
+            raise ApiError(error.status, error.code, "signed out, or the token was taken back") from None
 
     def may(self, actor: Actor, right: Right) -> None:
         """Raise ApiError 403 unless the actor has the right."""
@@ -47,32 +57,38 @@ class Door:
             self._access.refused("forbidden")
             raise ApiError(403, "forbidden", f"{actor.name} does not have the right to {right.value}")
 
-    async def enter(self, request: Request) -> Response:
-        """Sign in with the token in the form. Raises ApiError."""
-        token = (await form_of(request)).get("token", "").strip()
+    def enter(self, form: Mapping[str, str]) -> Response:
+        """Sign in with the token in the form, and go on to the page that was asked for. Raises ApiError."""
+        token, to = form.get("token", "").strip(), form.get("to", "")
         actor = self._access.known(token) if token else None
         if actor is None:
             log.warning("console: somebody came with a token that is not known here")
             self._access.refused("unauthenticated")
             raise ApiError(401, "unauthenticated", "This token is not known here.")
         self.may(actor, Right.READ)
-        answer = RedirectResponse("/", 303, headers=dict(SAFE_HEADERS))
+        answer = RedirectResponse(to if _OF_A_MODEL.fullmatch(to) else "/", 303, headers=dict(SAFE_HEADERS))
         answer.set_cookie(
             COOKIE,
             self._sessions.open(token),
             max_age=int(SESSION_SECONDS),
             path="/",
             httponly=True,
-            samesite="strict",
+            samesite="lax",  # a link in a chat leads in; what changes something is told by its Origin
         )
         return answer
 
     async def leave(self, request: Request) -> Response:
         """Sign out."""
         self._sessions.close(request.cookies.get(COOKIE, ""))
-        answer = RedirectResponse("/console/login", 303, headers=dict(SAFE_HEADERS))
-        answer.delete_cookie(COOKIE, path="/", httponly=True, samesite="strict")
+        answer = RedirectResponse(LOGIN, 303, headers=dict(SAFE_HEADERS))
+        answer.delete_cookie(COOKIE, path="/", httponly=True, samesite="lax")
         return answer
+
+
+def login_for(request: Request) -> str:
+    """The way to the door, and from there to the page that is asked for."""
+    page = quote(request.scope["path"])
+    return f"{LOGIN}?{urlencode({'to': page})}" if _OF_A_MODEL.fullmatch(page) else LOGIN
 
 
 async def form_of(request: Request) -> dict[str, str]:

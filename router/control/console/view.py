@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -15,6 +15,7 @@ from comparator.policy import Metric
 from router.control.console.chart import Line, chart
 from router.control.console.series import Sample, Side
 from router.control.console.skew import skewed
+from router.control.ledger import RefusedAct
 
 CHART_SECONDS = 1800.0
 LEAST_CHART_SECONDS = 120.0
@@ -107,6 +108,26 @@ def roles(model: Mapping[str, Any]) -> list[Row]:
     ]
 
 
+def forced(model: Mapping[str, Any]) -> str:
+    """Which requests rules force to a role; "": none."""
+    return "; ".join(f"{rule.get('when')} to the {rule.get('to')}" for rule in model.get("rules") or ())
+
+
+def agreement(model: Mapping[str, Any]) -> list[Row]:
+    """(beside, equal predictions, mean difference of the scores): the challenger, and the champion asked twice."""
+    found = model.get("agreement") or {}
+    named = (("challenger", "the challenger"), ("itself", "the champion, asked twice"))
+    return [
+        (
+            name,
+            estimate("agreement", found[beside]["ratio"]),
+            estimate("score_distance", found[beside].get("score_distance")),
+        )
+        for beside, name in named
+        if (found.get(beside) or {}).get("ratio")
+    ]
+
+
 def guardrails(evidence: Mapping[str, Any]) -> list[dict[str, Any]]:
     """What each guardrail and each check says, by a report."""
     rails = [
@@ -165,12 +186,18 @@ def disagreements(model: Mapping[str, Any]) -> list[Row]:
             str(each.get("request_id")),
             str(each.get("row")),
             *(
-                f"version {number} said {'unknown' if value is None else f'{value:g}'}"
+                f"version {number} said {_said(value)}"
                 for number, value in zip(each.get("versions") or (), each.get("predicted") or (), strict=False)
             ),
         )
         for each in model.get("disagreements") or ()
     ]
+
+
+def _said(value: float | str | None) -> str:
+    if value is None:
+        return "unknown"
+    return value if isinstance(value, str) else f"{value:g}"
 
 
 def signing(rollout: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -193,6 +220,7 @@ def timeline(record: Sequence[tuple[str, Decision]]) -> list[dict[str, Any]]:
     return [
         {
             "id": told,
+            "number": told.rpartition("/")[2],
             "at": moment(decision.at),
             "kind": decision.kind.value.replace("_", " "),
             "version": version(decision.version or None),
@@ -285,6 +313,14 @@ def moment(at: object) -> str:
     if not isinstance(at, int | float) or not 0 < at < 253402300800:
         return "unknown"
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def refused(acts: Iterable[RefusedAct]) -> list[tuple[str, ...]]:
+    """Refused attempts to act: when, what, by whom, from where, why, how often."""
+    return [
+        (moment(each.at), each.act, each.actor or "unknown", each.origin or "-", each.why, str(each.times))
+        for each in acts
+    ]
 
 
 def estimate(name: str, data: Mapping[str, Any] | None) -> str:

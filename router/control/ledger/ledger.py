@@ -13,12 +13,13 @@ from typing import Any, TypeVar
 from sqlalchemy import Engine
 
 from comparator.events import CheckResult, Decision
-from router.control.ledger import chaining, queries
+from router.control.ledger import chaining, queries, refused
 from router.control.ledger.chain import Head
 from router.control.ledger.codec import Recorded, Row, decode_state, encode, encode_state
 from router.control.ledger.engine import connect, reading, writing
 from router.control.ledger.errors import LedgerUnavailable
 from router.control.ledger.lease import Lease
+from router.control.ledger.refused import RefusedAct
 from router.control.ledger.schema import migrate
 
 T = TypeVar("T")
@@ -254,6 +255,26 @@ class Ledger:
         def read() -> dict[str, str]:
             with reading(self._engine) as connection:
                 return queries.policies(connection)
+
+        return await self._run(read)
+
+    # ---- refused acts
+
+    async def add_refused(self, acts: Sequence[RefusedAct]) -> None:
+        """Keep refused attempts to act; the oldest of too many go. Raises LedgerUnavailable: none is kept."""
+
+        def write() -> None:
+            with writing(self._engine) as connection:
+                refused.add(connection, acts)
+
+        await self._run(write)
+
+    async def refused(self, model: str, limit: int) -> list[RefusedAct]:
+        """The latest refused attempts to act on a model, or on none, the newest first. Raises LedgerUnavailable."""
+
+        def read() -> list[RefusedAct]:
+            with reading(self._engine) as connection:
+                return refused.newest(connection, model, limit)
 
         return await self._run(read)
 

@@ -67,6 +67,17 @@ LEASE = table(
     column("beat", BigInteger),  # grows with every renewal; contenders time how long it stands still
     column("ttl_seconds", Double),  # what the holder promised to renew within
 )
+REFUSED_ACTS = table(
+    "refused_acts",
+    column("seq", BigInteger),
+    column("at", Double),
+    column("actor", Text),
+    column("origin", Text),
+    column("act", Text),
+    column("model", Text),
+    column("why", Text),
+    column("times", BigInteger),
+)
 SCHEMA_VERSION = table("schema_version", column("version", Integer))
 
 LEADER = "leader"
@@ -150,9 +161,25 @@ def _version_3(connection: Connection) -> None:
         heads[row.model] = (number + 1, hashed)
 
 
+def _version_4(connection: Connection) -> None:
+    metadata = MetaData()
+    counted = BigInteger().with_variant(Integer, "sqlite")
+    refused = Table(
+        "refused_acts",
+        metadata,
+        Column("seq", counted, primary_key=True, autoincrement=True),
+        Column("at", Double, nullable=False),
+        *(Column(name, Text, nullable=False) for name in ("actor", "origin", "act", "model", "why")),
+        Column("times", BigInteger, nullable=False),
+        sqlite_autoincrement=True,
+    )
+    Index("refused_acts_of_model", refused.c.model, refused.c.seq)
+    metadata.create_all(connection)
+
+
 Migration = Callable[[Connection], None]
 
-MIGRATIONS: tuple[Migration, ...] = (_version_1, _version_2, _version_3)
+MIGRATIONS: tuple[Migration, ...] = (_version_1, _version_2, _version_3, _version_4)
 """MIGRATIONS[n] leads from version n to n + 1."""
 
 

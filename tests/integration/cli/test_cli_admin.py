@@ -15,8 +15,9 @@ from router.cli.main import main
 from router.control.admin import Access, Tokens, admin_app, serve_admin
 from router.control.admin.actors import ActorRole, new_token
 from router.control.admin.operations import UnknownModel
-from router.control.ledger import LedgerUnavailable
+from router.control.ledger import LedgerUnavailable, RefusedAct
 from router.control.produced import told_reigns
+from router.protocols.coding import Coding
 
 BOUND_SECONDS = 20
 
@@ -25,6 +26,7 @@ class Plane:
     """An `Operations` in memory."""
 
     def __init__(self):
+        self.refused_acts = []
         self.names = ["late-arrival"]
         self.recorded = []  # (request_hi, request_lo, row, label)
         self.away = 0  # so many label batches find no ledger
@@ -39,9 +41,9 @@ class Plane:
     def models(self):
         return self.names
 
-    def positive(self, model):
+    def coding(self, model):
         self._known(model)
-        return 1.0
+        return Coding()
 
     def rollback_on(self, model):
         return ()
@@ -72,6 +74,10 @@ class Plane:
         self._known(model)
         made = self.decisions[:limit]
         return [(f"{model}/{len(self.decisions) - index}", decision) for index, decision in enumerate(made)]
+
+    async def refused(self, model, limit):
+        self._known(model)
+        return self.refused_acts[:limit]
 
     async def production(self, model):
         self._known(model)
@@ -418,6 +424,15 @@ def test_the_history(plane, run):
     lines = [line.split() for line in run("history", "late-arrival").stdout.splitlines()]
     assert [line[0] for line in lines[1:3]] == ["v8", "v7"]
     assert {"late-arrival/2", "registry"} <= set(lines[1])
+
+
+def test_who_was_refused(plane, run):
+    assert "nobody was refused" in run("history", "late-arrival", "--refused").stdout
+    plane.refused_acts = [RefusedAct(1e9, "[bold]ann\x1b[0m", "the network", "promote", "late-arrival", "no right", 2)]
+    shown = run("history", "late-arrival", "--refused").stdout
+    assert shown.split()[9:] == ["promote", "late-arrival", "[bold]ann\ufffd[0m", "the", "network", "2", "no", "right"]
+    told = json.loads(run("history", "late-arrival", "--refused", "--json").stdout)
+    assert told["refused"][0]["why"] == "no right"
 
 
 # ---- who may

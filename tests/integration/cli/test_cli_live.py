@@ -126,17 +126,29 @@ def test_doctor_says_what_is_well_and_what_to_mend(world):
     world.stubs[2].close()
     found = levels(world)
     assert found["admin port"][0] == found["data port"][0] == "ok"
-    assert "a titleshot answers on the admin port" in found["data port"][1]
+    assert found["data port"][1] == f"127.0.0.1:{world.port} is held by a titleshot"
+    text = world.settings_path.read_text()
+    taken = f"127.0.0.1:{world.stubs[1].url.rsplit(':', 1)[1]}"
+    world.settings_path.write_text(re.sub(r"listen: \S+", f"listen: {taken}", text))
+    found = levels(world)  # that titleshot runs does not make another program's port one of its own
+    assert found["admin port"][0] == "ok"
+    assert found["data port"][0] == "fail"
+    assert "by another program" in found["data port"][1]
+    world.settings_path.write_text(text)
+    found = levels(world)
     assert found["ledger"] == ("ok", f"has decisions about {MODEL}")
     assert found[f"{MODEL}: @challenger"][0] == "warn"
 
     world.stop()
     world.client.delete_registered_model_alias(MODEL, "champion")
     world.more = f"webhooks: {{desk: {{url: 'http://127.0.0.1:{world.port}/x'}}}}\n"
+    world.more += f"tracing: {{endpoint: 'http://127.0.0.1:{world.port}'}}\n"
     text = world.settings_path.read_text()
     world.settings_path.write_text(text.replace("models:\n", world.more + "models:\n", 1))
     found = levels(world)
     assert found["webhook desk"][0] == "warn"
+    assert found["tracing"][0] == "warn"
+    assert "spans are lost" in found["tracing"][1]
     assert found[f"{MODEL}: registry"] == ("fail", "no version is @champion: set the alias, or nobody serves")
     code, out, _ = titleshot("doctor", "--settings", world.settings_path)
     assert code == 1

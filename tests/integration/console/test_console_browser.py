@@ -124,7 +124,7 @@ def test_two_people_sign_off_and_one_rolls_back_by_the_console(world, tokens, vi
     assert re.search(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-", different.inner_text())  # ids as clients got them
 
     ann.get_by_role("link", name="Sign off").press("Enter")  # by keyboard, too
-    assert "Your signature is the 1. of 2" in ann.locator("main").inner_text()
+    assert "Your signature is number 1 of the 2" in ann.locator("main").inner_text()
     accessible(ann)
     ann.get_by_label("Why").fill("looks right")
     ann.keyboard.press("Enter")
@@ -146,6 +146,14 @@ def _looked_at_and_rolled_back(world, ann, eve, token):
 
     ann.goto(f"/console/models/{MODEL}")
     assert "so it does to me" in ann.locator(".timeline").inner_text()
+    ann.locator(".timeline li", has_text="so it does to me").first.locator("summary").click()
+    ann.locator(".timeline li", has_text="so it does to me").first.get_by_role("link", name="Explain").click()
+    told = ann.get_by_role("region", name="The decision in words").inner_text()
+    assert "promote, version 2" in told
+    assert re.search(r"recomputed from the recorded evidence \([0-9a-f]{12}\): the same numbers", told)
+    assert "Nothing speaks against this record." in ann.locator("main").inner_text()
+    accessible(ann)
+    ann.get_by_role("link", name=MODEL).click()
     ann.get_by_role("link", name="Roll back").click()
     assert "Version 1 answers all clients at once" in ann.locator("main").inner_text()
     ann.get_by_label("Why").fill("a hunch")
@@ -190,3 +198,37 @@ def test_every_other_button_does_its_deed_without_a_token_on_loopback(world, vis
     wait_for(lambda: world.alias("champion") == 2, "version 2 has the title", 60)
     page.reload()
     assert "<script>alert(1)</script>" in page.locator(".timeline").inner_text()
+
+
+def test_who_is_signed_out_amid_a_form_is_told_so_and_led_back(world, tokens, visit):
+    world.write_settings(QUICK_POLICY + UNSIGNED)
+    world.start()
+    world.serving(1)
+    world.set_alias("challenger", 2)
+    wait_for(lambda: world.phase() == "shadow", "it is in shadow")
+    page = visit(world.admin)
+    page.goto(f"/console/models/{MODEL}/ask/promote")
+    sign_in(page, tokens["ann"])
+    page.get_by_label("Why").fill("better")  # signed in, one is on the form
+    known = (world.folder / "tokens.yaml").read_text()
+    (world.folder / "tokens.yaml").write_text("\n".join(known.splitlines()[1:]))
+    page.get_by_role("button", name="Promote now").click()
+    assert page.get_by_role("alert").inner_text().startswith("Nothing was done: you are not signed in")
+    accessible(page)
+    sign_in(page, tokens["ben"])
+    page.get_by_text("under the name ben").wait_for()
+    page.get_by_role("link", name="Cancel").click()
+
+    page.get_by_role("button", name="Stop updating this page").click()
+    told = page.locator("#live .quiet").first
+    shown = told.inner_text()
+    with page.expect_response(re.compile("/stream")):
+        page.reload()  # the button is for this page alone
+    wait_for(lambda: told.inner_text() != shown, "it is live again")
+    page.get_by_text("As of").first.evaluate("each => getSelection().selectAllChildren(each)")
+    chosen = page.evaluate("() => getSelection().toString()")
+    page.wait_for_timeout(2500)  # a push and more
+    assert page.evaluate("() => getSelection().toString()") == chosen
+    page.evaluate("() => getSelection().removeAllRanges()")
+    wait_for(lambda: told.inner_text() != chosen, "it goes on")
+    assert world.alias("champion") == 1

@@ -64,15 +64,19 @@ def on_trial(world):
     wait_for(lambda: world.phase() == "shadow", "version 2 is on trial", 30)
 
 
-def refused(world, reason):
+def counted(world, name, **labels):
     page = httpx.get(f"{world.admin}/metrics", headers=world.headers, timeout=5, trust_env=False).text
     (found,) = (
         sample.value
         for family in text_string_to_metric_families(page)
         for sample in family.samples
-        if sample.name == "titleshot_admin_refused_total" and sample.labels["reason"] == reason
+        if sample.name == name and sample.labels == labels
     )
     return found
+
+
+def refused(world, reason):
+    return counted(world, "titleshot_admin_refused_total", reason=reason)
 
 
 def rollbacks(world):
@@ -118,13 +122,14 @@ def test_a_wrong_token_is_refused_and_counted(running, alertmanager):
     assert not rollbacks(world)
 
 
-def test_an_alert_of_an_unknown_model_does_nothing(running, alertmanager):
+def test_an_alert_of_an_unknown_model_is_refused_counted_and_not_sent_again(running, alertmanager):
     world, tokens = running
     on_trial(world)
     manager = alertmanager(world, tokens[ActorRole.PAGER])
     manager.fire(alertname="ModelErrors", model="nobody", rollback="titleshot")
-    wait_for(lambda: manager.delivered()[0] > 0, "titleshot was told", 30)
-    assert manager.delivered()[1] == 0
+    wait_for(lambda: manager.delivered()[1] > 0, "titleshot has refused it", 30)
+    assert manager.delivered() == (1, 1)
+    assert counted(world, "titleshot_alerts_total", result="unknown_model") == 1
     assert world.phase() == "shadow"
     assert not rollbacks(world)
     manager.fire(alertname="ModelErrors", model=MODEL, rollback="titleshot")  # the same way leads there

@@ -57,7 +57,7 @@ def test_every_name_in_the_alerts_is_one_of_ours():
     rules = [(DEPLOY / "prometheus" / name).read_text() for name in ("alerts.yml", "recording.yml")]
     names = {name for text in rules for name in re.findall(r"\btitleshot_[a-z_]+\b", text)} - {"titleshot_recording"}
     assert len(names) > 5
-    assert {name.removesuffix("_bucket") for name in names} <= {family.name for family in TABLE}
+    assert {re.sub("_(bucket|sum|count)$", "", name) for name in names} <= {family.name for family in TABLE}
     recorded = set(re.findall(r"record: (\S+)", rules[1]))
     assert set(re.findall(r"titleshot:[a-z_:0-9]+", rules[0])) <= recorded
 

@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from router.link.endpoint import ListenTls, Tls
+from router.link.grpc_place import GrpcListen
 from router.link.messages import (
     EXCHANGE_ROW,
     Backend,
@@ -296,7 +297,9 @@ class Control:
 class Proxy:
     """A real proxy process on a free port."""
 
-    def __init__(self, folder: Path, routes: Routes | None, tls: ListenTls | None = None) -> None:
+    def __init__(
+        self, folder: Path, routes: Routes | None, tls: ListenTls | None = None, grpc: GrpcListen | None = None
+    ) -> None:
         self.routes_file = folder / "routes.json"
         self.link = folder / "link.sock"
         if routes is not None:
@@ -304,8 +307,10 @@ class Proxy:
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=128)
         self.port = self.listener.getsockname()[1]
         call = (
-            "from router.link.endpoint import ListenTls; from router.proxy.process import run_proxy; "
-            f"run_proxy({self.listener.fileno()}, 0, 'g', {str(self.link)!r}, {str(self.routes_file)!r}, {tls!r})"
+            "from router.link.endpoint import ListenTls; from router.link.grpc_place import GrpcListen; "
+            "from router.proxy.process import run_proxy; "
+            f"run_proxy({self.listener.fileno()}, 0, 'g', {str(self.link)!r}, {str(self.routes_file)!r}, {tls!r}, "
+            f"{grpc!r})"
         )
         self.errors = (folder / "stderr").open("wb+")
         self.process = subprocess.Popen(
@@ -353,11 +358,17 @@ class World:
         self.revision += 1
         return Routes(self.revision, "g", models, self.limits)
 
-    def start(self, *models: ModelRoutes, control: bool = True, tls: ListenTls | None = None) -> Proxy:
+    def start(
+        self,
+        *models: ModelRoutes,
+        control: bool = True,
+        tls: ListenTls | None = None,
+        grpc: GrpcListen | None = None,
+    ) -> Proxy:
         if control:
             self.control = Control(self._folder / "link.sock")
             self._closing.append(self.control.hang_up)
-        self.proxy = Proxy(self._folder, self.routes(*models) if models else None, tls)
+        self.proxy = Proxy(self._folder, self.routes(*models) if models else None, tls, grpc)
         if control:
             until(lambda: self.control.of(Hello), "the proxy on the link")
         return self.proxy

@@ -3,10 +3,11 @@
 import socket
 import threading
 
+import msgspec
 from proxy_wire import ANSWER, UUID7, Client, answer, model, post, until
 
 from comparator.events import Mode, Outcome, Role, request_key
-from router.link.messages import BODY_UNREAD, BODY_WHOLE, Limits
+from router.link.messages import BODY_DEFLATE, BODY_GZIP, BODY_UNREAD, BODY_WHOLE, Limits
 
 
 def test_a_prediction_passes_and_is_recorded(world):
@@ -346,15 +347,47 @@ def test_no_champion_is_503_and_no_routes_too(world):
     assert b"no champion" in got.body
 
 
-def test_a_coded_answer_is_recorded_without_its_body(world):
-    server = world.server(lambda wire, _: wire.raw.sendall(answer(b"\x1f\x8b", fields="Content-Encoding: gzip\r\n")))
+def test_a_coded_answer_is_recorded_as_it_is(world):
+    codings = ["gzip", "X-GZIP", "deflate", "identity", "br", "gzip, gzip", "deflate\r\nContent-Encoding: gzip"]
+    server = world.server()
     world.limits = Limits(extract_bytes=10)
     world.start(model(server))
     client = world.client()
-    assert client.ask()["content-encoding"] == "gzip"
-    server.behave = lambda wire, _: wire.raw.sendall(answer(b"x" * 11))
+    for coding in codings:
+        told = answer(b"\x1f\x8b", fields=f"Content-Encoding: {coding}\r\n")
+        server.behave = lambda wire, _, told=told: wire.raw.sendall(told)
+        got = client.ask()
+        assert got.all("content-encoding") == coding.split("\r\nContent-Encoding: ")
+        assert got.body == b"\x1f\x8b"
+    server.behave = lambda wire, _: wire.raw.sendall(answer(b"x" * 11, fields="Content-Encoding: gzip\r\n"))
     client.ask()
-    assert [row["body_state"] for row in world.control.wait_rows(2)] == [BODY_UNREAD, BODY_UNREAD]
+    kept = [(row["body_state"], row["body"]) for row in world.control.wait_rows(8)]
+    read = [(state, b"\x1f\x8b") for state in (BODY_GZIP, BODY_GZIP, BODY_DEFLATE, BODY_WHOLE)]
+    assert kept == read + [(BODY_UNREAD, b"")] * 4
+
+
+def test_a_version_that_the_client_names_is_the_champions(world):
+    champion, other = world.server(), world.server()
+    routes = model(champion, other, name="late", mode=Mode.SHADOW, mirror=100, rollout_id=7)
+    world.start(msgspec.structs.replace(routes, protocol="open_inference", served_as="served"))
+    client = world.client()
+    for path in ("/v2/models/served/infer", "/v2/models/served/versions/3/infer", "/v2/models/served/ready"):
+        client.send(post(path=path))
+        assert client.message().status == 200
+    rows = world.control.wait_rows(3)
+    assert sorted((row["role"], row["mode"], row["both"]) for row in rows) == [
+        (Role.CHAMPION, Mode.NONE, 0),
+        (Role.CHAMPION, Mode.SHADOW, 1),
+        (Role.CHALLENGER, Mode.SHADOW, 1),
+    ]
+    assert [asked.first.split()[1] for asked in champion.requests] == [
+        "/v2/models/served/infer",
+        "/v2/models/served/versions/3/infer",
+        "/v2/models/served/ready",
+    ]
+    assert len(other.requests) == 1
+    client.send(post(path="/v2/models/late/infer"))
+    assert client.message().status == 404
 
 
 def test_many_clients_at_once(world):

@@ -39,6 +39,13 @@ def shown(world):
     return world.status()["rollout"]["evidence_digest"]
 
 
+def refused_acts(world):
+    kept = world._read("/refused").json()["refused"]
+    assert all(each["origin"] == "this machine" and each["why"] for each in kept)
+    assert "nobodys-token" not in str(kept)
+    return [(each["actor"], each["act"]) for each in kept]
+
+
 def refused(answer):
     assert answer.status_code == 409, answer.text
     return answer.json()["error"]["message"]
@@ -54,6 +61,9 @@ def test_two_people_sign_and_none_of_them_registered_it(world, people):
     first = world.command("sign-off", people["ann"], evidence=digest, reason="fewer false alarms")
     assert (first.status_code, first.json()["kind"], first.json()["phase"]) == (200, "signed", "sign_off")
     assert "ann has signed already" in refused(world.command("sign-off", people["ann"], evidence=shown(world)))
+    assert world.command("rollback", "titleshot_nobodys-token").status_code == 401
+    tried = [("", "rollback"), ("ann", "sign-off"), ("ann", "promote"), ("reg", "sign-off")]
+    wait_for(lambda: refused_acts(world) == tried, "the refused attempts are in the ledger")
 
     control = world.children()["control"]
     os.kill(control, signal.SIGKILL)
@@ -61,6 +71,7 @@ def test_two_people_sign_and_none_of_them_registered_it(world, people):
     kept = wait_for(lambda: world.status()["rollout"]["sign_off"]["signatures"], "the signature is there again")
     assert [(each["name"], each["evidence_digest"]) for each in kept] == [("ann", digest)]
     assert world.alias("champion") == 1
+    assert refused_acts(world) == tried
 
     second = wait_for(lambda: _signed(world, people["ben"]), "ben signs", 30)
     assert (second["kind"], second["actor"]) == ("promote", "ben")

@@ -11,6 +11,7 @@ from test_admin_app import ELSEWHERE, ask, bearer, code
 
 from router.control.admin import Access, ActorRole, Tokens, admin_app, new_token
 from router.control.admin.alerts import LONGEST_TOLD, MOST_TOLD, Alert, NotAlerts, matching, read_alerts
+from router.control.admin.webhook import LOGGED_AT_ONCE
 from router.control.ledger import Fenced
 
 URL = "/webhooks/alertmanager"
@@ -78,7 +79,9 @@ def test_an_alert_rolls_back_and_its_labels_are_the_reason(post, plane):
     assert answer.json() == {
         "models": {"late": {"alert": told, "did": "roll_back", "version": 2}},
         "ignored": [],
+        "unknown": [],
     }
+    assert plane.alert_results["acted"] == 1
     (made,) = plane.decisions["late"]
     assert (made.actor, made.reason) == ("pager", f"alert {told}")
     assert plane.decisions["other"] == []
@@ -100,18 +103,63 @@ def test_sent_again_it_does_nothing_more(post, plane):
     ("sent", "why"),
     [
         (alert("resolved", **PAGE), "it fires no more"),
-        (alert(alertname="Errors"), "no model's rollback_on has these labels"),
-        (alert(alertname="Errors", severity="PAGE"), "no model's rollback_on has these labels"),
-        (alert(alertname="Errors", severity="page "), "no model's rollback_on has these labels"),
-        (alert(), "no model's rollback_on has these labels"),
+        (alert("resolved", alertname="Other", model="late"), "it fires no more"),
+        (alert(alertname="Errors", model="late"), "no model's rollback_on has these labels"),
+        (alert(alertname="Errors", severity="PAGE", model="other"), "no model's rollback_on has these labels"),
     ],
 )
-def test_what_is_for_no_model_is_ignored_and_said(post, plane, sent, why):
+def test_what_is_of_a_model_but_asks_for_nothing_is_ignored_and_said(post, plane, sent, why):
     answer = post(notification(sent))
     assert answer.status_code == 200
     assert answer.json()["models"] == {}
     assert [each["why"] for each in answer.json()["ignored"]] == [why]
+    assert answer.json()["unknown"] == []
+    assert +plane.alert_results == {"resolved" if sent["status"] == "resolved" else "ignored": 1}
     assert plane.decisions["late"] == []
+
+
+@pytest.mark.parametrize(
+    ("sent", "why"),
+    [
+        (alert(alertname="Errors", model="nobody"), "there is no model here of the name in its label model"),
+        (alert("resolved", model="nobody"), "there is no model here of the name in its label model"),
+        (
+            alert(alertname="Errors", severity="page "),
+            "no model's rollback_on has these labels, and it has no label model",
+        ),
+        (alert(), "no model's rollback_on has these labels, and it has no label model"),
+    ],
+)
+def test_an_alert_of_no_model_here_is_refused_counted_and_not_to_be_sent_again(post, plane, sent, why):
+    answer = post(notification(sent))
+    assert code(answer) == (422, "unknown_model")
+    assert [each["why"] for each in answer.json()["unknown"]] == [why]
+    assert (answer.json()["models"], answer.json()["ignored"]) == ({}, [])
+    assert +plane.alert_results == {"unknown_model": 1}
+    assert plane.decisions["late"] == []
+
+
+def test_of_a_mixed_group_the_known_act_and_the_unknown_are_told(post, plane):
+    answer = post(notification(alert(alertname="Errors", model="nobody"), alert(**PAGE), alert(model="late")))
+    assert answer.status_code == 200
+    assert answer.json()["models"]["late"]["did"] == "roll_back"
+    assert [each["alert"] for each in answer.json()["unknown"]] == ["Errors (model=nobody)"]
+    assert [each["alert"] for each in answer.json()["ignored"]] == ["without a name (model=late)"]
+    assert +plane.alert_results == {"acted": 1, "ignored": 1, "unknown_model": 1}
+
+
+def test_a_group_without_alerts_is_no_mistake(post):
+    assert post(notification()).status_code == 200
+
+
+def test_an_alert_of_no_model_is_logged_once_and_a_large_group_in_few_lines(post, caplog):
+    for _ in range(3):
+        post(notification(alert(alertname="Errors", model="nobody")))
+    post(notification(*(alert(alertname="Errors", n=str(n)) for n in range(50))))
+    said = [record.getMessage() for record in caplog.records if "of no model here" in record.getMessage()]
+    assert said[0] == "alerts: of no model here: Errors (model=nobody)"
+    assert len(said) == 1 + LOGGED_AT_ONCE + 1
+    assert said[-1] == "alerts: 40 more of no model here"
 
 
 def test_what_cannot_be_done_now_is_to_be_tried_again(post, plane):
@@ -155,6 +203,7 @@ def test_a_model_that_is_not_under_control_keeps_no_other_from_being_rolled_back
 )
 def test_what_is_no_notification_changes_nothing(post, plane, body):
     assert code(post(body)) == (400, "not_alerts")
+    assert +plane.alert_results == {"malformed": 1}
     assert plane.decisions["late"] == []
 
 
@@ -187,7 +236,7 @@ def test_what_is_no_alert_keeps_no_other_from_rolling_back(post, plane, others):
 def test_large_groups_and_alerts_are_read_all_the_same(post, plane, others):
     answer = post(notification(*others, alert(**PAGE)))
     assert answer.json()["models"]["late"]["did"] == "roll_back"
-    ignored = answer.json()["ignored"]
+    ignored = answer.json()["unknown"]
     assert len(ignored) == min(len(others), MOST_TOLD + 1)
     assert (ignored[-1]["alert"] == "500 more") == (len(others) > MOST_TOLD)
     assert all(len(each["alert"]) <= LONGEST_TOLD for each in ignored)

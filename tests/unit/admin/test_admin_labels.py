@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 from comparator.events import LABEL, request_key
 from router.control.admin.labels import BadLabel, NotLabels, read_item, read_labels
+from router.protocols.coding import Coding, Predicts
 
 NOW = 1.8e9
 ID = "0190d3a2-0000-7000-8000-0123456789ab"
-ONE = {"late": 1}
+ONE = {"late": Coding()}
 JSON = "application/json"
 
 ANYTHING = st.recursive(
@@ -23,8 +24,8 @@ ANYTHING = st.recursive(
 )
 
 
-def read(items, positives=ONE, content_type=JSON):
-    return read_labels(json.dumps(items).encode(), content_type, positives, NOW)
+def read(items, codings=ONE, content_type=JSON):
+    return read_labels(json.dumps(items).encode(), content_type, codings, NOW)
 
 
 def test_one_item():
@@ -63,7 +64,7 @@ def test_good_items_are_kept_and_bad_ones_told_by_their_index():
     ],
 )
 def test_the_label_against_the_positive_class(positive, label, value):
-    batch = read({"request_id": ID, "label": label}, {"m": positive})
+    batch = read({"request_id": ID, "label": label}, {"m": Coding(positive=positive)})
     assert batch.columns["m"]["label"].tolist() == [value]
 
 
@@ -71,7 +72,7 @@ def test_the_label_against_the_positive_class(positive, label, value):
     ("positive", "label"), [(1, "1"), (1, "true"), (True, "late"), ("late", 1), ("late", True), (1, None), (1, [1])]
 )
 def test_a_label_of_another_kind_is_refused_instead_of_counted_as_negative(positive, label):
-    batch = read({"request_id": ID, "label": label}, {"m": positive})
+    batch = read({"request_id": ID, "label": label}, {"m": Coding(positive=positive)})
     assert batch.accepted == 0
     assert "label: expected a" in batch.rejected[0][1]
 
@@ -110,7 +111,7 @@ def test_times_that_are_none(at):
 
 
 def test_models():
-    two = {"a": 1, "b": "yes"}
+    two = {"a": Coding(), "b": Coding(positive="yes")}
     batch = read(
         [{"request_id": "1", "label": 1, "model": "a"}, {"request_id": "2", "label": "yes", "model": "b"}], two
     )
@@ -182,6 +183,6 @@ def test_no_bytes_break_it(body, content_type):
 
 def test_labels_of_a_regression_are_kept_as_numbers():
     items = [{"request_id": ID, "label": label} for label in (-2.5, 7, True, "7", 1e999, 10**400)]
-    batch = read(items, {"late": None})
+    batch = read(items, {"late": Coding(Predicts.NUMBER)})
     assert batch.columns["late"]["label"].tolist() == [-2.5, 7.0, 1.0]
     assert [index for index, _ in batch.rejected] == [3, 4, 5]

@@ -160,6 +160,33 @@ def test_raw_values_with_the_positive_one_named(run):
     assert "day.ndjson:1: prediction: expected a number, true or false; --positive says" in refused.stderr
 
 
+def test_several_classes_under_a_policy_of_them(run, tmp_path):
+    words = {1: "late", 0: "on time"}
+    rows = [row | {each: words[row[each]] for each in ("prediction", "label") if each in row} for row in recorded(0.2)]
+    binary = run(recorded(0.2)).stdout
+    policy = POLICY.replace("precision: {margin", "precision: {of: late, margin")
+    (tmp_path / "policy.yaml").write_text(policy)
+    several = run(rows).stdout
+    assert "precision_of_late" in several
+    told = several.replace("precision_of_late", "precision").replace("precision of late", "precision")
+    assert told.replace("labelled predictions of late", "labelled positives") == binary
+    refused = run(rows, "--positive", "late")
+    assert refused.exit_code == 1
+    assert "the policy is of several" in refused.stderr
+
+
+def test_a_threshold(run):
+    rows = [
+        row | ({"prediction": 0.7 * row["prediction"] + 0.2} if "prediction" in row else {}) for row in recorded(0.2)
+    ]
+    assert run(rows, "--threshold", "0.8").stdout == run(recorded(0.2)).stdout
+    scored = [
+        row | ({"prediction": "late", "score": 0.1 + row["prediction"] / 2} if "prediction" in row else {})
+        for row in recorded(0.2)
+    ]
+    assert run(scored, "--threshold", "0.6").stdout == run(recorded(0.2)).stdout
+
+
 def test_versions_by_hand(run):
     assert {each["version"] for each in decisions(run(recorded(0.2), "--json", "--challenger", "9"))} == {9}
 

@@ -15,7 +15,7 @@ from comparator.events import Mode
 from comparator.label_metric import LabelMetric
 from comparator.pairing import JOINED
 from comparator.policy import Guardrail, Metric, Policy
-from comparator.ratio import CANARY_BETS, PAIR_BETS, Blocks, RatioTest, _Rows
+from comparator.ratio import CANARY_BETS, PAIR_BETS, Blocks, RatioTest, Rows
 
 NAN = math.nan
 metrics = st.sampled_from(list(RAILS))
@@ -70,6 +70,10 @@ def wild_rows(seed, count, mode=None):
         (Metric.MAE, -30, 2, NAN, 1, 1),
         (Metric.MAE, 1, math.inf, NAN, 0, 0),
         (Metric.MAE, 1.7e308, -1.7e308, NAN, 1, 1),
+        (Metric.RMSE, -3, -0.5, NAN, 0.25, 1),
+        (Metric.RMSE, -30, 2, NAN, 1, 1),
+        (Metric.RMSE, 1, math.inf, NAN, 0, 0),
+        (Metric.RMSE, 1.7e308, -1.7e308, NAN, 1, 1),
         (Metric.REWARD, 1.5, NAN, NAN, 0.5, 1),
         (Metric.REWARD, -100, 0, NAN, 0, 1),
         (Metric.REWARD, 100, 0, NAN, 1, 1),
@@ -84,10 +88,10 @@ def test_the_quantities_of_a_row(metric, label, prediction, score, n, d):
 @settings(max_examples=3 * settings().max_examples)
 def test_w_is_within_its_bound_and_no_bet_loses_all(metric, seed, size):
     test = fresh(metric)
-    rows_ = _Rows(wild_rows(seed, 300), (2, 1), test.metric)
+    rows_ = Rows(wild_rows(seed, 300), (2, 1), test.metric)
     for n, d in ((rows_.n_ref, rows_.d_ref), (rows_.n_trial, rows_.d_trial)):
         assert np.all((n >= 0) & (n <= d) & (d <= 2))
-    _, pair, w, margin, _ = Blocks(size).cut(rows_)
+    _, pair, w, margin, _ = Blocks(size, relative=test.metric.relative).cut(rows_)
     assert np.all(margin >= 0)
     for which, bound, bets in (
         (pair, test.metric.pair_bound(size), PAIR_BETS),
@@ -106,10 +110,10 @@ def test_the_bound_of_pairs_is_reached(metric):
     rows_["label"] = [1] * 4 + [0] * 4 if metric is Metric.PRECISION else 1
     rows_["prediction"] = [(1, 0)] * 4 + [(0, 1)] * 4 if metric is Metric.PRECISION else (1, 0)
     rows_["score"] = (0, 1)
-    if metric is Metric.MAE:
+    if metric in (Metric.MAE, Metric.RMSE):
         rows_["prediction"] = (-99, 1)
     test = fresh(metric)
-    _, _, w, _, _ = Blocks(8).cut(_Rows(rows_, (2, 1), test.metric))
+    _, _, w, _, _ = Blocks(8).cut(Rows(rows_, (2, 1), test.metric))
     most = test.metric.pair_bound(8)
     assert abs(w.item()) == pytest.approx(most)
 
@@ -145,7 +149,7 @@ def test_a_canary_block_is_the_shortest_run_with_both(owners, cuts):
     given_rows["prediction"][:, 1] = NAN
     test, found = Blocks(8), []
     for low, high in pairwise([0, *sorted(min(cut, len(owners)) for cut in cuts), len(owners)]):
-        at, _, _, _, sums = test.cut(_Rows(given_rows[low:high], (2, 1), LabelMetric(RAILS[Metric.ACCURACY])))
+        at, _, _, _, sums = test.cut(Rows(given_rows[low:high], (2, 1), LabelMetric(RAILS[Metric.ACCURACY])))
         found += [(when, ref, trial) for when, (ref, _, trial, _) in zip(at.tolist(), sums.tolist(), strict=True)]
     expected, run = [], []
     for when, owner in enumerate(owners):
@@ -240,6 +244,7 @@ def test_an_offline_promise_is_confirmed_or_not(metric, offline, tolerance, kept
         (Metric.F1, "F1 0."),
         (Metric.BRIER, "Brier score 0.5"),
         (Metric.MAE, "mean absolute error 6."),
+        (Metric.RMSE, "root mean squared error 3."),
     ],
 )
 def test_sentences(metric, says):
@@ -249,4 +254,5 @@ def test_sentences(metric, says):
     report = found.report(harmed=True, threshold=20.0, alpha=0.05)
     assert report.reason.startswith(says)
     assert "against the champion's" in report.reason
-    assert (" points, evidence" in report.reason) is (metric is not Metric.MAE)
+    units = {Metric.MAE: ", evidence", Metric.RMSE: " %, evidence"}
+    assert units.get(metric, " points, evidence") in report.reason

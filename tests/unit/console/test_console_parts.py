@@ -101,7 +101,7 @@ def test_the_last_signature_moves_the_title_and_those_before_do_not():
         rules = {"by": [], "people": 2, "signatures": [{}] * signed}
         return next(each.says for each in offers({"rollout": rollout("sign_off", sign_off=rules)}))
 
-    assert says(0) == "Your signature is the 1. of 2 that version 2 needs."
+    assert says(0) == "Your signature is number 1 of the 2 that version 2 needs."
     assert says(1).startswith("@champion moves from version 1 to 2")
 
 

@@ -107,9 +107,9 @@ class Rig:
         self.controller = ModelController("m", self.title, journal, lambda: None, lambda _m, _d: None)
         settings = SimpleNamespace(
             registered_model="m",
-            protocol="mlflow",
+            ready_path="/ping",
             tls=Tls(),
-            endpoint_of=lambda version: f"http://127.0.0.1:{9000 + version}",
+            probed_at=lambda version: f"http://127.0.0.1:{9000 + version}",
         )
         self.follower = Follower(self.controller, settings, self.registry, self.prober, Metrics(), 0.001)
 

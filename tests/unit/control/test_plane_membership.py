@@ -11,9 +11,9 @@ from comparator.events import OBSERVATION, AliasesRead
 from comparator.title import Title
 from router.control import plane
 from router.control.controller import ModelController
-from router.control.ingest import Ingest
+from router.control.ingest import Batch, Ingest
 from router.control.journal import Journal
-from router.control.ledger import LedgerUnavailable
+from router.control.ledger import Ledger, LedgerUnavailable
 from router.control.metrics import Metrics
 from router.control.plane import ControlPlane
 from router.control.probe import Prober
@@ -128,13 +128,17 @@ def test_a_model_may_come_while_observations_are_flushed(tmp_path):
 
     async def story():
         await rig.plane.add("a")
-        rig.plane.ingest._waiting["a"].append(np.zeros(1, dtype=OBSERVATION))
+        rig.plane.ingest._waiting["a"].append(Batch(np.zeros(1, dtype=OBSERVATION)))
         rig.ledger.gate = asyncio.Event()
         flushing = asyncio.create_task(rig.plane.ingest.flush())
         await asyncio.sleep(0)
         await rig.plane.add("b")
+        rows, seconds = rig.plane.ingest.unrecorded("a")
+        assert rows == 1
+        assert seconds > 0
         rig.ledger.gate.set()
         await flushing
+        assert rig.plane.ingest.unrecorded("a") == (0, 0.0)
         await rig.plane.close()
 
     asyncio.run(story())
@@ -146,14 +150,16 @@ def test_a_model_may_go_while_its_observations_wait_for_the_ledger(tmp_path):
     async def story():
         await rig.plane.add("a")
         ingest: Ingest = rig.plane.ingest
-        ingest._waiting["a"].append(np.zeros(600_000, dtype=OBSERVATION))
+        ingest._waiting["a"].append(Batch(np.zeros(600_000, dtype=OBSERVATION)))
         rig.ledger.gate, rig.ledger.away = asyncio.Event(), True
         flushing = asyncio.create_task(ingest.flush())
         await asyncio.sleep(0)
+        assert ingest.unrecorded("a")[0] == 600_000  # being recorded is not recorded
         await rig.plane.remove("a")
         rig.ledger.gate.set()
         await flushing
         assert not ingest._waiting.get("a")
+        assert ingest.unrecorded("a") == (0, 0.0)
         await rig.plane.close()
 
     asyncio.run(story())
@@ -205,3 +211,18 @@ def test_a_fault_in_judging_one_model_is_told_once_and_ends_nothing(tmp_path, ca
     asyncio.run(story())
     assert [record.getMessage()[:2] for record in caplog.records if record.exc_info] == ["a:"]
     assert "ZeroDivisionError" in caplog.text
+
+
+def test_the_past_is_read_from_the_ledger_that_is_written_whatever_the_settings_say_now(tmp_path):
+    rig = Rig(tmp_path, "a")
+
+    async def run():
+        first = rig.plane.settings.ledger
+        other = settings_of(tmp_path, "a")
+        await rig.plane.adopt(other.model_copy(update={"ledger_url": f"sqlite:///{tmp_path / 'other.db'}"}))
+        rig.plane.settings.state.mkdir(exist_ok=True)
+        await (await Ledger.open(first)).close()
+        assert rig.plane.explained("a", 1) is None
+        assert list(rig.plane.traffic("a", 0.0)) == []
+
+    asyncio.run(run())

@@ -12,6 +12,7 @@ from comparator.events import OBSERVATION
 from router.control.recordings import MOST_AT_ONCE, MOST_BYTES, Recordings, TooMany, in_samples
 from router.link.messages import Sampled, SampledRequest
 from router.link.sampling import in_sample
+from router.recordings.lines import MOST_LINE_BYTES
 from router.settings.recording import RecordingSettings
 
 NOTHING = RecordingSettings(redact=())
@@ -60,10 +61,19 @@ def test_each_recording_has_its_own_sample():
 def test_what_the_reader_is_too_slow_for_is_dropped_and_counted():
     recordings = Recordings(lambda: None)
     with recordings.opened("m", "mlflow", 100, NOTHING) as recording:
-        for lo in range(5):
-            recordings.requests(Sampled("m", [asked(lo, b"x" * (MOST_BYTES // 3))]))
+        for lo in range(13):
+            recordings.requests(Sampled("m", [asked(lo, b"x" * (MOST_BYTES // 11))]))
         ended = lines(recording)[-1]
-    assert (ended["requests"], ended["dropped"]) == (2, 3)
+    assert (ended["requests"], ended["dropped"]) == (10, 3)
+
+
+@pytest.mark.parametrize("body", [b"x" * (MOST_LINE_BYTES + 1), b"\xff" * 3_500_000, b"\x01" * 1_000_000])
+def test_what_would_be_too_long_a_line_is_left_out(body):
+    recordings = Recordings(lambda: None)
+    with recordings.opened("m", "mlflow", 100, NOTHING) as recording:
+        recordings.requests(Sampled("m", [asked(1, body), asked(2, b"x" * 1_000_000)]))
+        found = lines(recording)
+    assert (found[-1]["requests"], found[-1]["left_out"]) == (1, 1)
 
 
 def test_only_so_many_at_once():
@@ -74,7 +84,20 @@ def test_only_so_many_at_once():
     with pytest.raises(TooMany):
         recordings.opened("m", "mlflow", 1, NOTHING)
     held[0].__exit__(None, None, None)
-    recordings.opened("m", "mlflow", 1, NOTHING)
+    first, second = (recordings.opened("m", "mlflow", 1, NOTHING) for _ in range(2))
+    with first, pytest.raises(TooMany), second:  # asked for at the same time
+        pass
+
+
+def test_a_length_of_tensors_that_is_none_breaks_nothing():
+    recordings = Recordings(lambda: None)
+    lengths = [b"9" * 5000, b"9" * 19, b"-1", b"x"]
+    requests = [asked(lo, b'{"name":"Ann"}', length=length) for lo, length in enumerate(lengths)]
+    for redact, left_out in ((), 0), (("name",), 4):
+        with recordings.opened("m", "mlflow", 100, RecordingSettings(redact=redact)) as recording:
+            recordings.requests(Sampled("m", requests))
+            found = lines(recording)
+        assert (found[-1].get("requests", 0), found[-1].get("left_out", 0)) == (4 - left_out, left_out)
 
 
 def test_what_cannot_be_redacted_is_left_out():

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from comparator.events import OBSERVATION, Mode, Outcome, Role
 from router.control.extract import EXCHANGE, MOST_ROWS, extract
-from router.link.messages import BODY_NONE, BODY_UNREAD, BODY_WHOLE, COPY_FIRST, EXCHANGE_ROW, Exchanges
+from router.link.messages import BODY_NONE, BODY_PROTO, BODY_UNREAD, BODY_WHOLE, COPY_FIRST, EXCHANGE_ROW, Exchanges
+from router.protocols.coding import Coding, Predicts
+from router.protocols.open_inference_grpc import reader
 from router.protocols.protocol import Reading
 from router.protocols.select import protocol
 
@@ -40,9 +42,9 @@ def exchange(body=b"", *, outcome=Outcome.OK, state=BODY_WHOLE, length=None, **c
     return EXCHANGE_ROW.pack(*given.values()), body
 
 
-def extracted(*exchanges, positive=1.0):
+def extracted(*exchanges, positive=1.0, coding=None):
     rows, bodies = zip(*exchanges, strict=True) if exchanges else ((), ())
-    return extract(Exchanges("late", b"".join(rows), b"".join(bodies)), MLFLOW, positive)
+    return extract(Exchanges("late", b"".join(rows), b"".join(bodies)), MLFLOW, coding or Coding(positive=positive))
 
 
 def test_the_columns_are_those_of_the_packed_row():
@@ -73,6 +75,19 @@ def test_one_row_carries_everything_over():
         "latency": 0.75,
         "prediction": 1.0,
     }
+
+
+def test_answers_over_grpc_have_a_reader_of_their_own():
+    body = b"".join((b"\x2a\x0b", b"\x0a\x01y", b"\x12\x04BOOL", b"\x18\x02", b"\x32\x02\x01\x00"))  # [true, false]
+    rows, bodies = zip(exchange(body, state=BODY_PROTO), exchange(b'{"predictions": [1]}'), strict=True)
+    both = Exchanges("late", b"".join(rows), b"".join(bodies))
+    found = extract(both, MLFLOW, Coding(), reader(Reading()))
+    assert found.columns["prediction"].tolist() == [1.0, 0.0, 1.0]
+    assert (found.unreadable, found.unread) == (0, 0)
+    unread = extract(both, MLFLOW, Coding())  # the model has no gRPC endpoints any more
+    assert (unread.unreadable, unread.unread) == (0, 1)
+    assert unread.columns["prediction"].tolist()[1:] == [1.0]
+    assert unread.columns["outcome"].tolist() == [Outcome.OK, Outcome.OK]
 
 
 def test_the_rows_of_a_request_follow_one_another():
@@ -112,7 +127,7 @@ def test_a_prediction_is_whether_the_value_is_the_positive_one(positive, predict
     ],
 )
 def test_predictions_of_a_regression_are_kept_as_numbers(predictions, expected):
-    columns = extracted(exchange(f'{{"predictions": {predictions}}}'.encode()), positive=None).columns
+    columns = extracted(exchange(f'{{"predictions": {predictions}}}'.encode()), coding=Coding(Predicts.NUMBER)).columns
     np.testing.assert_array_equal(columns["prediction"], expected)
 
 

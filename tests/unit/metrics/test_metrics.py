@@ -1,4 +1,5 @@
 import math
+import os
 from functools import lru_cache
 
 import numpy as np
@@ -10,12 +11,13 @@ from prometheus_client.parser import text_string_to_metric_families as read_text
 from comparator.events import Command, CommandKind, Decision, DecisionKind, Mode, Outcome, Role
 from comparator.title import Title
 from router.control.metric_family import Kind
-from router.control.metric_table import PHASES, REFUSALS, TABLE
+from router.control.metric_table import PHASES, REFUSALS, TABLE, TOKENS_USED
 from router.control.metrics import Metrics
 from router.control.notifier import Line
 from router.control.skew.model import ModelSkew
 from router.control.skew.trained import Trained
 from router.link.messages import Counters
+from router.link.overhead import Overhead
 from router.protocols.select import protocol
 from router.settings.skew import SkewSettings
 
@@ -54,8 +56,8 @@ def watched(metrics: Metrics, *models: JudgedModel, ready=frozenset({1, 2}), pro
         proxies=lambda: proxies,
         revision=lambda: 7,
         notifications=lambda: {"chat": Line()},
-        skew=lambda _: looked_at().report(0.0),
     )
+    metrics.watch_skew(lambda _: looked_at().report(0.0))
     for model in models:
         metrics.add_model(model.name)
     return controlled
@@ -92,7 +94,7 @@ def in_a_rollout(model: JudgedModel, requests: int = 60) -> None:
 def test_all_counters_are_there_from_the_first_scrape(metrics, model):
     names = {name for name, _ in samples(metrics)}
     for family in TABLE:
-        if family.kind is Kind.COUNTER:
+        if family.kind is Kind.COUNTER and family is not TOKENS_USED:  # of language models only
             assert family.name in names
     assert (
         value(metrics, "titleshot_requests_total", model="late", role="challenger", mode="canary", outcome="timeout")
@@ -322,10 +324,53 @@ def test_every_sample_has_the_labels_of_its_family(metrics, model):
 
 
 def test_the_overhead_is_what_the_proxies_measured_since_we_began(metrics, model):
-    metrics.counters(0, counters(handed_over={"late": (100, 5_000_000)}))  # before this process
-    metrics.counters(0, counters(handed_over={"late": (110, 5_020_000)}))
-    assert value(metrics, "titleshot_handovers_total", model="late") == 10
-    assert value(metrics, "titleshot_handover_seconds_total", model="late") == 0.02
+    kept = Overhead.none()
+    kept.add(5.0)
+    metrics.counters(0, counters(overhead={"late": kept.copy()}))  # before this process
+    kept.add(0.02)
+    kept.add(0.00005)
+    metrics.counters(0, counters(overhead={"late": kept.copy()}))
+    assert value(metrics, "titleshot_overhead_seconds_count", model="late") == 2
+    assert math.isclose(value(metrics, "titleshot_overhead_seconds_sum", model="late"), 0.02005)
+    assert value(metrics, "titleshot_overhead_seconds_bucket", model="late", le="5.06e-05") == 1
+    anew = Overhead.none()
+    anew.add(0.001)
+    metrics.counters(0, counters(overhead={"late": anew}))  # another process: all of it counts
+    assert value(metrics, "titleshot_overhead_seconds_count", model="late") == 3
+
+
+def test_the_first_byte_is_told_of_good_answers(metrics, model):
+    nan = float("nan")
+    rows = [
+        {"first_byte": 0.02, "latency": 0.5},
+        {"first_byte": nan, "latency": 9.0, "outcome": Outcome.TIMEOUT},
+        {"first_byte": 0.001, "latency": 0.001, "outcome": Outcome.SERVER_ERROR},
+        {"first_byte": 0.02, "row": 1},
+    ]
+    metrics.observe("late", observations(rows))
+    labels = {"model": "late", "role": "champion"}
+    assert value(metrics, "titleshot_first_byte_seconds_count", **labels) == 1
+    assert math.isclose(value(metrics, "titleshot_first_byte_seconds_sum", **labels), 0.02, rel_tol=1e-6)
+    assert value(metrics, "titleshot_request_duration_seconds_count", **labels) == 2
+
+
+def test_what_the_ledger_does_not_have_yet(metrics, model):
+    assert value(metrics, "titleshot_ledger_lag_seconds", model="late") == 0
+    metrics.watch(
+        {"late": model.controlled}, ready=lambda _: frozenset(), proxies=tuple, revision=int,
+        unrecorded=lambda name: (700, 12.5) if name == "late" else (0, 0.0),
+    )  # fmt: skip
+    assert value(metrics, "titleshot_ledger_lag_seconds", model="late") == 12.5
+    assert value(metrics, "titleshot_observations_unrecorded", model="late") == 700
+
+
+def test_processes_are_told_by_name(metrics, model):
+    metrics.watch(
+        {}, ready=lambda _: frozenset(), proxies=lambda: [0], revision=int, pids=lambda: {0: os.getppid(), 1: 2**22 + 1}
+    )
+    names = {dict(labels)["process"] for name, labels in samples(metrics) if name == "titleshot_process_open_fds"}
+    assert names == {"control", "proxy-0"}  # worker 1 has just ended
+    assert value(metrics, "titleshot_process_cpu_seconds_total", process="control") > 0
 
 
 def test_refusals_of_the_admin_port_are_counted(metrics, model):

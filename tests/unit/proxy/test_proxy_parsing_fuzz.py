@@ -311,7 +311,14 @@ def answered(pieces: list[bytes]) -> tuple[Told, UpstreamConnection, MemoryTrans
 def meaning(taker: Told) -> tuple:
     if taker.ends == ["broken"]:
         return ("broken",)
-    return (taker.ends, taker.head.status, sorted(taker.head.lines), taker.head.length, taker.head.coded, taker.body)
+    return (
+        taker.ends,
+        taker.head.status,
+        sorted(taker.head.lines),
+        taker.head.length,
+        taker.head.body_state,
+        taker.body,
+    )
 
 
 @BUDGET

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pyarrow import parquet
 
 from comparator.events import LABEL, OBSERVATION, Mode, Outcome, Role
 from router.link.sampling import in_sample
-from router.recordings.files import create
+from router.recordings.files import GROUP_BYTES, create
 from router.recordings.lines import Asked, Begun, Ended
 from router.recordings.reading import Recording, RecordingError, read_file, read_ndjson
 from router.recordings.writing import label_lines, observed_lines, written
@@ -94,6 +95,15 @@ def test_every_kind_of_file_is_read_back(tmp_path, name):
         create(tmp_path / name)
     if name.endswith("gz"):
         assert gzip.decompress((tmp_path / name).read_bytes()).startswith(b'{"type":"recording"')
+
+
+def test_large_bodies_fill_a_row_group_before_the_memory(tmp_path):
+    sink = create(tmp_path / "day.parquet")
+    for at in range(5):
+        sink.write(written([Asked(float(at), "a", "/p", body="x" * (GROUP_BYTES // 4))]))
+    sink.close()
+    groups = parquet.ParquetFile(tmp_path / "day.parquet").metadata
+    assert [groups.row_group(index).num_rows for index in range(groups.num_row_groups)] == [4, 1]
 
 
 @given(st.tuples(_HALF, _HALF), st.integers(0, 100), st.integers(0, 100))

@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 from comparator.guardrail import Verdict
 from router.artifacts.signature import Columns
 from router.protocols.protocol import Prediction
+from router.protocols.questions import MlflowQuestions
 from router.staging import contract
 from router.staging.contract import Answer
 
+MLFLOW = MlflowQuestions()
 P, F, Q = Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE
 COLUMNS = Columns({"x": "double", "n": "long", "s": "string", "t": "datetime"}, frozenset({"x", "n", "s"}))
 ROW = {"x": 1.0, "n": 2, "s": "a", "t": "2024-01-01"}
@@ -42,7 +44,7 @@ def test_a_good_request(answer, rows, verdict, says):
 
 def test_every_shape_is_answered_alike():
     like = [Prediction(1.0), Prediction(0.0)]
-    shapes = contract.shapes_of(["x"], [{"x": 1.0}, {"x": 2.0}])
+    shapes = MLFLOW.shapes(["x"], [{"x": 1.0}, {"x": 2.0}])
     assert {name: json.loads(body) for name, body in shapes.items()} == {
         "dataframe_records": {"dataframe_records": [{"x": 1.0}, {"x": 2.0}]},
         "instances": {"instances": [{"x": 1.0}, {"x": 2.0}]},
@@ -59,7 +61,7 @@ def test_every_shape_is_answered_alike():
 
 
 def test_each_column_is_left_out_once():
-    requests = {name: json.loads(body)["dataframe_split"] for name, body in contract.without_each(COLUMNS, ROW)}
+    requests = {name: json.loads(body)["dataframe_split"] for name, body in contract.without_each(MLFLOW, COLUMNS, ROW)}
     assert {name: set(COLUMNS.names) - set(each["columns"]) for name, each in requests.items()} == {
         name: {name} for name in COLUMNS.names
     }
@@ -91,7 +93,7 @@ def test_nothing_asked_is_no_pass():
 
 
 def test_wrong_values_are_of_the_types_that_can_be_wrong():
-    asked = dict(contract.wrong_types(COLUMNS, ROW))
+    asked = dict(contract.wrong_types(MLFLOW, COLUMNS, ROW))
     assert list(asked) == ["x", "n", "t", "rows that are a text"]
     assert json.loads(asked["n"])["dataframe_split"]["data"] == [[1.0, "no long", "a", "2024-01-01"]]
     assert contract.refused("contract.wrong_type", "values", dict.fromkeys(asked, REFUSED)).verdict is P
@@ -106,7 +108,7 @@ def test_an_extra_column_is_refused_or_changes_nothing():
     assert contract.extra_column(BROKEN, good(1.0)).verdict is F
     assert contract.extra_column(good(1.0), BROKEN).verdict is Q
     odd = Columns({"not_in_the_signature": "double"}, frozenset())
-    (columns,) = [json.loads(contract.with_extra_column(odd, {}))["dataframe_split"]["columns"]]
+    (columns,) = [json.loads(contract.with_extra_column(MLFLOW, odd, {}))["dataframe_split"]["columns"]]
     assert len(set(columns)) == 2
 
 

@@ -174,3 +174,133 @@ def test_better_figures_never_get_a_worse_verdict(right, wrong, least):
 
 def test_rows_without_a_prediction_are_counted():
     assert none_predicted(answers([1.0, np.nan, 0.0, np.nan])) == 2
+
+
+RMSE = Guardrail(Metric.RMSE, 0.1, range=(0.0, 10.0))
+
+
+def of_errors(errors, rail=RMSE):
+    return counted(rail, [20.0] * len(errors), [20.0 + each for each in errors])
+
+
+def test_the_root_mean_squared_error_and_its_bounds():
+    found = of_errors([3.0, -4.0, 0.0, 5.0] * 25)
+    assert found.value == pytest.approx((50 / 4) ** 0.5, rel=1e-6)
+    assert 2.5 < found.lower < found.value < found.upper < 5
+    assert "root mean squared error 3.536 [" in minimum(asked(RMSE, 5.0), found, 100).reason
+    assert minimum(asked(RMSE, 2.0), found, 100).verdict is Verdict.FAIL
+
+
+@pytest.mark.parametrize(
+    ("times", "verdict", "says"),
+    [
+        (1.0, Verdict.PASS, "better by 0 %"),
+        (0.8, Verdict.PASS, "better by 20 % ["),
+        (1.08, Verdict.PASS, "worse by 8 % ["),
+        (1.3, Verdict.FAIL, "worse by 30 % ["),
+    ],
+)
+def test_an_rmse_is_no_worse_by_a_part_of_the_champions(times, verdict, says):
+    errors = np.random.default_rng(1).normal(0, 2.0, 4000)
+    check = no_regression(asked(RMSE), of_errors(times * errors), of_errors(errors), 4000)
+    assert check.verdict is verdict, check.reason
+    assert says in check.reason
+    assert "the margin is 10 %" in check.reason
+    assert check.numbers["lower"] <= check.numbers["loss"] <= check.numbers["upper"]
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_an_rmse_at_its_margin_seldom_passes_and_seldom_fails(sign):
+    chance, wrong = np.random.default_rng(5), 0
+    for _ in range(200):
+        theirs, ours = chance.normal(0, 2.0, 400), chance.normal(0, 2.0 * (1.1 + sign * 1e-9), 400)
+        verdict = no_regression(asked(RMSE), of_errors(ours), of_errors(theirs), 400).verdict
+        wrong += verdict is (Verdict.PASS if sign > 0 else Verdict.FAIL)
+    assert wrong <= 200 * 0.05 + 2.6 * (200 * 0.05 * 0.95) ** 0.5
+
+
+def test_a_champion_without_errors_and_rows_without_a_prediction():
+    check = no_regression(asked(RMSE), of_errors([5.0] * 100), of_errors([0.0] * 100), 100)
+    assert check.verdict is Verdict.FAIL
+    assert check.numbers["loss"] == 1000
+    holes = of_errors([2.0, np.nan] * 100)
+    assert no_regression(asked(RMSE), holes, of_errors([2.0] * 200), 200).verdict is not Verdict.FAIL
+
+
+def test_the_offline_rmse_is_reproduced_within_a_part_of_it():
+    found = of_errors(np.random.default_rng(2).normal(0, 2.0, 4000))
+    assert reproduced(asked(RMSE), found, 2.0, 0.1, 4000).verdict is Verdict.PASS
+    check = reproduced(asked(RMSE), found, 1.0, 0.1, 4000)
+    assert check.verdict is Verdict.FAIL
+    assert "expected the offline 1.000 within 10 %" in check.reason
+
+
+@pytest.mark.parametrize("metric", [Metric.PRECISION, Metric.RECALL, Metric.F1])
+def test_a_class_is_measured_against_all_others(metric):
+    labels, said = np.array([5.0, 5.0, 7.0, 9.0, 7.0] * 20), np.array([5.0, 7.0, 5.0, 9.0, 7.0] * 20)
+    one = figure(LabelMetric(Guardrail(metric, 0.02, of=5), multiclass=True), labels, answers(said))
+    two = counted(Guardrail(metric, 0.02), labels == 5, said == 5)
+    assert (one.value, one.lower, one.upper, one.counting) == (two.value, two.lower, two.upper, two.counting)
+    whole = figure(LabelMetric(Guardrail(Metric.ACCURACY, 0.02), multiclass=True), labels, answers(said))
+    assert whole.value == pytest.approx(3 / 5)
+
+
+MACRO = Guardrail(Metric.PRECISION, 0.1, classes=(1, 2, 3))
+
+
+def of_classes(right, seed=1, count=3000):
+    """Rows of three classes, of which so many are told right; labels, and what is said."""
+    chance = np.random.default_rng(seed)
+    labels = 1.0 + chance.choice(3, count, p=(0.6, 0.3, 0.1))
+    said = np.where(chance.random(count) < right, labels, 1.0 + chance.choice(3, count))
+    return labels, figure(LabelMetric(MACRO, multiclass=True), labels, answers(said)), said
+
+
+def test_the_mean_over_classes_and_its_bounds():
+    labels, found, said = of_classes(0.8)
+    assert found.value == pytest.approx(np.mean([np.mean(labels[said == each] == each) for each in (1, 2, 3)]))
+    assert found.lower < found.value < found.upper
+    assert minimum(asked(MACRO, 0.5), found, 3000).verdict is Verdict.PASS
+    assert "macro precision 0." in minimum(asked(MACRO, 0.99), found, 3000).reason
+    assert figure(LabelMetric(MACRO, multiclass=True), labels, answers(np.where(said == 3, 1, said))) is None
+
+
+@pytest.mark.parametrize(
+    ("right", "verdict"), [(0.8, Verdict.PASS), (0.82, Verdict.PASS), (0.5, Verdict.FAIL), (0.71, Verdict.INCONCLUSIVE)]
+)
+def test_a_mean_over_classes_is_no_worse_by_its_margin(right, verdict):
+    theirs, ours = of_classes(0.8)[1], of_classes(right)[1]
+    check = no_regression(asked(MACRO), ours, theirs, 3000)
+    assert check.verdict is verdict, check.reason
+    assert check.numbers["lower"] <= check.numbers["loss"] <= check.numbers["upper"]
+    if verdict is Verdict.INCONCLUSIVE:
+        assert "rows would tell" in check.reason
+
+
+CALIBRATION = Guardrail(Metric.CALIBRATION, 0.1)
+
+
+def of_scores(adds, count=3000, seed=1):
+    """Of rows whose label is 1 with a chance of 0.2 or 0.7; so much is added to the chance."""
+    chance = np.random.default_rng(seed)
+    chances = chance.choice([0.2, 0.7], count)
+    return counted(CALIBRATION, chance.random(count) < chances, np.zeros(count), chances + adds)
+
+
+def test_the_calibration_error_and_its_bounds():
+    found = of_scores(0.15)
+    assert found.value == pytest.approx(0.15, abs=0.03)
+    assert 0.05 < found.lower < found.value < found.upper < 0.3
+    assert minimum(asked(CALIBRATION, 0.3), found, 3000).verdict is Verdict.PASS
+    assert "calibration error 0." in minimum(asked(CALIBRATION, 0.02), found, 3000).reason
+    assert counted(CALIBRATION, [1.0], [1.0]) is None
+
+
+@pytest.mark.parametrize(
+    ("adds", "verdict"),
+    [(0.0, Verdict.PASS), (-0.05, Verdict.PASS), (0.25, Verdict.FAIL), (-0.12, Verdict.INCONCLUSIVE)],
+)
+def test_a_calibration_error_is_no_larger_by_its_margin(adds, verdict):
+    check = no_regression(asked(CALIBRATION), of_scores(adds), of_scores(0.0), 3000)
+    assert check.verdict is verdict, check.reason
+    assert check.numbers["lower"] <= check.numbers["loss"] <= check.numbers["upper"]

@@ -8,11 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from comparator.class_code import class_code
 from comparator.events import Gated
 from comparator.gated import expected_checks, reported
 from comparator.guardrail import Verdict
 from comparator.policy import Policy
 from router.artifacts.signature import Columns, read_mlmodel
+from router.protocols.coding import Coding, Predicts
 from router.staging.check import Check, verdict_of
 from router.staging.holdout import HoldoutError, read_holdout
 from router.staging.latency import Timed, budget
@@ -132,7 +134,7 @@ def written(tmp_path, *lines):
 
 
 def test_rows_are_read_by_the_signature(tmp_path):
-    found = read_holdout(written(tmp_path, "1.5,2,true,a,1", ",,0,,0", "2,3,FALSE,1,true"), "label", TYPES, 1.0)
+    found = read_holdout(written(tmp_path, "1.5,2,true,a,1", ",,0,,0", "2,3,FALSE,1,true"), "label", TYPES, Coding())
     assert found.rows == [
         {"x": 1.5, "n": 2, "b": True, "s": "a"},
         {"x": None, "n": None, "b": False, "s": None},
@@ -140,9 +142,9 @@ def test_rows_are_read_by_the_signature(tmp_path):
     ]
     assert found.labels.tolist() == [1.0, 0.0, 1.0]
     assert found.data_hash.startswith("sha256:")
-    classes = read_holdout(written(tmp_path, "1,2,1,a,2", "1,2,1,a,0"), "label", TYPES, 2.0)
+    classes = read_holdout(written(tmp_path, "1,2,1,a,2", "1,2,1,a,0"), "label", TYPES, Coding(positive=2.0))
     assert classes.labels.tolist() == [1.0, 0.0]
-    numbers = read_holdout(written(tmp_path, "1,2,1,a,2.5"), "label", TYPES, None)
+    numbers = read_holdout(written(tmp_path, "1,2,1,a,2.5"), "label", TYPES, Coding(Predicts.NUMBER))
     assert numbers.labels.tolist() == [2.5]
 
 
@@ -158,18 +160,18 @@ def test_rows_are_read_by_the_signature(tmp_path):
 )
 def test_a_cell_that_does_not_fit(tmp_path, line, said):
     with pytest.raises(HoldoutError, match=said):
-        read_holdout(written(tmp_path, line), "label", TYPES, 1.0)
+        read_holdout(written(tmp_path, line), "label", TYPES, Coding())
 
 
 def test_data_that_cannot_be_used(tmp_path):
     path = written(tmp_path, "1,1,true,a,1")
     with pytest.raises(HoldoutError, match="there is no column truth"):
-        read_holdout(path, "truth", TYPES, 1.0)
+        read_holdout(path, "truth", TYPES, Coding())
     path.write_text("x,label\n")
     with pytest.raises(HoldoutError, match="there are no rows"):
-        read_holdout(path, "label", {"x": "double"}, 1.0)
+        read_holdout(path, "label", {"x": "double"}, Coding())
     with pytest.raises(HoldoutError, match=r"\.csv or \.parquet"):
-        read_holdout(tmp_path / "holdout.txt", "label", TYPES, 1.0)
+        read_holdout(tmp_path / "holdout.txt", "label", TYPES, Coding())
 
 
 def test_parquet_with_gaps(tmp_path):
@@ -178,7 +180,7 @@ def test_parquet_with_gaps(tmp_path):
 
     table = pa.table({"n": pa.array([1.0, float("nan"), None]), "label": pa.array([1, 0, 1])})
     parquet.write_table(table, tmp_path / "h.parquet")
-    found = read_holdout(tmp_path / "h.parquet", "label", {"n": "long"}, 1.0)
+    found = read_holdout(tmp_path / "h.parquet", "label", {"n": "long"}, Coding())
     assert [row["n"] for row in found.rows] == [1, None, None]
 
 
@@ -220,3 +222,29 @@ def test_a_signature_that_cannot_be_checked(written_model, said):
     columns, trouble, _ = read_mlmodel(written_model)
     assert columns is None
     assert said in trouble
+
+
+@pytest.mark.parametrize(
+    ("coding", "cells", "labels"),
+    [
+        (Coding(Predicts.MULTICLASS), ("cancel", "2"), [class_code("cancel"), 2.0]),
+        (Coding(Predicts.MULTICLASS, classes=("a",)), ("cancel", "2"), [class_code("cancel"), class_code("2")]),
+        (Coding(Predicts.MULTICLASS, classes=(1.0,)), ("3", "true"), [3.0, 1.0]),
+        (Coding(positive="late"), ("late", "1"), [1.0, 0.0]),
+        (Coding(positive="1"), ("late", "1"), [0.0, 1.0]),
+    ],
+)
+def test_labels_that_are_classes(tmp_path, coding, cells, labels):
+    path = written(tmp_path, *(f"1,2,1,a,{cell}" for cell in cells))
+    assert read_holdout(path, "label", TYPES, coding).labels.tolist() == labels
+
+
+@pytest.mark.parametrize("coding", [Coding(Predicts.MULTICLASS, classes=(1.0,)), Coding(Predicts.NUMBER), Coding()])
+def test_a_label_that_is_no_number_where_classes_are(tmp_path, coding):
+    with pytest.raises(HoldoutError, match="row 1: expected a label that is a number"):
+        read_holdout(written(tmp_path, "1,2,1,a,cancel"), "label", TYPES, coding)
+
+
+def test_a_cell_without_a_label(tmp_path):
+    with pytest.raises(HoldoutError, match="row 1: expected a label"):
+        read_holdout(written(tmp_path, "1,2,1,a,"), "label", TYPES, Coding(Predicts.MULTICLASS))

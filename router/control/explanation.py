@@ -13,10 +13,14 @@ from comparator.guardrail import Estimate
 from comparator.patience import DEADLINE, NO_DATA
 from comparator.policy import Policy, StepKind
 from comparator.proof import BREAKER, Recomputed
-from router.cli.history import who
-from router.cli.output import moment
+from comparator.title import REGISTRY
 from router.control.ledger.audit import Numbered
 from router.control.ledger.chain import Finding, entry_id
+
+WHO: Mapping[str, str] = {JUDGE: "the judge", REGISTRY: "by hand in the registry", "": "-"}
+
+Moment = Callable[[object], str]
+"""How a time since the epoch is said: the terminal's local time, or the console's UTC."""
 
 _LABEL = 12
 _MOST_FINDINGS = 5
@@ -85,10 +89,18 @@ class Explanation:
         return tuple(each for each in self.before if mine and each.decision.rollout_id == mine)
 
 
-def in_words(told: Explanation) -> list[str]:
+def who(actor: object) -> str:
+    """Who decided, in words."""
+    return WHO.get(str(actor), str(actor))
+
+
+def in_words(told: Explanation, moment: Moment) -> list[str]:
     """A line each."""
     decision = told.found.decision
-    lines = [f"{told.id}: {_what(decision)}", *(f"  {label + ':':<{_LABEL}}{text}" for label, text in _facts(told))]
+    lines = [
+        f"{told.id}: {_what(decision)}",
+        *(f"  {label + ':':<{_LABEL}}{text}" for label, text in _facts(told, moment)),
+    ]
     if isinstance(decision.evidence.get("guardrails"), list):
         lines += ["", *_told(lambda: _evidence(decision, told.policy), "the evidence")]
     if decision.kind is DecisionKind.GATED:
@@ -110,7 +122,7 @@ def _what(decision: Decision) -> str:
     return f"{verb}, version {decision.version}{moves}"
 
 
-def _facts(told: Explanation) -> Iterator[tuple[str, str]]:
+def _facts(told: Explanation, moment: Moment) -> Iterator[tuple[str, str]]:
     decision, began = told.found.decision, told.began
     yield "when", moment(decision.at)
     yield "by", who(decision.actor)
@@ -121,7 +133,7 @@ def _facts(told: Explanation) -> Iterator[tuple[str, str]]:
             _TRIGGERS.get(decision.trigger, f"the {_kind(decision)} {decision.trigger}"),
         )
     if decision.kind is DecisionKind.PROMOTE:
-        yield "sign-off", _sign_off(told)
+        yield "sign-off", _sign_off(told, moment)
     if began is not None:
         reference = began.decision.evidence.get("reference")
         yield "rollout", f"of version {decision.version} against version {reference}, since {moment(began.decision.at)}"
@@ -154,7 +166,7 @@ def _number(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, int | float) else str(value)
 
 
-def _sign_off(told: Explanation) -> str:
+def _sign_off(told: Explanation, moment: Moment) -> str:
     decision, asked = told.found.decision, told.asked
     if asked is not None:
         return (

@@ -16,8 +16,9 @@ from comparator.guardrail import Estimate, GuardrailReport, Verdict
 from comparator.policy import Guardrail, Metric, Policy, Step, StepKind
 from comparator.proof import Recomputed
 from comparator.report import Report
-from router.cli.explanation import Explanation, in_words
 from router.cli.main import main
+from router.cli.output import moment
+from router.control.explanation import Explanation, in_words
 from router.control.ledger import Ledger
 from router.control.ledger.audit import Numbered
 from router.control.ledger.chain import Finding
@@ -82,7 +83,7 @@ def explained(decision, before=(START,), **more):
 
 
 def words(told):
-    return "\n".join(in_words(told))
+    return "\n".join(in_words(told, moment))
 
 
 def test_a_rollback_in_words():

@@ -1,0 +1,133 @@
+"""The Open Inference Protocol, version 2, over HTTP: MLServer, KServe, Triton and others.
+
+POST /v2/models/NAME[/versions/VERSION]/infer, answered with {"outputs": [tensors]}, in JSON or with binary tensors
+behind the JSON. Which of both it is, only the header Inference-Header-Content-Length says, and a recorded answer has no
+headers: it is seen by the body itself, since JSON has an end, and the tensors say how many bytes they are.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, Final
+
+import msgspec
+
+from router.protocols.json_text import read_json
+from router.protocols.protocol import Prediction, Protocol, Questions, Reader, Reading, Unreadable
+from router.protocols.rows import Names, names_of
+
+_MODEL: Final = re.compile(rb"/v2/models/([^/]+)(?:/versions/([^/]+))?(?:/|$)")
+_EXPECTED: Final = '{"outputs": [...]}'
+_BINARY_SIZE: Final = "binary_data_size"
+
+
+class _Output(msgspec.Struct, gc=False):
+    name: str
+    datatype: str
+    shape: list[int]
+    parameters: dict[str, Any] | None = None
+    data: list[Any] | None = None
+
+
+class _Answer(msgspec.Struct, gc=False):
+    outputs: list[_Output]
+
+
+_answer: Final = msgspec.json.Decoder(_Answer)
+
+
+class OpenInference(Protocol):
+    """The protocol `open_inference`."""
+
+    name: str = "open_inference"
+    ready_path: str = "/v2/models/{model}/ready"
+    paths_name_models: bool = True
+
+    def calls_for_prediction(self, method: bytes, path: bytes) -> bool:
+        """POST .../infer; metadata, health, and all that some servers add (generate, repository) do not."""
+        found = _MODEL.match(path) if method == b"POST" else None
+        return found is not None and path[found.end() - 1 :] == b"/infer"
+
+    def model_in_path(self, path: bytes) -> bytes | None:
+        """/v2/models/NAME and all below it; /v2 and /v2/health name none, nor does /v2/repository."""
+        found = _MODEL.match(path)
+        return found[1] if found is not None else None
+
+    def pins_version(self, path: bytes) -> bool:
+        """/v2/models/NAME/versions/VERSION and all below it."""
+        found = _MODEL.match(path)
+        return found is not None and found[2] is not None
+
+    def reader(self, reading: Reading) -> Reader:
+        """`prediction` and `score` are names of outputs."""
+        if reading.rows:
+            raise ValueError("expected no answer.rows: the rows are the first dimension of the outputs")
+        return partial(_predictions, names_of(reading))
+
+    def questions(self, model: str, types: Mapping[str, str]) -> Questions | None:
+        """One tensor per column."""
+        from router.protocols.questions import OpenInferenceQuestions  # noqa: PLC0415 - a proxy asks nothing
+
+        return OpenInferenceQuestions(model, types)
+
+
+def _predictions(names: Names, body: bytes) -> list[Prediction]:
+    """One per row.
+
+    Raises:
+        Unreadable: no answer of this protocol, no rows, or outputs of no known shape.
+    """
+    from router.protocols import tensors  # noqa: PLC0415 - a proxy imports this module and has no numpy
+
+    tail = memoryview(b"")
+    try:
+        outputs = _answer.decode(body).outputs
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        head, tail = _parts(body)
+        outputs = read_json(head, _answer, _EXPECTED).outputs
+    found = {output.name: output for output in outputs}
+    value, score = tensors.chosen(tuple(found), names)
+    places = _places(outputs, len(tail)) if tail else {}
+
+    def tensor(name: str) -> tensors.Tensor:
+        output = found[name]
+        if name in places:
+            return tensors.binary(output.datatype, output.shape, tail[places[name]])
+        if output.data is None:
+            raise Unreadable(f"expected data in every output, or {_BINARY_SIZE} and so many bytes behind the JSON")
+        return tensors.nested(output.datatype, output.shape, output.data)
+
+    return tensors.predictions(tensor(value), tensor(score) if score is not None else None)
+
+
+def _places(outputs: list[_Output], length: int) -> dict[str, slice]:
+    """Where behind the JSON each binary output is: one after the other, and nothing else."""
+    found: dict[str, slice] = {}
+    at = 0
+    for output in outputs:
+        size = output.parameters.get(_BINARY_SIZE) if output.parameters else None
+        if size is None:
+            continue
+        if type(size) is not int or size < 0:
+            raise Unreadable(f"expected {_BINARY_SIZE} to be a number of bytes")
+        found[output.name] = slice(at, at + size)
+        at += size
+    if at != length:
+        raise Unreadable("expected as many bytes behind the JSON as the outputs say")
+    return found
+
+
+def _parts(body: bytes) -> tuple[bytes, memoryview]:
+    """The JSON at the beginning, and what is behind it.
+
+    Every byte is a character of Latin-1, and what JSON is made of is ASCII: its end is found without decoding texts.
+    """
+    import json  # noqa: PLC0415 - a proxy imports this module and never reads a body
+
+    try:
+        _, end = json.JSONDecoder(strict=False).raw_decode(body.decode("latin-1"))
+    except (ValueError, RecursionError):
+        return body, memoryview(b"")  # said by whoever reads it
+    return body[:end], memoryview(body)[end:]

@@ -1,0 +1,123 @@
+"""Any other server that is asked by POST and answers in JSON: JSON pointers (RFC 6901) say where predictions are."""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+from typing import Any, Final, NamedTuple
+
+import msgspec
+
+from router.protocols.json_text import read_json
+from router.protocols.protocol import Prediction, Protocol, Reader, Reading, Unreadable
+from router.protocols.rows import NAN, names_of, row_of, rows_of, score_of
+
+_POINTER: Final = re.compile(r"(?:/(?:[^~/]|~[01])*)+")
+_WHOLE: Final = "#"
+_ITEM: Final = re.compile(r"0|[1-9][0-9]{0,8}", re.ASCII)
+_USUAL: Final = names_of(Reading())
+
+_any: Final[msgspec.json.Decoder[Any]] = msgspec.json.Decoder(Any)
+
+Steps = tuple[str, ...]
+"""A JSON pointer, taken apart."""
+
+
+class _Places(NamedTuple):
+    """Where they are; None: the settings do not say."""
+
+    prediction: Steps | None
+    score: Steps | None
+    rows: Steps | None
+
+
+class PlainJson(Protocol):
+    """The protocol `json`."""
+
+    name: str = "json"
+    ready_path: str = "/health"
+    knows_its_paths: bool = False
+
+    def calls_for_prediction(self, method: bytes, path: bytes) -> bool:  # noqa: ARG002 - the interface's
+        """Every POST; the model's setting `predict_path` names one path."""
+        return method == b"POST"
+
+    def model_in_path(self, path: bytes) -> bytes | None:  # noqa: ARG002 - the interface's
+        """Never."""
+        return None
+
+    def reader(self, reading: Reading) -> Reader:
+        """All three are JSON pointers; `prediction` and `score` start at the row where `rows` is set."""
+        places = _Places(*(_steps(name, getattr(reading, name)) for name in _Places._fields))
+        if places.score is not None and places.prediction is None:
+            raise ValueError("expected answer.prediction beside answer.score, both as JSON pointers such as /label")
+        return partial(_predictions, places)
+
+
+def _steps(name: str, pointer: str) -> Steps | None:
+    if not pointer:
+        return None
+    if pointer == _WHOLE:
+        return ()
+    if _POINTER.fullmatch(pointer) is None:
+        raise ValueError(
+            f"expected answer.{name} to be a JSON pointer such as /outputs/0/label, or # for the whole, not {pointer!r}"
+        )
+    return tuple(step.replace("~1", "/").replace("~0", "~") for step in pointer[1:].split("/"))
+
+
+def _predictions(places: _Places, body: bytes) -> list[Prediction]:
+    """One per row.
+
+    Raises:
+        Unreadable: no JSON, nothing where the settings say, no rows, or rows of no known shape.
+    """
+    whole = read_json(body, _any, "JSON")
+    if places.rows is None:
+        return rows_of(whole, _USUAL, "the answer") if places.prediction is None else _by_column(whole, places)
+    found = _at(whole, places.rows, "rows")
+    rows = found if isinstance(found, list) else [found]
+    if not rows:
+        raise Unreadable("expected at least one row where answer.rows points")
+    return [_row(row, places) for row in rows]
+
+
+def _row(row: Any, places: _Places) -> Prediction:  # noqa: ANN401 - whatever stood there
+    found = row_of(_at(row, places.prediction, "prediction") if places.prediction is not None else row, _USUAL)
+    if places.score is None:
+        return found
+    return Prediction(found.value, score_of(_at(row, places.score, "score", default=None)))
+
+
+def _by_column(whole: Any, places: _Places) -> list[Prediction]:  # noqa: ANN401 - whatever stood there
+    """Without `rows`, a list has an item for each row, and anything else is the only one."""
+    values = _at(whole, places.prediction or (), "prediction")
+    found = rows_of(values, _USUAL, "answer.prediction")
+    if places.score is None:
+        return found
+    score = _at(whole, places.score, "score", default=None)
+    if not isinstance(values, list):
+        return [Prediction(found[0].value, score_of(score))] if len(found) == 1 else found
+    if score is None:
+        return [Prediction(each.value, NAN) for each in found]
+    if not isinstance(score, list) or len(score) != len(found):
+        raise Unreadable("expected as many scores as predictions")
+    return [Prediction(each.value, score_of(one)) for each, one in zip(found, score, strict=True)]
+
+
+def _at(found: Any, steps: Steps, name: str, **default: Any) -> Any:  # noqa: ANN401 - whatever stands there
+    """What a pointer points at.
+
+    Raises:
+        Unreadable: nothing, and there is no `default`.
+    """
+    for step in steps:
+        if isinstance(found, dict) and step in found:
+            found = found[step]
+        elif isinstance(found, list) and _ITEM.fullmatch(step) is not None and int(step) < len(found):
+            found = found[int(step)]
+        elif "default" in default:
+            return default["default"]
+        else:
+            raise Unreadable(f"expected something where answer.{name} points")
+    return found

@@ -1,0 +1,332 @@
+"""One prediction over gRPC, or one stream of them: assigned once, copied or not, recorded once.
+
+The same assignment, breaker, slots and rows as over HTTP; only what carries it differs.
+"""
+
+from __future__ import annotations
+
+from time import monotonic
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+import grpc
+import grpc.aio
+
+from router.link.messages import BODY_NONE, BODY_PROTO, BODY_UNREAD, COPY_FIRST, SHED
+from router.proxy import codes, mirror
+from router.proxy.breaker import Admission
+from router.proxy.grpc_codes import HTTP_STATUS, outcome_of
+from router.proxy.grpc_metadata import Head, Metadata, address_of, as_copy, back, onward, value_of
+from router.proxy.grpc_routes import GrpcTarget, Reached
+from router.proxy.identity import client_key
+from router.proxy.rules import forced_role
+
+if TYPE_CHECKING:
+    from router.proxy.plane import DataPlane
+
+Context: TypeAlias = grpc.aio.ServicerContext
+
+ALL: Final = 100
+"""Percent."""
+
+_NAN: Final = float("nan")
+
+
+class GrpcExchange:
+    """What is known of one call for a prediction.
+
+    Args:
+        plane: of this worker.
+        target: the model's routes, from now on this call's.
+        champion: its champion.
+        context: of the client's call.
+        most_seconds: it may take so long, if the client's own deadline is not earlier.
+        assigned: False: the champion answers it, outside the evidence.
+    """
+
+    __slots__ = (
+        "_attempted_both",
+        "_context",
+        "_mode",
+        "_over",
+        "_plane",
+        "_probe",
+        "_role",
+        "deadline",
+        "first_byte",
+        "flags",
+        "metadata",
+        "request_hi",
+        "request_id",
+        "request_lo",
+        "served",
+        "started",
+        "target",
+    )
+
+    def __init__(
+        self,
+        plane: DataPlane,
+        target: GrpcTarget,
+        champion: Reached,
+        context: Context,
+        most_seconds: float,
+        *,
+        assigned: bool,
+    ) -> None:
+        self.started = monotonic()
+        self._plane = plane
+        self._context = context
+        self.target = target
+        self.served = champion
+        self.request_hi, self.request_lo, identity = plane.identities.fresh()
+        given = context.invocation_metadata() or ()
+        if target.id_field and (own := value_of(given, target.id_field)):
+            self.request_hi, self.request_lo = client_key(own)
+            identity = own
+        self.request_id = identity.decode()
+        self.metadata = onward(given, self.request_id, address_of(context.peer()))
+        left = context.time_remaining()
+        self.deadline = self.started + (most_seconds if left is None else min(most_seconds, left))
+        self.first_byte = _NAN
+        self._role = codes.CHAMPION
+        self._mode = target.mode if assigned else codes.MODE_NONE
+        self.flags = 0
+        self._attempted_both = False
+        self._probe = False
+        self._over = False
+        if self._mode:
+            self._assign(given, identity)
+
+    def copies(self, size: int) -> bool:
+        """Whether a copy of a request of so many bytes is due; asked once."""
+        target = self.target
+        if self._mode in (codes.MODE_NONE, codes.MODE_FORCED) or not target.mirrors:
+            return False
+        given = self._context.invocation_metadata() or ()
+        if target.mirrors != ALL and not target.assignment.mirrored(self._key(given, self.request_id.encode())):
+            return False
+        if target.asked_twice is not None and target.asked_twice(self.request_id.encode()):
+            self._mode = codes.MODE_TWICE
+        if size > self._plane.limits.mirror_body_bytes:
+            self.shed(mirror.TOO_LARGE)
+            return False
+        return True
+
+    @property
+    def asked_twice(self) -> bool:
+        """Whether its copy goes to the champion."""
+        return self._mode == codes.MODE_TWICE
+
+    @property
+    def copy_goes_first(self) -> bool:
+        """Whether the copy is sent before the client's request, where there is one."""
+        return self.target.random_order and bool(self.request_lo & 1)
+
+    def seconds_left(self) -> float:
+        """Until its deadline; what the model server is told."""
+        return max(self.deadline - monotonic(), 0.0)
+
+    def handed_over(self) -> None:
+        """It goes to the model server now."""
+        self._plane.held(self.target.name, monotonic() - self.started)
+
+    def shed(self, reason: str) -> None:
+        """No copy is sent."""
+        self.flags |= SHED
+        self._plane.shed(self.target.name, reason)
+
+    def copied(self, *, first: bool) -> None:
+        """The copy has been sent: both versions are asked."""
+        self._attempted_both = True
+        if first:
+            self.flags |= COPY_FIRST
+
+    def answered(self, metadata: Metadata | None) -> Metadata:
+        """The model server's metadata, as the client gets it."""
+        return back(metadata, self.request_id)
+
+    def cut_off(self) -> int:
+        """The outcome of a call that gRPC has cancelled: its deadline has passed, or its client is gone."""
+        left = self._context.time_remaining()
+        timed_out = monotonic() >= self.deadline or (left is not None and left <= 0)
+        return codes.TIMEOUT if timed_out else codes.CANCELLED
+
+    def failed(self, error: grpc.aio.AioRpcError) -> int:
+        """The outcome of a call that the model server, or gRPC in its place, refused."""
+        return outcome_of(error.code(), connected=connected(self.served))
+
+    def over(
+        self, outcome: int, code: grpc.StatusCode | None, body: bytes | None, latency: float | None = None
+    ) -> None:
+        """Record it, once.
+
+        Args:
+            outcome: of proxy.codes.
+            code: that the model server's side ended with; None: it has not.
+            body: the whole answer, or None: there is none, or none to be read.
+            latency: seconds; None: until now.
+        """
+        if self._over:
+            return
+        self._over = True
+        plane, target, now = self._plane, self.target, monotonic()
+        if self._mode:
+            challenging = self._role != codes.CHAMPION
+            plane.judge(target, outcome, now, is_challenger=challenging, probe=self._probe)
+        kept, state = _kept(plane, outcome, code, body)
+        plane.recorder.record(
+            target.name,
+            now + plane.epoch,
+            target.rollout_id,
+            self.request_hi,
+            self.request_lo,
+            self.served.version,
+            kept,
+            self.first_byte,
+            now - self.started if latency is None else latency,
+            self.flags,
+            _status(outcome, code),
+            self._role,
+            self._mode,
+            self._attempted_both,
+            outcome,
+            state,
+        )
+
+    def _assign(self, given: Metadata, identity: bytes) -> None:
+        target = self.target
+        if target.rules and self._forced(given):
+            return
+        if target.splits and target.assignment.to_other(self._key(given, identity)):
+            self._challenge()
+
+    def _challenge(self) -> None:
+        """To the challenger, unless the breaker has taken it out: then the champion answers, outside the evidence."""
+        target = self.target
+        admission, change = target.shadows.breaker.admit(self.started)
+        if change is not None:
+            self._plane.breaker_changed(target, change)
+        if admission is Admission.REFUSE or target.other is None:
+            self._mode = codes.MODE_FORCED
+            return
+        self._probe = admission is Admission.PROBE
+        self.served = target.other
+        self._role = target.other_role
+
+    def _forced(self, given: Metadata) -> bool:
+        """Whether a rule says who answers; see `ServedExchange`."""
+        target = self.target
+        role = forced_role(target.rules, Head(given), b"")
+        if role is None:
+            return False
+        self._mode = codes.MODE_FORCED
+        if target.other is not None and target.may_be_forced(role):
+            self.served, self._role = target.other, role
+        return True
+
+    def _key(self, given: Metadata, identity: bytes) -> bytes:
+        """What the assignment sticks to."""
+        key = self.target.assign_by
+        return (key(Head(given), b"") if key is not None else b"") or identity
+
+
+class GrpcShadow:
+    """One copy and its answer, which is recorded and reaches nobody. Its slot is taken when it is made."""
+
+    __slots__ = ("_again", "_call", "_exchange", "_first", "_plane", "_probe", "_size", "_started", "_to")
+
+    def __init__(
+        self, plane: DataPlane, exchange: GrpcExchange, to: Reached, method: str, request: bytes, *, probe: bool
+    ) -> None:
+        target = exchange.target
+        self._plane = plane
+        self._to = to
+        self._again = exchange.asked_twice
+        self._exchange = exchange
+        self._probe = probe
+        self._size = len(request)
+        self._started = monotonic()
+        target.shadows.open += 1
+        target.shadows.bytes += self._size
+        # By the client's own deadline, too: both versions are to have the same time.
+        seconds = min(plane.limits.mirror_seconds, max(exchange.deadline - self._started, 0.0))
+        copied = as_copy(exchange.metadata, credentials=target.mirrors_credentials)
+        self._call = to.unary(method)(request, timeout=seconds, metadata=copied)
+
+    async def run(self) -> None:
+        """Wait for its answer, and record it."""
+        body: bytes | None = None
+        code: grpc.StatusCode | None = None
+        outcome = codes.CANCELLED  # the process ends
+        target = self._exchange.target
+        try:
+            body = await self._call
+            code, outcome = grpc.StatusCode.OK, codes.OK
+        except grpc.aio.AioRpcError as error:
+            code = error.code()
+            outcome = outcome_of(code, connected=connected(self._to))
+            if outcome == codes.TIMEOUT:
+                self._plane.shed(target.name, mirror.DEADLINE)
+        finally:
+            self._finish(outcome, code, body)
+
+    def _finish(self, outcome: int, code: grpc.StatusCode | None, body: bytes | None) -> None:
+        plane, exchange, now = self._plane, self._exchange, monotonic()
+        target = exchange.target
+        target.shadows.open -= 1
+        target.shadows.bytes -= self._size
+        role, mode = target.other_role, target.mode
+        if self._again:
+            role, mode = codes.CHAMPION, codes.MODE_AGAIN
+        else:
+            plane.judge(target, outcome, now, is_challenger=True, probe=self._probe)
+        kept, state = _kept(plane, outcome, code, body)
+        took = now - self._started
+        plane.recorder.record(
+            target.name,
+            now + plane.epoch,
+            target.rollout_id,
+            exchange.request_hi,
+            exchange.request_lo,
+            self._to.version,
+            kept,
+            took if body is not None else _NAN,
+            took,
+            exchange.flags,
+            _status(outcome, code),
+            role,
+            mode,
+            True,
+            outcome,
+            state,
+        )
+
+
+def offer(plane: DataPlane, exchange: GrpcExchange, method: str, request: bytes) -> GrpcShadow | None:
+    """Send the copy of a request, or shed it; `run` of what comes back awaits the answer."""
+    target, again = exchange.target, exchange.asked_twice
+    to = exchange.served if again else target.other
+    if to is None or not target.shadows.mirroring:
+        return None  # mirroring has just been switched off
+    admission = mirror.admitted(plane, target, len(request), monotonic(), again=again)
+    if isinstance(admission, str):
+        exchange.shed(admission)
+        return None
+    return GrpcShadow(plane, exchange, to, method, request, probe=admission is Admission.PROBE)
+
+
+def connected(served: Reached) -> bool:
+    """Whether there is a connection to a version's model server."""
+    return served.channel.get_state() is grpc.ChannelConnectivity.READY
+
+
+def _status(outcome: int, code: grpc.StatusCode | None) -> int:
+    """As a row has it; 0: the model server said nothing."""
+    return 0 if code is None or outcome == codes.CONNECT else HTTP_STATUS[code]
+
+
+def _kept(plane: DataPlane, outcome: int, code: grpc.StatusCode | None, body: bytes | None) -> tuple[bytes, int]:
+    """What is kept of an answer, and what a row says of it."""
+    if outcome == codes.OK and body is not None and len(body) <= plane.limits.extract_bytes:
+        return body, BODY_PROTO
+    return b"", BODY_UNREAD if _status(outcome, code) else BODY_NONE

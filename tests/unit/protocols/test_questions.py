@@ -1,0 +1,71 @@
+"""How the gate in staging asks, by protocol."""
+
+import json
+import math
+
+import pytest
+
+from router.protocols.select import NAMES, protocol
+
+TYPES = {"x": "double", "n": "long", "s": "string", "b": "boolean"}
+ROWS = [{"x": 1.5, "n": 2, "s": "a", "b": True}, {"x": math.nan, "n": None, "s": None, "b": False}]
+
+
+def questions(name):
+    return protocol(name).questions("late arrival", TYPES)
+
+
+def test_mlflow():
+    asked = questions("mlflow")
+    assert asked.path == "/invocations"
+    split = {"columns": ["n", "x"], "data": [[2, 1.5], [None, None]]}
+    assert json.loads(asked.of(["n", "x"], ROWS)) == {"dataframe_split": split}
+    assert asked.example(b"as it is") == b"as it is"
+
+
+def test_kserve_v1():
+    asked = questions("kserve_v1")
+    assert asked.path == "/v1/models/late%20arrival:predict"
+    assert json.loads(asked.of(["n", "x"], ROWS)) == {"instances": [{"n": 2, "x": 1.5}, {"n": None, "x": None}]}
+    assert json.loads(asked.of(["n"], [])) == {"instances": []}
+    assert json.loads(asked.text_for_rows(["n"])) == {"instances": "no rows"}
+
+
+def test_open_inference():
+    asked = questions("open_inference")
+    assert asked.path == "/v2/models/late%20arrival/infer"
+    text = {"content_type": "str"}
+    assert json.loads(asked.of([*TYPES, "more"], [{**row, "more": 1} for row in ROWS])) == {
+        "parameters": {"content_type": "pd"},
+        "inputs": [
+            {"name": "x", "shape": [2, 1], "datatype": "FP64", "data": [1.5, None]},
+            {"name": "n", "shape": [2, 1], "datatype": "INT64", "data": [2, None]},
+            {"name": "s", "shape": [2, 1], "datatype": "BYTES", "data": ["a", None], "parameters": text},
+            {"name": "b", "shape": [2, 1], "datatype": "BOOL", "data": [True, False]},
+            {"name": "more", "shape": [2, 1], "datatype": "INT64", "data": [1, 1]},
+        ],
+    }
+    assert json.loads(asked.of(["n"], []))["inputs"] == [
+        {"name": "n", "shape": [0, 1], "datatype": "INT64", "data": []}
+    ]
+    assert [each["data"] for each in json.loads(asked.text_for_rows(["n", "x"]))["inputs"]] == ["no rows", "no rows"]
+
+
+@pytest.mark.parametrize("name", ["kserve_v1", "open_inference"])
+def test_the_logged_example_is_asked_again(name):
+    asked = questions(name)
+    logged = {"dataframe_split": {"columns": ["x", "n"], "data": [[1.5, 2], [0.5, 3]]}}
+    expected = asked.of(["x", "n"], [{"x": 1.5, "n": 2}, {"x": 0.5, "n": 3}])
+    assert asked.example(json.dumps(logged).encode()) == expected
+    for other in (
+        b"",
+        b"[]",
+        b'{"inputs": [1]}',
+        b'{"dataframe_split": {"columns": ["x"], "data": [[1, 2]]}}',
+        b"[" * 99999,
+    ):
+        assert asked.example(other) is None
+
+
+def test_who_cannot_ask():
+    assert [name for name in NAMES if questions(name) is None] == ["openai", "json"]
