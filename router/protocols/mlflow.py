@@ -30,6 +30,7 @@ class Mlflow(Protocol):
 
     name: str = "mlflow"
     ready_path: str = "/ping"
+    reads_requests: bool = True
 
     def calls_for_prediction(self, method: bytes, path: bytes) -> bool:
         """POST /invocations; /ping, /health and /version do not."""

@@ -140,6 +140,9 @@ class Protocol(Interface):
     knows_its_paths: bool = True
     """Whether the protocol says which paths are predictions; else every POST is, or those to a path of the settings."""
 
+    reads_requests: bool = False
+    """Whether `table` reads any."""
+
     def calls_for_prediction(self, method: bytes, path: bytes) -> bool:
         """Whether this request is a prediction (recorded, mirrored); the path is without query."""
         ...

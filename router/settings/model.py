@@ -338,6 +338,8 @@ class ModelSettings(PolicySettings):
                 self._grpc_reader = grpc_reader(self.answer.reading())
         except ValueError as error:
             problems.append((("answer",), str(error)))
+        if self.skew is not None and not protocol(self.protocol).reads_requests:
+            problems.append((("skew",), f"expected none: requests of the protocol {self.protocol} are not read yet"))
         problems += self._paths()
         if self.protocol == OpenAi.name:
             problems += uncompared(self.answer.compare, self.policy().guardrails, self.predicted, self.positive)
