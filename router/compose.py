@@ -147,6 +147,7 @@ async def _run_control(settings_path: Path, state: Path, generation: str, lifeli
         unrecorded=plane.ingest.unrecorded,
         pids=lambda: link.pids,
     )
+    metrics.watch_skew(plane.skew.status)
     metrics.reloaded(time.time(), ok=good)
     app, console = _admin(plane, settings, metrics)
     running = [
@@ -163,6 +164,7 @@ async def _run_control(settings_path: Path, state: Path, generation: str, lifeli
             "loops": plane.watch_loops(),
             "others": ask_others(plane.controllers, lambda: plane.settings),
             "notify": notifier.run(),
+            "skew": plane.skew.run(),
             "tracing": plane.tracing.run(),
             "reload": _reload(plane, settings_path, state / "settings.json"),
             "stop": stop.wait(),

@@ -248,6 +248,7 @@ def rollout_panels() -> list[tuple[Panel, int, int]]:
             24,
             8,
         ),
+        *skew_panels(),
         (row("Health"), WIDTH, 1),
         (
             states(
@@ -318,6 +319,44 @@ def rollout_panels() -> list[tuple[Panel, int, int]]:
                     target("titleshot_upstream_connections", "to model servers"),
                     target("titleshot_routes_revision - titleshot_routes_revision_in_use", "revisions behind"),
                 ],
+                least=0,
+            ),
+            8,
+            8,
+        ),
+    ]
+
+
+def skew_panels() -> list[tuple[Panel, int, int]]:
+    """Traffic beside what the versions were trained on; empty where the model's settings have no `skew`."""
+    broken = per_second("titleshot_contract_violations_total", "role, column, kind")
+    return [
+        (row("Traffic and training"), WIDTH, 1),
+        (
+            graph(
+                "Feature drift",
+                "Population stability index of the features that are farthest from their training.",
+                [target(f"topk(10, titleshot_feature_psi{{{M}}})", "{{role}}: {{column}}")],
+                least=0,
+            ),
+            9,
+            8,
+        ),
+        (
+            states(
+                "Skewed features",
+                "Those that exceed the PSI that matters and what chance explains, now or lately.",
+                [target(f"titleshot_feature_skewed{{{M}}}", "{{role}}: {{column}}")],
+            ),
+            7,
+            8,
+        ),
+        (
+            graph(
+                "Requests that break the signature",
+                "Sampled ones per second, by column and how.",
+                [target(broken, "{{role}}: {{column}} {{kind}}")],
+                unit="reqps",
                 least=0,
             ),
             8,

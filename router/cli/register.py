@@ -13,12 +13,12 @@ import click
 from rich.console import Console
 from rich.progress import Progress
 
+from router.artifacts.profile import Profile, ProfileError, as_text, read_profile
 from router.cli.exits import RefusedError
 from router.cli.figure import Figure
 from router.cli.output import json_option, plain, print_json
 from router.registering.hashing import DataError, data_hash, data_size
 from router.registering.mlflow_calls import RegisteringError
-from router.registering.profile import Profile, ProfileError, as_text, read_profile
 from router.registering.source import SourceError, checked_sha, commit_of
 from router.registering.tables import TableError, is_table, pieces
 from router.registering.versions import Lineage, Versions

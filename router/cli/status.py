@@ -99,6 +99,8 @@ def model_parts(name: str, state: Mapping[str, Any]) -> list[RenderableType]:
         facts["repeated"] = (
             f"{state['observations_repeated']} observations of ids answered before; they are no evidence"
         )
+    if skew := skew_line(state):
+        facts["skew"] = skew
     all_facts = {**facts, **_of_rollouts(state, rollout or {})}
     parts: list[RenderableType] = [
         Text(f"{label + ':':<15}{plain(value)}") for label, value in all_facts.items() if value != ""
@@ -125,6 +127,16 @@ def _of_rollouts(state: Mapping[str, Any], rollout: Mapping[str, Any]) -> dict[s
     if last := rollout.get("last_decision"):
         facts["last decision"] = f"{moment(last.get('at'))} {last.get('kind')}: {last.get('reason')}"
     return facts
+
+
+def skew_line(state: Mapping[str, Any]) -> str:
+    """Features that are not as in the training, by role; "": nobody looks."""
+    sides = []
+    for role, found in ((state.get("skew") or {}).get("roles") or {}).items():
+        names = [str(each["name"]) for each in found.get("features") or () if each.get("skewed")]
+        known = f"{found.get('skewed', 0)} of {found.get('compared', 0)} features"
+        sides.append(f"{role}: {known}{': ' + ', '.join(names[:5]) if names else ''}")
+    return "; ".join(sides)
 
 
 def rollback_target(state: Mapping[str, Any], to: int | None) -> tuple[int | None, bool | None, str]:

@@ -16,6 +16,7 @@ from router.control.extract import extract
 from router.control.ledger import LedgerUnavailable
 from router.control.metrics import Metrics
 from router.control.recordings import Recordings
+from router.control.skew.watch import SkewWatch
 from router.link.messages import Exchanges
 from router.settings import ModelSettings
 
@@ -48,10 +49,17 @@ class Batch:
 class Ingest:
     """Takes what proxies recorded; `flush` hands it on, one transaction per model."""
 
-    def __init__(self, controllers: Mapping[str, ModelController], metrics: Metrics, recordings: Recordings) -> None:
+    def __init__(
+        self,
+        controllers: Mapping[str, ModelController],
+        metrics: Metrics,
+        recordings: Recordings,
+        skew: SkewWatch | None = None,
+    ) -> None:
         self._controllers = controllers
         self._metrics = metrics
         self._recordings = recordings
+        self._skew = skew
         self._waiting: dict[str, deque[Batch]] = defaultdict(deque)
         self._recording: dict[str, deque[Batch]] = {}
 
@@ -64,6 +72,8 @@ class Ingest:
         if extracted.tokens is not None:
             self._metrics.tokens(exchanges.model, extracted.tokens)
         self._recordings.observed(exchanges.model, extracted.columns)
+        if self._skew is not None:
+            self._skew.observed(exchanges.model, extracted.columns)
         self._waiting[exchanges.model].append(Batch(extracted.columns))
         self._bound(exchanges.model)
 

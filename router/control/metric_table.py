@@ -12,6 +12,7 @@ from typing import Final
 from comparator.confirming import WEBHOOK
 from router.control.metric_health import *
 from router.control.metric_rollout import *
+from router.control.metric_skew import *
 from router.control.metric_traffic import *
 from router.control.metric_values import *
 
@@ -24,6 +25,7 @@ TABLE: Final = (
     VERDICT, GUARDRAIL, CHECK, EVIDENCE, EVIDENCE_COMBINED, EVIDENCE_THRESHOLD, DECIDED, UNTOLD, TICKED,
     NOTIFIED, NOTIFICATIONS_WAITING,
     DROPPED, BREAKER,
+    SKEW_REQUESTS, SKEW_ROWS, CONTRACT, FEATURE_PSI, FEATURE_SKEWED, SKEWED_FEATURES, ANSWERS_DIFFER,
     VERSION, READY, AWAITED, REGISTRY_UP, REGISTRY_READ, REGISTRY_ERRORS,
     RELOAD_OK, RELOAD_AT, LEDGER_UP, LEDGER_ERRORS, LEDGER_LAG, UNRECORDED, LOST_ROWS,
     PROXIES, REVISION, REVISION_IN_USE, CLIENTS, UPSTREAMS, LOST_RACES, SPANS,
@@ -48,6 +50,7 @@ _VALUES = {
     "model": ("as named in titleshot.yaml",),
     "guardrail": ("as named in the policy: precision, precision_of_cancel, p99_latency, error_rate",),
     "check": ("as named in the policy",),
+    "column": ("as the version's signature and training profile have it", OTHERS, NOT_OURS),
     "act": ACTS,
     "process": (
         "control",
@@ -94,6 +97,9 @@ def markdown() -> str:
     lines += ["", "## Labels", "", "| label | values |", "| --- | --- |"]
     lines += [f"| {label} | {', '.join(values)} |" for label, values in sorted(_VALUES.items())]
     lines += [
+        f"| kind of `{CONTRACT.name}` | {', '.join(BREAKS)} |",
+        f"| kind of `{ANSWERS_DIFFER.name}` | {', '.join(DIFFERENCES)} |",
+        f"| result of `{SKEW_REQUESTS.name}` | {', '.join(SKEW_RESULTS)} |",
         f"| outcome of `{JOINED.name}` | {', '.join(JOINS)} |",
         f"| result of `{ALERTS.name}` | {', '.join(ALERT_RESULTS)} |",
         f"| outcome of `{NOTIFIED.name}` | {', '.join(NOTIFICATION_OUTCOMES)} |",

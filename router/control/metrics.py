@@ -11,7 +11,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from importlib.metadata import version
-from typing import Protocol
+from typing import Any, Protocol
 
 from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.exposition import choose_encoder
@@ -22,6 +22,7 @@ from router.control import metric_table as names
 from router.control.metric_page import Page
 from router.control.metric_view import count_decisions, count_tally, label_results, serving_roles, show_title, totals
 from router.control.processes import Processes
+from router.control.skew.samples import show_skew
 from router.control.tally import Joins, Tally, began_anew, growth
 from router.control.tokens import TokenTally
 from router.link.messages import Counters, Span
@@ -91,6 +92,7 @@ class Metrics:
         self._proxies: Callable[[], Sequence[int]] = lambda: sorted(self._workers)
         self._revision: Callable[[], int] = lambda: 0
         self._notifications: Callable[[], Mapping[str, Queue]] = dict
+        self._skew: Callable[[str], Mapping[str, Any] | None] = lambda _: None
         self._unrecorded: Callable[[str], tuple[int, float]] = lambda _: (0, 0.0)
         self._pids: Callable[[], Mapping[int, int]] = dict
         self._processes = Processes()
@@ -123,6 +125,10 @@ class Metrics:
         self._notifications, self._unrecorded, self._pids = notifications, unrecorded, pids
         for model in controlled:
             self._begin(model)
+
+    def watch_skew(self, skew: Callable[[str], Mapping[str, Any] | None]) -> None:
+        """Tell what `SkewWatch.status` says of a model."""
+        self._skew = skew
 
     # ---- what happens
 
@@ -306,6 +312,8 @@ class Metrics:
         count_decisions(page, model, self._tally(model), controlled.title if controlled is not None else None)
         if controlled is not None:
             show_title(page, model, controlled.title, controlled.last_tick, self._ready(model))
+        if (skew := self._skew(model)) is not None:
+            show_skew(page, model, skew)
 
     def _show_process(self, page: Page) -> None:
         linked = self._proxies()

@@ -14,6 +14,7 @@ from typing import Any
 from comparator.acts import Refused
 from comparator.events import BreakerTripped, Columns, Command, CommandKind, Decision, Gated, Labels, Observations
 from comparator.reigns import Reign
+from comparator.title import Title
 from router.control.admin.operations import RegistryAway, UnknownModel
 from router.control.controller import ModelController
 from router.control.explained import explained
@@ -31,6 +32,8 @@ from router.control.publish import Publisher
 from router.control.recordings import Recording, Recordings
 from router.control.refusals import Refusals
 from router.control.registry import RegistryUnavailable, UnknownVersion
+from router.control.skew.trained import TrainedReader
+from router.control.skew.watch import SkewWatch
 from router.control.status import plane_status
 from router.control.tracing import Tracing
 from router.link.messages import BreakerChanged, Counters, Exchanges, Sampled, Spans, Up
@@ -79,7 +82,8 @@ class ControlPlane:
         self.prober = prober
         self.ledger = ledger
         self.recordings = Recordings(self.publish)
-        self.ingest = Ingest(self.controllers, metrics, self.recordings)
+        self.skew = SkewWatch(self._title, lambda: self.settings.models, TrainedReader(settings.registry))
+        self.ingest = Ingest(self.controllers, metrics, self.recordings, self.skew)
         self.refusals = Refusals(ledger, metrics.act_refused, metrics.refusals_lost)
         self.tracing = Tracing(lambda: self.settings.tracing, metrics)
         self._publisher = publisher
@@ -180,6 +184,7 @@ class ControlPlane:
                 self.ingest.take(message, self.settings.models[message.model])
             case Sampled():
                 self.recordings.requests(message)
+                self.skew.requests(message)
             case Counters():
                 self.metrics.counters(worker, message)
             case Spans():
@@ -205,7 +210,7 @@ class ControlPlane:
             self.controllers,
             settings.models,
             settings.limits,
-            self.recordings.share,
+            self._sampled,
             traced=settings.traced,
             by_body=settings.route_by == "body.model",
         )
@@ -319,7 +324,7 @@ class ControlPlane:
 
     def status(self) -> dict[str, Any]:
         """Everything that people and scripts want to know, as plain data."""
-        return plane_status(self.controllers, self.followers, self.prober)
+        return plane_status(self.controllers, self.followers, self.prober, self.skew.told)
 
     def health(self) -> tuple[bool, list[str]]:
         """Whether traffic is served as the registry wants it, and what is missing."""
@@ -343,6 +348,13 @@ class ControlPlane:
         return self.metrics.expose(accept)
 
     # ---- inside
+
+    def _sampled(self, model: str) -> int:
+        """Percent of a model's requests that somebody wants a copy of."""
+        return max(self.recordings.share(model), self.skew.share(model))
+
+    def _title(self, model: str) -> Title | None:
+        return self.controllers[model].title if model in self.controllers else None
 
     def _endpoint_changed(self, model: str) -> None:
         if model in self.controllers:

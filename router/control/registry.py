@@ -195,10 +195,9 @@ class MlflowRegistry:
     def _client_now(self) -> Any:  # noqa: ANN401 - MLflow is untyped
         """The client, made at first use: importing MLflow takes most of a second, a new client opens its database."""
         with self._making:
-            if self._uri.startswith("sqlite:"):
-                _check_file(self._uri)
+            check_file(self._uri)
             if self._client is None:
-                self._client = _make_client(self._uri)
+                self._client = make_client(self._uri)
             return self._client
 
 
@@ -248,8 +247,10 @@ def _guarded(function: Callable[..., T], *args: object) -> T:
         raise RegistryUnavailable(reason(error)) from None
 
 
-def _check_file(uri: str) -> None:
-    """MLflow would make an empty registry where the file is missing; we are no place to begin one."""
+def check_file(uri: str) -> None:
+    """MLflow would make an empty registry where sqlite's file is missing; we are no place to begin one."""
+    if not uri.startswith("sqlite:"):
+        return
     from sqlalchemy.engine import make_url  # noqa: PLC0415 - slow to import
 
     path = make_url(uri).database
@@ -257,7 +258,8 @@ def _check_file(uri: str) -> None:
         raise RegistryUnavailable(f"there is no file {Path(path).name}")
 
 
-def _make_client(uri: str) -> Any:  # noqa: ANN401 - MLflow is untyped
+def make_client(uri: str) -> Any:  # noqa: ANN401 - MLflow is untyped
+    """MLflow's client, in a process whose calls must not hang: importing it takes most of a second."""
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     if uri.startswith("sqlite:"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from uuid import UUID
 
@@ -33,13 +33,16 @@ def _said(value: float, policy: Policy) -> float | str | None:
 
 
 def plane_status(
-    controllers: Mapping[str, ModelController], followers: Mapping[str, Follower], prober: Prober
+    controllers: Mapping[str, ModelController],
+    followers: Mapping[str, Follower],
+    prober: Prober,
+    skew: Callable[[str], Mapping[str, Any] | None] = lambda _: None,
 ) -> dict[str, Any]:
-    """All models."""
+    """All models; `skew` says of one what `SkewWatch.told` does."""
     return {
         "at": time.time(),
         "models": {
-            name: model_status(controller, followers[name], prober.ready(name))
+            name: {**model_status(controller, followers[name], prober.ready(name)), "skew": skew(name)}
             for name, controller in controllers.items()
         },
     }

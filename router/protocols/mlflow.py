@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from router.protocols.json_text import read_json
-from router.protocols.protocol import Prediction, Protocol, Questions, Reader, Reading, Unreadable
+from router.protocols.protocol import Prediction, Protocol, Questions, Reader, Reading, Table, Unreadable
 from router.protocols.rows import Names, names_of, rows_of
 
 
@@ -30,6 +30,7 @@ class Mlflow(Protocol):
 
     name: str = "mlflow"
     ready_path: str = "/ping"
+    reads_requests: bool = True
 
     def calls_for_prediction(self, method: bytes, path: bytes) -> bool:
         """POST /invocations; /ping, /health and /version do not."""
@@ -50,6 +51,12 @@ class Mlflow(Protocol):
         from router.protocols.questions import MlflowQuestions  # noqa: PLC0415 - a proxy asks nothing
 
         return MlflowQuestions()
+
+    def table(self, body: bytes, content_type: str) -> Table | None:
+        """Of all its JSON forms, and of CSV."""
+        from router.protocols.mlflow_table import table_of  # noqa: PLC0415 - a proxy reads no request
+
+        return table_of(body, content_type)
 
 
 def _predictions(names: Names, body: bytes) -> list[Prediction]:

@@ -109,6 +109,21 @@ class Questions(Interface):
         ...
 
 
+class Table(msgspec.Struct, frozen=True):
+    """The rows of a request, by column.
+
+    Args:
+        columns: values by column, as they were written, all of one length; None: the row has none. Empty: the request's
+            columns have no names.
+        rows: how many the request has; of more than MOST_ROWS the first are in `columns`.
+        typed: whether texts are texts; else everything is one, as in CSV.
+    """
+
+    columns: Mapping[str, Sequence[object]]
+    rows: int
+    typed: bool = True
+
+
 class Protocol(Interface):
     """One protocol between clients and model servers. What has a body here is the usual: protocols inherit it."""
 
@@ -124,6 +139,9 @@ class Protocol(Interface):
 
     knows_its_paths: bool = True
     """Whether the protocol says which paths are predictions; else every POST is, or those to a path of the settings."""
+
+    reads_requests: bool = False
+    """Whether `table` reads any."""
 
     def calls_for_prediction(self, method: bytes, path: bytes) -> bool:
         """Whether this request is a prediction (recorded, mirrored); the path is without query."""
@@ -151,5 +169,13 @@ class Protocol(Interface):
         Args:
             model: its name at the model server.
             types: MLflow's type of each column.
+        """
+        return None
+
+    def table(self, body: bytes, content_type: str) -> Table | None:  # noqa: ARG002 - the interface's
+        """What a request asks about, off the request path; None: requests of this protocol are not read.
+
+        Raises:
+            Unreadable: the body is not a request of this protocol.
         """
         return None

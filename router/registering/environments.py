@@ -15,9 +15,10 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TypeVar
 
+from router.artifacts.profile import PROFILE_TAG
 from router.control.version_tags import one_line
 from router.registering.mlflow_calls import RegisteringError, asked, client_of
-from router.registering.versions import AT_TAG, BY_TAG, PROFILE_TAG
+from router.registering.versions import AT_TAG, BY_TAG
 
 FROM_TAG = "titleshot.from"
 OURS = "titleshot."

@@ -16,6 +16,7 @@ from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from router.artifacts.profile import FOLDER, PROFILE_TAG, artifact_name
 from router.control.lineage import DATA_TAG, GIT_TAGS, METRIC_TAG, model_in_source, offline_metrics
 from router.registering.mlflow_calls import RegisteringError, asked, client_of
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 GIT_TAG = GIT_TAGS[0]
 BY_TAG = "titleshot.registered_by"
 AT_TAG = "titleshot.registered_at"
-PROFILE_TAG = "titleshot.profile_sha256"
 REPLACED_TAG = "titleshot.replaced."
 
 _MODEL_URI = re.compile(r"models:/(m-[A-Za-z0-9]{1,64})")
@@ -242,7 +242,7 @@ class Versions:
 
         A run can have several versions, and what one of them was registered with may not change.
         """
-        path = f"titleshot/profile-{hashlib.sha256(profile.encode()).hexdigest()}.json"
+        path = f"{FOLDER}/{artifact_name(hashlib.sha256(profile.encode()).hexdigest())}"
         if run_id is not None:
             needed = f"EDIT on the experiment of run {run_id}"
             asked(lambda: self._client.log_text(run_id, profile, path), needed)

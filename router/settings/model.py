@@ -29,6 +29,7 @@ from router.settings.policy import PolicySettings
 from router.settings.problems import Path, did_you_mean
 from router.settings.recording import RecordingSettings
 from router.settings.routing import Key, Rules
+from router.settings.skew import SkewSettings
 from router.settings.tls import TlsSettings
 from router.settings.units import shown
 
@@ -303,6 +304,11 @@ class ModelSettings(PolicySettings):
         default=None,
         description="That `titleshot record` may record requests, and what of them never is. Default: it may not.",
     )
+    skew: SkewSettings | None = Field(
+        default=None,
+        description="That a share of the requests is looked at beside what the versions were trained on: signature and "
+        "training profile. Default: it is not.",
+    )
     split: Split | None = Field(
         default=None, description="A manual split, instead of a rollout: never promoted by itself."
     )
@@ -332,6 +338,8 @@ class ModelSettings(PolicySettings):
                 self._grpc_reader = grpc_reader(self.answer.reading())
         except ValueError as error:
             problems.append((("answer",), str(error)))
+        if self.skew is not None and not protocol(self.protocol).reads_requests:
+            problems.append((("skew",), f"expected none: requests of the protocol {self.protocol} are not read yet"))
         problems += self._paths()
         if self.protocol == OpenAi.name:
             problems += uncompared(self.answer.compare, self.policy().guardrails, self.predicted, self.positive)

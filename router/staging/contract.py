@@ -8,12 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from comparator.guardrail import Verdict
+from router.artifacts.signature import NUMBERS, Columns
 from router.protocols.protocol import Prediction, Questions
 from router.staging.check import Check
-
-NUMBERS = frozenset({"double", "float", "integer", "long"})
-TYPES = NUMBERS | {"boolean", "string", "datetime"}
-"""MLflow's types of columns that holdout rows can be read as."""
 
 _NAMED_COLUMNS = 10
 
@@ -40,19 +37,6 @@ class Answer:
     def has(self, rows: int) -> bool:
         """Whether it is 200 with so many predictions."""
         return self.status == 200 and self.predictions is not None and len(self.predictions) == rows
-
-
-@dataclass(frozen=True, slots=True)
-class Columns:
-    """The columns of a signature: MLflow's type of each, and which may not be left out."""
-
-    types: Mapping[str, str]
-    required: frozenset[str]
-
-    @property
-    def names(self) -> list[str]:
-        """In order."""
-        return list(self.types)
 
 
 def without_each(questions: Questions, columns: Columns, row: Row) -> Iterator[tuple[str, bytes]]:

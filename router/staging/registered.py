@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 import warnings
 from dataclasses import dataclass
@@ -10,17 +9,14 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-import yaml
-
 from comparator.events import VersionFacts
+from router.artifacts.signature import MOST_BYTES, Columns, read_mlmodel
 from router.control.registry import Aliases, MlflowRegistry
 from router.registering.mlflow_calls import asked, client_of
-from router.staging.contract import TYPES, Columns
 
 GATE_TAG = "titleshot.gate"
 """On a version: what its last gate said, and where the report is. No proof: that is in the ledger."""
 
-MOST_BYTES = 16 << 20
 _EXAMPLES = ("serving_input_example.json",)
 
 T = TypeVar("T")
@@ -94,29 +90,3 @@ class ModelRegistry:
             return path.read_bytes() if path.is_file() and path.stat().st_size <= MOST_BYTES else None
         except Exception:  # noqa: BLE001 - whatever a store raises: it is not there for us
             return None
-
-
-def read_mlmodel(written: bytes) -> tuple[Columns | None, str, bool]:
-    """The columns of a signature, why they cannot be checked, and whether there is an input example."""
-    try:
-        data = yaml.safe_load(written)
-        signature = data.get("signature") or {}
-        inputs = json.loads(signature.get("inputs") or "null")
-        example = bool((data.get("saved_input_example_info") or {}).get("serving_input_path"))
-    except (yaml.YAMLError, AttributeError, ValueError, TypeError, RecursionError):
-        return None, "the version's MLmodel file cannot be read", False
-    if not inputs:
-        return None, "the version has no signature of its inputs: `titleshot register` asks for one", example
-    types: dict[str, str] = {}
-    required = set()
-    for each in inputs if isinstance(inputs, list) else []:
-        name, kind = (each.get("name"), each.get("type")) if isinstance(each, dict) else (None, None)
-        if not isinstance(name, str) or str(kind) not in TYPES:
-            told = f"column {name!r} of type {kind!r}" if isinstance(name, str) else "inputs without names"
-            return None, f"the signature has {told}; checked are named columns of {', '.join(sorted(TYPES))}", example
-        types[name] = str(kind)
-        if each.get("required", True):
-            required.add(name)
-    if not types:
-        return None, "the version's signature cannot be read", example
-    return Columns(types, frozenset(required)), "", example

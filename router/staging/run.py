@@ -13,12 +13,13 @@ from comparator.gated import Measured, measured
 from comparator.guardrail import Verdict
 from comparator.label_metric import LabelMetric
 from comparator.policy import Policy
+from router.artifacts.signature import Columns
 from router.protocols.coding import Coding
 from router.protocols.protocol import Prediction, Questions
 from router.staging import contract
 from router.staging.ask import Server, as_answers
 from router.staging.check import Check
-from router.staging.contract import Answer, Columns
+from router.staging.contract import Answer
 from router.staging.holdout import Holdout
 from router.staging.latency import budget
 from router.staging.metrics import Answers, Figure, figure, minimum, no_regression, none_predicted, reproduced

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.registering.profile import (
+from router.artifacts.profile import (
     LEVELS,
     MOST_CATEGORIES,
     SAMPLE_ROWS,
@@ -52,6 +52,13 @@ def test_numbers_have_quantiles_and_text_has_categories():
     assert [number["quantiles"][str(level)] for level in (0.0, 0.5, 1.0)] == [1.0, 2.0, 4.0]
     assert (text["kind"], text["missing"], text["distinct"]) == ("text", 0.2, 2)
     assert text["top"] == [["a", 0.75], ["b", 0.25]]
+
+
+def test_where_many_rows_have_one_value_more_than_the_level_is_reached():
+    column = profile({"x": [0] * 60 + [1] * 40})["columns"]["x"]
+    assert [column["quantiles"][str(level)] for level in (0.25, 0.5, 0.75)] == [0, 0, 1]
+    assert {column["reached"][str(level)] for level in LEVELS if level <= 0.5} == {0.6}
+    assert {column["reached"][str(level)] for level in LEVELS if level > 0.5} == {1.0}
 
 
 def test_quantiles_of_many_rows_are_as_near_as_is_said():
@@ -119,6 +126,9 @@ def test_categories_are_bounded():
         as_text(profile({"x": [1]})).replace('"mean": 1.0', '"mean": 1e999'),
         as_text(profile({"x": [1]})).replace('"deviation": 0.0', '"deviation": -3.0'),
         as_text(profile({"x": [1]})).replace('"rows": 1', '"rows": true'),
+        as_text(profile({"x": [1, 2]})).replace('"0.99": 1.0', '"0.99": 1.1'),
+        as_text(profile({"x": [1, 2]})).replace('"0.0": 0.5', '"0.0": 0.9'),
+        as_text(profile({"x": [1, 2]})).replace('"0.5": 0.5', '"0.7": 0.5'),
         as_text(profile({"x": ["a"]})).replace('"distinct": 1', '"distinct": "many"'),
         as_text(profile({"x": ["a"]})).replace('"rows": 1', '"rows": Infinity'),
     ],

@@ -29,6 +29,7 @@ from router.control.console import view
 from router.control.console.acts import Offer, offer, offers, outdated, seen
 from router.control.console.door import LOGIN, Door, form_of, login_for
 from router.control.console.series import SAMPLE_SECONDS, Series
+from router.control.console.skew import skew
 from router.control.explanation import in_words
 from router.control.ledger import Fenced, LedgerUnavailable
 
@@ -180,6 +181,7 @@ class Console:
             coverage=view.coverage(model),
             disagreements=view.disagreements(model),
             charts=charts,
+            skew=skew(model),
             offers=[each for each in offers(model) if COMMANDS[each.action][1] in actor.rights],
         )
 

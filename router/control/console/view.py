@@ -14,6 +14,7 @@ from comparator.guardrail import Estimate
 from comparator.policy import Metric
 from router.control.console.chart import Line, chart
 from router.control.console.series import Sample, Side
+from router.control.console.skew import skewed
 from router.control.ledger import RefusedAct
 
 CHART_SECONDS = 1800.0
@@ -82,6 +83,7 @@ def problems(model: Mapping[str, Any]) -> list[str]:
         found.append(f"@champion names version {model['awaited']}, whose endpoint is not ready")
     if rollout.get("hold_reason"):
         found.append(f"held: {rollout['hold_reason']}")
+    found += skewed(model)
     found += [
         f"{each.get('webhook')} has yet to be told of the {str(each.get('kind')).replace('_', ' ')} of version "
         f"{each.get('version')}: {each.get('problem') or 'it is being told'}"

@@ -9,6 +9,7 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_server import need_prometheus, panel_expressions, start_prometheus
+from training_profiles import give_profile
 from world import MODEL, QUICK_POLICY, QUICK_ROLLOUT, Traffic, World, fair, free_port, good, wait_for
 
 
@@ -26,7 +27,9 @@ class Running:
 def running(tmp_path_factory, registry_template):
     folder = tmp_path_factory.mktemp("metrics")
     world = World(folder, registry_template, {1: fair, 2: good})
-    world.write_settings(QUICK_POLICY + QUICK_ROLLOUT.replace("promote: {}", "promote: {sign_off: true}"))
+    skew = "    skew: {share: 100}\n"
+    world.write_settings(QUICK_POLICY + QUICK_ROLLOUT.replace("promote: {}", "promote: {sign_off: true}") + skew)
+    give_profile(world, 1, lambda draw: draw.random())
     try:
         world.start()
         world.serving(1)

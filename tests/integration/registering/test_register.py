@@ -11,9 +11,9 @@ from checkouts import committed, git
 from click.testing import CliRunner
 from world import free_port
 
+from router.artifacts.profile import read_profile
 from router.cli.main import main
 from router.registering.hashing import data_hash
-from router.registering.profile import read_profile
 from router.registering.source import SourceError, commit_of
 
 

@@ -21,15 +21,16 @@ from comparator.events import AliasMove, Command, CommandKind, DecisionKind
 from comparator.phases import Phase
 from comparator.policy import Gate
 from comparator.title import Effect, Title
+from router.artifacts.profile import read_profile
 from router.cli.main import main
 from router.control.controller import ModelController
 from router.control.follow import Follower
 from router.control.journal import Journal
 from router.control.metrics import Metrics
 from router.control.registry import Aliases, Denied, MlflowRegistry, RegistryUnavailable, UnknownVersion
+from router.control.skew.trained import TrainedReader
 from router.control.spool import Spool
 from router.link.endpoint import Tls
-from router.registering.profile import read_profile
 
 ADMIN, SECRET = "admin", "correct horse battery"
 WRONG = "wrong horse battery"
@@ -349,7 +350,11 @@ def test_a_version_is_registered_with_edit_on_model_and_experiment(place, as_use
         warnings.simplefilter("ignore")
         path = f"titleshot/profile-{made.tags['titleshot.profile_sha256']}.json"
         text = client.download_artifacts(logged.run, path)
-    assert read_profile(Path(text).read_text())["columns"]["b"]["top"] == [["x", 2 / 3], ["y", 1 / 3]]
+    profile = read_profile(Path(text).read_text())
+    assert profile["columns"]["b"]["top"] == [["x", 2 / 3], ["y", 1 / 3]]
+    found = TrainedReader(place.url).read(place.model, 4)
+    assert (found.profile, found.no_profile) == (profile, "")
+    assert found.columns is not None or "inputs without names" in found.no_columns
 
 
 def test_without_a_profile_the_experiment_need_only_be_read(place, as_user, logged):

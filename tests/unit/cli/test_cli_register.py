@@ -2,8 +2,8 @@ import json
 
 import pytest
 
+from router.artifacts.profile import ProfileError
 from router.cli.register import profile_text
-from router.registering.profile import ProfileError
 
 
 def test_data_that_are_no_table_have_no_profile_unless_one_is_given(tmp_path):

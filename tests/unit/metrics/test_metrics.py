@@ -14,8 +14,12 @@ from router.control.metric_family import Kind
 from router.control.metric_table import PHASES, REFUSALS, TABLE, TOKENS_USED
 from router.control.metrics import Metrics
 from router.control.notifier import Line
+from router.control.skew.model import ModelSkew
+from router.control.skew.trained import Trained
 from router.link.messages import Counters
 from router.link.overhead import Overhead
+from router.protocols.select import protocol
+from router.settings.skew import SkewSettings
 
 
 def samples(metrics: Metrics) -> dict[tuple[str, frozenset], float]:
@@ -38,6 +42,12 @@ def value(metrics: Metrics, name: str, **labels: str) -> float | None:
     return samples(metrics).get((name, frozenset(labels.items())))
 
 
+def looked_at() -> ModelSkew:
+    made = ModelSkew(SkewSettings(), protocol("mlflow"))
+    made.serve({Role.CHAMPION: (1, Trained())})
+    return made
+
+
 def watched(metrics: Metrics, *models: JudgedModel, ready=frozenset({1, 2}), proxies=(0,)) -> dict:
     controlled = {model.name: model.controlled for model in models}
     metrics.watch(
@@ -47,6 +57,7 @@ def watched(metrics: Metrics, *models: JudgedModel, ready=frozenset({1, 2}), pro
         revision=lambda: 7,
         notifications=lambda: {"chat": Line()},
     )
+    metrics.watch_skew(lambda _: looked_at().report(0.0))
     for model in models:
         metrics.add_model(model.name)
     return controlled

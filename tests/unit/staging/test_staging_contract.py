@@ -7,10 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from comparator.guardrail import Verdict
+from router.artifacts.signature import Columns
 from router.protocols.protocol import Prediction
 from router.protocols.questions import MlflowQuestions
 from router.staging import contract
-from router.staging.contract import Answer, Columns
+from router.staging.contract import Answer
 
 MLFLOW = MlflowQuestions()
 P, F, Q = Verdict.PASS, Verdict.FAIL, Verdict.INCONCLUSIVE

@@ -13,12 +13,11 @@ from comparator.events import Gated
 from comparator.gated import expected_checks, reported
 from comparator.guardrail import Verdict
 from comparator.policy import Policy
+from router.artifacts.signature import Columns, read_mlmodel
 from router.protocols.coding import Coding, Predicts
 from router.staging.check import Check, verdict_of
-from router.staging.contract import Columns
 from router.staging.holdout import HoldoutError, read_holdout
 from router.staging.latency import Timed, budget
-from router.staging.registered import read_mlmodel
 from router.staging.report import Report, as_html, as_json
 
 

@@ -1,9 +1,10 @@
-"""A compact profile of training features, for checks of skew later.
+"""A compact profile of training features, which live ones are compared with.
 
 Per column quantiles or categories, and the share that is missing. Memory does not grow with the rows.
 Quantiles are those of a sample without replacement of SAMPLE_ROWS rows, chosen by a hash of the row's number: the same
 rows however the data are cut, and all of them up to that number. Beyond it a quantile's rank is off by less than 0.014
 with probability 0.95 (Massart 1990, the tight constant of the Dvoretzky-Kiefer-Wolfowitz inequality).
+What share of the sample is at most a quantile (`reached`) is more than its level where many rows have that value.
 Categories are all counted up to MOST_CATEGORIES; of more, those are found that make up more than 1/MOST_CATEGORIES of
 the values, each with a share that is too small by at most that (Misra and Gries 1982).
 """
@@ -20,6 +21,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+PROFILE_TAG = "titleshot.profile_sha256"
+"""On a version: which profile is its own."""
+
 SCHEMA = 1
 SAMPLE_ROWS = 10_000
 MOST_CATEGORIES = 1000
@@ -27,6 +31,9 @@ TOP_CATEGORIES = 50
 LONGEST_CATEGORY = 100
 MOST_COLUMNS = 2000
 MOST_BYTES = 4 << 20
+FOLDER = "titleshot"
+"""Of a run's artifacts, with its profiles; a logged model has them beside its files."""
+
 LEVELS = (0.0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1.0)
 
 
@@ -86,12 +93,12 @@ class _Column:
         self._overflowed = False  # there were more categories than are told apart
 
     def take(self, values: Sequence[object], chance: NDArray[np.uint64]) -> None:
-        there = np.array([not _missing(value) for value in values], dtype=bool)
+        there = np.array([not is_missing(value) for value in values], dtype=bool)
         self._missing += int(there.size - np.count_nonzero(there))
         present = [value for value, kept in zip(values, there, strict=True) if kept]
         for value in present:
             self._categorise(value)
-        found = [_number(value) for value in present] if self._numbers else []
+        found = [number_of(value) for value in present] if self._numbers else []
         numbers = np.array([number for number in found if number is not None], dtype=float)
         if numbers.size < len(found):
             self._numbers = False
@@ -127,7 +134,8 @@ class _Column:
         missing = self._missing / rows
         if self._numbers and self._count:
             inner = np.quantile(self._sample, LEVELS[1:-1], method="inverted_cdf").tolist()
-            quantiles = dict(zip(map(str, LEVELS), [self._least, *inner, self._most], strict=True))
+            values = [self._least, *inner, self._most]
+            reached = np.searchsorted(np.sort(self._sample), values, side="right") / self._sample.size
             variance = self._squares / self._count
             return {
                 "kind": "number",
@@ -135,7 +143,8 @@ class _Column:
                 "infinite": self._infinite / rows,
                 "mean": self._mean if math.isfinite(self._mean) else None,
                 "deviation": math.sqrt(variance) if math.isfinite(variance) else None,
-                "quantiles": quantiles,
+                "quantiles": dict(zip(map(str, LEVELS), values, strict=True)),
+                "reached": dict(zip(map(str, LEVELS), reached.tolist(), strict=True)),
             }
         top = [(name, count / self._values) for name, count in self._categories.items()]
         top.sort(key=lambda each: (-each[1], each[0]))
@@ -147,6 +156,11 @@ class _Column:
             "more_than_distinct": self._overflowed,
             "top": [[name, share] for name, share in top[:TOP_CATEGORIES]],
         }
+
+
+def artifact_name(sha256: str) -> str:
+    """Of the file that holds the profile with this SHA-256: one of its own for each content."""
+    return f"profile-{sha256}.json"
 
 
 def as_text(data: Mapping[str, Any]) -> str:
@@ -168,6 +182,8 @@ def read_profile(text: str) -> dict[str, Any]:
                 values = [column["quantiles"][str(level)] for level in LEVELS]
                 legal = legal and all(math.isfinite(value) for value in values) and values == sorted(values)
                 legal = legal and 0 <= column.get("infinite", 0) <= 1  # earlier profiles have no such share
+                reached = [column["reached"][str(level)] for level in LEVELS] if "reached" in column else []
+                legal = legal and all(0 <= share <= 1 for share in reached) and reached == sorted(reached)
                 figures = (column["mean"], column["deviation"])
                 legal = legal and all(figure is None or math.isfinite(figure) for figure in figures)
                 legal = legal and (column["deviation"] or 0) >= 0
@@ -194,7 +210,8 @@ def _finite(text: str) -> float:
     return number
 
 
-def _missing(value: object) -> bool:
+def is_missing(value: object) -> bool:
+    """Whether a profile counts it as missing."""
     if isinstance(value, float):
         return math.isnan(value)
     if isinstance(value, Decimal):
@@ -202,7 +219,8 @@ def _missing(value: object) -> bool:
     return value is None or (isinstance(value, str) and (not value or value.strip().lower().lstrip("+-") == "nan"))
 
 
-def _number(value: object) -> float | None:
+def number_of(value: object) -> float | None:
+    """What a profile counts it as, of a column of numbers; None: no number."""
     if isinstance(value, bool) or not isinstance(value, (int, float, str, Decimal)):
         return None
     try:

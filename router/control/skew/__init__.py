@@ -1,0 +1,1 @@
+"""Live requests beside what a version was trained on, off the request path: contract and drift."""

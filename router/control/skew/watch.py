@@ -1,0 +1,263 @@
+"""Looks at sampled requests of all models, beside the control plane's own work: in a thread, within bounds.
+
+Nothing waits for it. What comes while too much waits is dropped and counted, and it never has more than a quarter of a
+processor. What was counted is in memory: a restart begins anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeVar
+
+from comparator.events import Columns, Role
+from comparator.title import Title
+from router.control.recordings import in_samples
+from router.control.registry import RegistryUnavailable
+from router.control.skew.model import ModelSkew
+from router.control.skew.trained import Trained, TrainedReader
+from router.link.messages import Sampled, SampledRequest
+from router.link.sampling import in_sample
+from router.protocols.select import protocol
+from router.settings import ModelSettings
+from router.settings.skew import SkewSettings
+
+log = logging.getLogger(__name__)
+
+MOST_BYTES: Final = 16 * 1024 * 1024
+"""That wait, of all models."""
+
+ROUND_SECONDS: Final = 0.5
+WORK_SECONDS: Final = 0.25
+"""Of one round; what is left waits for the next."""
+
+IDLE: Final = 3
+"""So many times as long as it worked it rests."""
+
+REPORT_SECONDS: Final = 1.0
+FAULT_SECONDS: Final = 10.0
+READ_SECONDS: Final = 60.0
+LEAST_WAIT_SECONDS: Final = 2.0
+MOST_WAIT_SECONDS: Final = 600.0
+"""Between two reads of what the registry did not tell: it may be away, or somebody may add a profile."""
+
+_ROW_BYTES: Final = 100
+
+T = TypeVar("T")
+Piece = tuple[str, list[SampledRequest] | Columns, int]
+Plan = tuple[str, SkewSettings, Mapping[Role, tuple[int, Trained]]]
+"""Protocol, settings, and the version that serves in each role with its training."""
+
+
+class SkewWatch:
+    """Every model whose settings have `skew`.
+
+    Args:
+        titles: model -> its title; None: it is not under control yet.
+        settings: of the models, now.
+        reader: of signatures and training profiles.
+    """
+
+    def __init__(
+        self,
+        titles: Callable[[str], Title | None],
+        settings: Callable[[], Mapping[str, ModelSettings]],
+        reader: TrainedReader,
+    ) -> None:
+        self._titles = titles
+        self._settings = settings
+        self._reader = reader
+        self._models: dict[str, ModelSkew] = {}
+        self._waiting: deque[Piece] = deque()
+        self._bytes_kept = 0  # counted by the loop,
+        self._bytes_done = 0  # and by the thread
+        self._dropped: Counter[str] = Counter()
+        self._trained: dict[tuple[str, int], Trained] = {}
+        self._again: dict[tuple[str, int], tuple[float, float]] = {}  # when to read again, and how long after that
+        self._reports: dict[str, dict[str, Any]] = {}
+        self._reported = 0.0
+
+    # ---- called by the control plane; each in microseconds
+
+    def share(self, model: str) -> int:
+        """Percent of a model's requests that proxies are to copy for this."""
+        skew = self._settings()[model].skew if model in self._settings() else None
+        return skew.share if skew is not None else 0
+
+    def requests(self, message: Sampled) -> None:
+        """Copies from a proxy."""
+        if share := self.share(message.model):
+            kept = [each for each in message.requests if in_sample(each.request_hi, each.request_lo, share)]
+            self._keep(message.model, kept, sum(len(each.body) + _ROW_BYTES for each in kept))
+
+    def observed(self, model: str, columns: Columns) -> None:
+        """Observations of a model: dtype OBSERVATION, shape (n,)."""
+        if share := self.share(model):
+            kept = columns[in_samples(columns["request_hi"], columns["request_lo"], share)]
+            self._keep(model, kept, kept.nbytes)
+
+    def status(self, model: str) -> dict[str, Any] | None:
+        """As of the last look; None: nobody looks, or not yet."""
+        if not self.share(model) or model not in self._reports:
+            return None
+        report = self._reports[model]
+        return {**report, "requests": {**report["requests"], "dropped": self._dropped[model]}}
+
+    def told(self, model: str) -> dict[str, Any] | None:
+        """The same for people: without what has not happened."""
+        found = self.status(model)
+        if found is None:
+            return None
+        roles = {
+            role: {**each, "contract": [one for one in each["contract"] if one["requests"]]}
+            for role, each in found["roles"].items()
+        }
+        return {**found, "roles": roles, "answers": [each for each in found["answers"] if each["answers"]]}
+
+    def _keep(self, model: str, rows: list[SampledRequest] | Columns, size: int) -> None:
+        if not len(rows):
+            return
+        if self._bytes_kept - self._bytes_done + size > MOST_BYTES:
+            self._dropped[model] += len(rows) if isinstance(rows, list) else 0
+            return
+        self._bytes_kept += size
+        self._waiting.append((model, rows, size))
+
+    # ---- the work
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        reading: asyncio.Task[None] | None = None
+        try:
+            while True:
+                if reading is None or reading.done():
+                    reading = asyncio.create_task(self._read(), name="skew: training")
+                began, rest = time.monotonic(), ROUND_SECONDS
+                try:
+                    self._reports = await asyncio.to_thread(self._work, self._plans(), self._reports)
+                except Exception:  # a fault in here is not worth the control plane's life
+                    log.exception("skew: requests could not be looked at")
+                    rest = FAULT_SECONDS
+                await asyncio.sleep(max(rest, IDLE * (time.monotonic() - began)))
+        finally:
+            if reading is not None:
+                reading.cancel()
+
+    def _plans(self) -> dict[str, Plan]:
+        """What is looked at now."""
+        plans: dict[str, Plan] = {}
+        for name, settings in self._settings().items():
+            if settings.skew is not None:
+                training = {
+                    role: (version, self._trained.get((settings.registered_model, version), _UNREAD))
+                    for role, version in self._serving(name).items()
+                }
+                plans[name] = (settings.protocol, settings.skew, training)
+        return plans
+
+    def _serving(self, model: str) -> dict[Role, int]:
+        title = self._titles(model)
+        if title is None:
+            return {}
+        serving = title.serving
+        both = {Role.CHAMPION: serving.champion, serving.other_role: serving.other}
+        return {role: version for role, version in both.items() if version is not None}
+
+    def _work(self, plans: Mapping[str, Plan], reports: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        """In a thread, one call at a time."""
+        until = time.monotonic() + WORK_SECONDS
+        for name in self._models.keys() - plans.keys():
+            del self._models[name]
+        for name, (speaks, settings, training) in plans.items():
+            model = self._models.get(name)
+            if model is None or model.settings != settings:
+                model = self._models[name] = ModelSkew(settings, protocol(speaks))
+            model.serve(training)
+        while self._waiting and time.monotonic() < until:
+            name, rows, size = self._waiting.popleft()
+            self._bytes_done += size
+            if (model := self._models.get(name)) is not None:
+                _look(model, rows)
+        now = time.monotonic()
+        if now - self._reported < REPORT_SECONDS and reports.keys() == self._models.keys():
+            return reports
+        self._reported = now
+        return {name: model.report(now) for name, model in self._models.items()}
+
+    # ---- the registry
+
+    async def _read(self) -> None:
+        """What is not known of the versions that serve, one after another."""
+        wanted = {
+            (each.registered_model, version)
+            for name, each in self._settings().items()
+            if each.skew is not None
+            for version in self._serving(name).values()
+        }
+        self._trained = {key: found for key, found in self._trained.items() if key in wanted}
+        self._again = {key: found for key, found in self._again.items() if key in wanted}
+        for key in sorted(wanted):
+            due, wait = self._again.get(key, (0.0, LEAST_WAIT_SECONDS))
+            if time.monotonic() >= due and not (key in self._trained and self._trained[key].complete):
+                wait = await self._read_one(key, wait)
+                self._again[key] = time.monotonic() + wait, min(2 * wait, MOST_WAIT_SECONDS)
+
+    async def _read_one(self, key: tuple[str, int], wait: float) -> float:
+        """After how long to read again, if so."""
+        try:
+            async with asyncio.timeout(READ_SECONDS):
+                found = await _in_thread(lambda: self._reader.read(*key))
+        except (RegistryUnavailable, TimeoutError) as error:
+            why = str(error) or f"no answer within {READ_SECONDS:g} s"
+            log.warning("%s: signature and training profile of version %d cannot be read: %s", *key, why)
+        except Exception:
+            why = "a fault of titleshot's, see its log"
+            log.exception("%s: signature and training profile of version %d", *key)
+        else:
+            if found != self._trained.get(key):
+                self._trained[key] = found
+            return MOST_WAIT_SECONDS
+        if key not in self._trained:
+            self._trained[key] = Trained(no_columns=why, no_profile=why)
+        return wait
+
+
+_UNREAD: Final = Trained(no_columns="not read yet", no_profile="not read yet")
+
+
+def _look(model: ModelSkew, rows: list[SampledRequest] | Columns) -> None:
+    if not isinstance(rows, list):
+        model.observed(rows)
+        return
+    for request in rows:
+        model.request(request, time.monotonic())
+
+
+async def _in_thread(work: Callable[[], T]) -> T:
+    """In a thread of its own, which does not keep the process from ending: a store can hang."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[T] = loop.create_future()
+
+    def told(result: T | None, error: Exception | None) -> None:
+        if future.done():
+            return
+        if error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(result)  # type: ignore[arg-type]
+
+    def run() -> None:
+        try:
+            outcome: tuple[T | None, Exception | None] = (work(), None)
+        except Exception as error:  # noqa: BLE001 - told where it is waited for
+            outcome = (None, error)
+        with contextlib.suppress(RuntimeError):  # the loop is over
+            loop.call_soon_threadsafe(told, *outcome)
+
+    threading.Thread(target=run, name="skew: training", daemon=True).start()
+    return await future

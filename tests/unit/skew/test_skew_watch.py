@@ -1,0 +1,217 @@
+"""The loop beside the control plane: what it takes, what it drops, and a registry that is away."""
+
+import asyncio
+import json
+import time
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from comparator.events import OBSERVATION, Mode, Outcome, Role
+from comparator.title import Serving
+from router.artifacts.profile import Profile
+from router.artifacts.signature import Columns
+from router.control.registry import RegistryUnavailable
+from router.control.skew import watch
+from router.control.skew.trained import Trained
+from router.control.skew.watch import SkewWatch
+from router.link.messages import Sampled, SampledRequest
+from router.link.sampling import in_sample
+from router.settings import ModelSettings
+
+
+def trained():
+    made = Profile()
+    made.take({"n": list(range(100))})
+    return Trained(Columns({"n": "long"}, frozenset({"n"})), profile=made.data())
+
+
+class Reader:
+    """A registry that is away for the first asks."""
+
+    def __init__(self, away=0):
+        self.away = away
+        self.asked = []
+
+    def read(self, model, version):
+        self.asked.append((model, version))
+        if len(self.asked) <= self.away:
+            raise RegistryUnavailable("no answer within 4 s")
+        return trained()
+
+
+def settings(**skew):
+    return ModelSettings.model_validate({"endpoint": "http://v{version}:8080", "skew": skew})
+
+
+def looking(reader=None, models=None, serving=None):
+    models = models if models is not None else {"m": settings(share=100, min_rows=5)}
+    for name, each in models.items():
+        each.bind(name)
+    title = SimpleNamespace(serving=serving or Serving(1))
+    return SkewWatch(lambda name: title if name in models else None, lambda: models, reader or Reader())
+
+
+def sampled(count, first=0, size=0, model="m"):
+    body = json.dumps({"inputs": [{"n": 5}]}).encode() + b" " * size
+    return Sampled(
+        model, [SampledRequest(0.0, 0, n, b"POST", b"/", b"", b"", b"", body) for n in range(first, first + count)]
+    )
+
+
+def run(skew, until, before=lambda: None):
+    async def inner():
+        task = asyncio.create_task(skew.run())
+        before()
+        try:
+            async with asyncio.timeout(20):
+                while not until():
+                    assert not task.done()
+                    await asyncio.sleep(0.01)
+        finally:
+            task.cancel()
+
+    asyncio.run(inner())
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    for name in ("ROUND_SECONDS", "REPORT_SECONDS", "FAULT_SECONDS"):
+        monkeypatch.setattr(watch, name, 0.01)
+
+
+def counted(skew, name="checked"):
+    report = skew.status("m")
+    return report["requests"][name] if report else 0
+
+
+def test_requests_of_the_share_are_looked_at():
+    skew = looking(models={"m": settings(share=30), "off": ModelSettings(endpoint="http://v{version}:1")})
+    assert (skew.share("m"), skew.share("off"), skew.share("unknown")) == (30, 0, 0)
+    run(skew, lambda: skew.status("m") and not skew.status("m")["roles"]["champion"]["no_profile"])
+    skew.requests(sampled(2000))
+    skew.requests(sampled(10, model="off"))
+    skew.requests(sampled(10, model="unknown"))
+    expected = sum(in_sample(0, number, 30) for number in range(2000))
+    run(skew, lambda: counted(skew) == expected)
+    assert skew.status("off") is skew.status("unknown") is None
+    assert skew.status("m")["roles"]["champion"]["rows"] == expected
+
+
+def test_what_is_too_much_is_dropped_and_counted(monkeypatch):
+    monkeypatch.setattr(watch, "MOST_BYTES", 10_000)
+    skew = looking()
+    skew.requests(sampled(5, size=1000))
+    skew.requests(sampled(7, size=1000))
+    skew.requests(sampled(3, size=500))
+    run(skew, lambda: sum(skew.status("m")["requests"].values()) == 15 if skew.status("m") else False)
+    assert counted(skew, "dropped") == 7
+    skew.requests(sampled(5, size=1000))  # there is room again
+    run(skew, lambda: sum(skew.status("m")["requests"].values()) == 20)
+    assert counted(skew, "dropped") == 7
+
+
+def test_a_registry_that_is_away_is_asked_again(monkeypatch):
+    monkeypatch.setattr(watch, "LEAST_WAIT_SECONDS", 0.01)
+    reader = Reader(away=3)
+    skew = looking(reader)
+    skew.requests(sampled(1))
+    run(skew, lambda: counted(skew, "unsigned") == 1)
+    run(skew, lambda: skew.status("m")["roles"]["champion"]["no_profile"].startswith("no answer"))
+    run(skew, lambda: skew.status("m")["roles"]["champion"]["no_profile"] == "")
+    assert reader.asked == [("m", 1)] * 4  # and not again, once all is known
+    skew.requests(sampled(9))
+    run(skew, lambda: counted(skew) == 9)
+
+
+def test_a_registry_that_hangs_keeps_nothing_from_being_counted():
+    class Hanging:
+        def read(self, model, version):
+            time.sleep(3)
+            return trained()
+
+    skew = looking(Hanging())
+    skew.requests(sampled(4))
+    began = time.monotonic()
+    run(skew, lambda: counted(skew, "unsigned") == 4)
+    assert time.monotonic() - began < 2.5
+
+
+def test_both_versions_are_looked_at():
+    skew = looking(serving=Serving(1, 2, Role.CHALLENGER, Mode.SHADOW, mirror=100))
+    run(skew, lambda: {each["no_profile"] for each in (skew.status("m") or {"roles": {}})["roles"].values()} == {""})
+    assert {role: each["version"] for role, each in skew.status("m")["roles"].items()} == {
+        "champion": 1,
+        "challenger": 2,
+    }
+
+
+def test_answers_are_joined_to_their_requests():
+    skew = looking()
+    columns = np.zeros(3, OBSERVATION)
+    columns["request_lo"], columns["row"] = [1, 1, 2], [0, 1, 0]
+    columns["outcome"], columns["prediction"], columns["score"] = Outcome.OK, 1.0, np.nan
+    skew.observed("m", columns)
+    skew.requests(sampled(3))
+
+    def rows():
+        answers = (skew.status("m") or {"answers": ()})["answers"]
+        return [each["answers"] for each in answers if (each["role"], each["difference"]) == ("champion", "rows")]
+
+    run(skew, lambda: rows() == [1])
+
+
+def test_a_fault_is_logged_and_the_rest_goes_on(caplog):
+    skew = looking()
+    broken = sampled(1).requests[0]
+    skew.requests(Sampled("m", [SampledRequest(0.0, 0, 1, b"", b"", None, b"", b"", broken.body)]))  # type: ignore[arg-type]
+    skew.requests(sampled(2))
+    run(skew, lambda: sum(skew.status("m")["requests"].values()) >= 2 if skew.status("m") else False)
+    assert "could not be looked at" in caplog.text
+
+
+def test_a_fault_in_reading_is_told_and_read_again_later(caplog):
+    class Faulty(Reader):
+        def read(self, model, version):
+            self.asked.append((model, version))
+            raise ZeroDivisionError
+
+    reader = Faulty()
+    skew = looking(reader)
+    run(skew, lambda: "a fault" in str(skew.status("m")))
+    assert len(reader.asked) == 1
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_settings_that_change_take_effect():
+    models = {"m": settings(share=100)}
+    skew = looking(models=models)
+    run(skew, lambda: skew.status("m"))
+    models["m"] = settings(share=50, psi=0.3)
+    models["m"].bind("m")
+    run(skew, lambda: skew.status("m")["share"] == 50)
+    models["m"] = ModelSettings(endpoint="http://v{version}:1")
+    models["m"].bind("m")
+    assert skew.status("m") is None
+    run(skew, lambda: not skew._models)
+
+
+def test_a_protocol_whose_requests_are_not_read_has_no_skew():
+    with pytest.raises(ValueError, match="requests of the protocol kserve_v1 are not read yet"):
+        ModelSettings.model_validate({"endpoint": "http://v{version}:1", "protocol": "kserve_v1", "skew": {}})
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ({"window": "30s"}, "1m to 7d"),
+        ({"psi": 0}, "more than 0"),
+        ({"share": 0}, "1"),
+        ({"min_rows": 0}, "at least 1"),
+        ({"rows": 1}, "rows"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(written, expected):
+    with pytest.raises(ValueError, match=expected):
+        settings(**written)
