@@ -4,6 +4,7 @@ import json
 import random
 import subprocess
 import sys
+import uuid
 from pathlib import Path
 
 import httpx
@@ -11,6 +12,7 @@ import pytest
 from world import MODEL, QUICK_POLICY, wait_for
 
 from router.control.admin import ActorRole, new_token
+from router.link.sampling import in_sample
 
 RECORDING = "    recording: {redact: [name], pseudonymise: [customer]}\n"
 SHADOW = """
@@ -79,7 +81,8 @@ def test_what_is_recorded_and_what_is_not(world, recorded):
     assert (len(asked), len(seen), len(told)) == tuple(ended[name] for name in ("requests", "observations", "labels"))
     assert ended.get("dropped", 0) == ended.get("left_out", 0) == 0
     sample = {line["request_id"] for line in asked}
-    assert 0.3 * len(ids) < len(sample) < 0.7 * len(ids)
+    assert all(in_sample(*divmod(uuid.UUID(each).int, 1 << 64), 50) for each in sample)
+    assert 10 <= len(sample) < len(ids)
     assert sample <= set(ids)
     answered = {line["request_id"] for line in seen}
     assert len(sample - answered) <= 2  # answers may come after the end, and of what was asked before the beginning
@@ -87,7 +90,7 @@ def test_what_is_recorded_and_what_is_not(world, recorded):
     assert {line["request_id"] for line in told} <= answered
     rows = [json.loads(line["body"])["inputs"][0] for line in asked]
     assert {row["name"] for row in rows} == {"redacted"}
-    assert len({row["customer"] for row in rows}) == 5
+    assert 1 < len({row["customer"] for row in rows}) <= 5
     assert not any(row["customer"].startswith("c-") for row in rows)
     assert {line["path"] for line in asked} == {"/invocations"}
     wait_for(
@@ -122,9 +125,9 @@ def test_it_is_judged_again_and_sent_again(world, recorded):
     assert told["decisions"][0]["kind"] == "start"
 
     assert command("replay", out, "--policy", policy).returncode == 0
-    slow = command("resend", file, "--a", world.stubs[1].url, "--b", world.stubs[2].url, "--speed", 10, "--limit", 50)
+    slow = command("resend", file, "--a", world.stubs[1].url, "--b", world.stubs[2].url, "--speed", 10, "--limit", 10)
     assert slow.returncode == 0, slow.stderr
-    assert "50 requests to both" in slow.stdout
+    assert "10 requests to both" in slow.stdout
     assert "precision" in slow.stdout
 
 

@@ -158,7 +158,7 @@ class Process:
         self.controller = ModelController("m", self.title, journal, self.published, lambda _m, _d: None)
         model = SimpleNamespace(
             registered_model="m",
-            protocol="mlflow",
+            ready_path="/ping",
             tls=Tls(),
             probed_at=lambda version: f"http://127.0.0.1:{version}",
         )

@@ -53,7 +53,7 @@ def test_an_alert_takes_the_challenger_out_once(world, pager):
     world.set_alias("challenger", 2)
     wait_for(lambda: world.phase() == "shadow", "version 2 is on trial", 30)
     assert pager(**PAGE, token="wrong").status_code == 401
-    assert told(pager(alertname="ErrorsOfModel", severity="ticket")) is None
+    assert pager(alertname="ErrorsOfModel", severity="ticket").status_code == 422  # of no model here
     assert told(pager(**PAGE, status="resolved")) is None
     assert told(pager(**PAGE, began=datetime.now(UTC) - timedelta(hours=1))) == "nothing"  # not about version 2
     assert world.phase() == "shadow"

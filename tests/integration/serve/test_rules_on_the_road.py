@@ -54,8 +54,8 @@ def test_forced_requests_stay_out_of_the_trial(world, step):
     for _ in range(30):
         assert asked(world, TESTER, "acme") == {1}
         assert asked(world, TESTER) == {2}
-    wait_for(
-        lambda: forced(world) == {"champion": before["champion"] + 30, "challenger": before["challenger"] + 30},
+    wait_for(  # the answer that was waited for may have been counted since, too
+        lambda: all(count >= before[role] + 30 for role, count in forced(world).items()),
         "they are counted as forced",
     )
     evidence = world.status()["rollout"]["evidence"]
