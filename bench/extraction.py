@@ -21,6 +21,7 @@ from results import table, write_section
 from comparator.events import Mode, Outcome, Role
 from router.control.extract import extract
 from router.link.messages import BODY_GZIP, BODY_WHOLE, EXCHANGE_ROW, Exchanges
+from router.protocols.coding import Coding, Predicts
 from router.protocols.protocol import Reading
 from router.protocols.select import protocol
 
@@ -64,6 +65,28 @@ def plain(pad: str) -> bytes:
     return json.dumps({"output": {"label": 1, "confidence": 0.75}, "explanation": pad}).encode()
 
 
+def chat(content: str) -> bytes:
+    choice = {
+        "index": 0,
+        "message": {"role": "assistant", "content": content, "refusal": None},
+        "finish_reason": "stop",
+    }
+    usage = {"prompt_tokens": 40, "completion_tokens": 200, "total_tokens": 240}
+    answer = {"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": "m"}
+    return json.dumps({**answer, "choices": [choice], "usage": usage}).encode()
+
+
+def labelled(pad: str) -> bytes:
+    return chat(json.dumps({"label": "cancel", "why": pad}))
+
+
+def streamed(chunks: int) -> bytes:
+    told = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "m"}
+    delta = {"index": 0, "delta": {"content": " word"}, "logprobs": None, "finish_reason": None}
+    event = b"data: %b\n\n" % json.dumps({**told, "choices": [delta]}).encode()
+    return event * chunks + b"data: [DONE]\n\n"
+
+
 CASES: dict[str, tuple[str, Reading, bytes]] = {
     "mlflow, 1 row": ("mlflow", Reading(), padded(one_row)),
     "mlflow, 128 rows": ("mlflow", Reading(), many_rows(128)),
@@ -71,6 +94,11 @@ CASES: dict[str, tuple[str, Reading, bytes]] = {
     "open_inference, binary, 100 rows": ("open_inference", Reading(), binary_tensors()),
     "kserve_v1, 1 row": ("kserve_v1", Reading(), padded(one_row)),
     "json, 1 row": ("json", Reading("/output/label", "/output/confidence"), padded(plain)),
+    "openai, nothing compared": ("openai", Reading(), padded(chat)),
+    "openai, exact": ("openai", Reading(compare="exact"), padded(chat)),
+    "openai, normalised": ("openai", Reading(compare="normalised"), padded(chat)),
+    "openai, field": ("openai", Reading(compare="field:/label"), padded(labelled)),
+    "openai, exact, streamed in 100 chunks": ("openai", Reading(compare="exact"), streamed(100)),
 }
 
 
@@ -85,10 +113,11 @@ def message(body: bytes, state: int) -> Exchanges:
 
 def microseconds(name: str, reading: Reading, exchanges: Exchanges) -> float:
     read = protocol(name).reader(reading)
+    coding = Coding(Predicts.MULTICLASS if reading.compare else Predicts.BINARY)
     rounds = []
     for _ in range(ROUNDS):
         began = time.process_time()
-        found = extract(exchanges, read, 1.0)
+        found = extract(exchanges, read, coding)
         columns = found.columns
         both = columns["prediction"][columns["role"] == Role.CHAMPION], columns["prediction"][columns["role"] == 1]
         int(np.count_nonzero(both[0] == both[1]))

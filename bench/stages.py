@@ -7,15 +7,19 @@ measures the whole. Times are the best of several runs of one process: `python b
 from __future__ import annotations
 
 import gc
+import json
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
-from router.link.messages import Backend, ModelRoutes, Routes, Up, frame
+from router.link.messages import Backend, ModelRoutes, Routes, Rule, Up, frame
 from router.proxy import codes, heads
+from router.proxy.body_model import body_model
 from router.proxy.plane import DataPlane
 from router.proxy.recorder import Recorder
+from router.proxy.rules import compiled, forced_role
 from router.proxy.server import ClientConnection
 from router.proxy.upstream import UpstreamConnection
 
@@ -72,6 +76,13 @@ def requests(fields: int, body: int, path: str) -> list[bytes]:
         f"{head}X-User-Id: user-{user}\r\nContent-Length: {body}\r\n\r\n".encode() + b"x" * body
         for user in range(VARIANTS)
     ]
+
+
+def chat(size: int) -> bytes:
+    """A body as the client of the OpenAI API writes it: the model's name stands behind the messages."""
+    text = 'She said: "well", and left.\n'
+    body = {"messages": [{"role": "user", "content": text * 8}] * (size // (9 * len(text)) or 1), "model": "m"}
+    return json.dumps(body).encode()
 
 
 def per_call(call: Callable[[], object], calls: int = 20_000) -> float:
@@ -173,9 +184,21 @@ def stages() -> list[tuple[str, float]]:
         ),
         ("make its id (UUIDv7)", per_call(plane.identities.fresh)),
         ("find its model", per_call(lambda: plane.table.match(b"POST", b"/invocations"))),
+        *(
+            (f"find its model in a body of {size} KiB (route_by: body.model only)", per_call(partial(body_model, body)))
+            for size, body in ((size, chat(size * 1024)) for size in (1, 16))
+        ),
         (
             "assign it (split only: find the key, draw)",
             per_call(lambda: target.assignment.to_other(request.field(b"x-user-id"))),
+        ),
+        *(
+            (
+                f"hold it against a rule by {source} (4 fields)",
+                per_call(lambda rules=rules, path=path: forced_role(rules, request, path)),
+            )
+            for source in ("header:x-tenant", "query:titleshot", "cookie:beta", "path", "path:2")
+            for rules, path in [(compiled([Rule(source, codes.CHAMPION, ("acme", "initech"))]), b"/invocations?a=b")]
         ),
         ("join a message (each of two)", per_call(lambda: b"".join(parts))),
         ("parse the answer's head", per_call(lambda: heads.usual_answer(answer))),

@@ -19,8 +19,10 @@ from typing import Any
 import numpy as np
 
 from comparator import (
+    agreement,
     breaker,
     buckets,
+    calibration,
     checks,
     coverage,
     difference,
@@ -45,6 +47,8 @@ LAYOUT = 4
 _CLASSES: dict[str, type] = {
     each.__name__: each
     for each in (
+        agreement.Agreement,
+        agreement.Pairs,
         breaker.Breaker,
         buckets.Bucket,
         buckets.Buckets,
@@ -60,6 +64,9 @@ _CLASSES: dict[str, type] = {
         difference.Incident,
         evidence.Evidence,
         label_metric.LabelMetric,
+        calibration.CalibrationTest,
+        calibration.Larger,
+        calibration.NoLarger,
         macro.MacroBlock,
         macro.MacroBlocks,
         macro.MacroTest,

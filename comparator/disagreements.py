@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from comparator.events import Columns, Role
+from comparator.events import Columns, Mode, Role
 
 KEPT = 50
 
@@ -39,6 +39,7 @@ class Disagreements:
 
     def take(self, paired: Columns) -> None:
         """Look at pairs (dtype JOINED)."""
+        paired = paired[paired["mode"] < Mode.TWICE]  # no champion beside itself
         if not paired.size:
             return
         one, two = paired["prediction"][:, 0], paired["prediction"][:, 1]

@@ -35,6 +35,8 @@ class Mode(IntEnum):
     CANARY = 2  # the challenger answers a share of the clients
     WATCH = 3  # after promotion: the previous champion answers a copy as the reference
     FORCED = 4  # a routing rule chose the role; left out of the evidence
+    TWICE = 5  # in a shadow, the champion is asked the same once more, instead of the challenger; no evidence
+    AGAIN = 6  # that second answer of the champion's, which reaches nobody; no evidence
 
 
 class Outcome(IntEnum):
@@ -68,7 +70,7 @@ OBSERVATION = np.dtype(
         ("shed", "?"),  # it was to be asked too, but its copy was shed
         ("copy_first", "?"),  # the copy was sent before the client's request
         ("outcome", "u1"),
-        ("first_byte", "<f4"),  # seconds until the answer's first byte; NaN: none came
+        ("first_byte", "<f4"),  # seconds until the answer's body began; NaN: no answer came
         ("latency", "<f4"),  # seconds until the answer's end (or the failure)
         ("prediction", "<f8"),  # NaN: none
         ("score", "<f8"),  # NaN: none

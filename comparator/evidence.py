@@ -29,7 +29,7 @@ from comparator.difference import DifferenceTest
 from comparator.events import Mode, Role
 from comparator.gate import offline_figure
 from comparator.guardrail import Verdict, overall
-from comparator.macro import label_test
+from comparator.label_test import label_test
 from comparator.policy import LABEL_METRICS, Metric, Policy
 from comparator.ratio import PAIR_MODES, RatioTest
 from comparator.report import Report, reason
@@ -128,6 +128,17 @@ class Evidence:
     def ask(self, percent: int | None) -> None:
         """The share in integer percent is another from here on, within the same step."""
         self._split.ask(self._share(percent), self._seen_at)
+
+    @property
+    def sticky(self) -> bool:
+        """Whether clients stick to a side."""
+        return self._sticky
+
+    def stick(self, percent: int | None, *, sticky: bool) -> None:
+        """Whether clients stick to a side from here on; `percent` is the share, whose count begins anew."""
+        if sticky is not self._sticky:
+            self._sticky = sticky
+            self.ask(percent)
 
     def go_on(self, percent: int | None) -> None:
         """The share as it is after a restart: where it was changed meanwhile, its count begins anew."""

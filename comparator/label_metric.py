@@ -36,7 +36,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from comparator.rail import CLASS_METRICS, NUMBER_METRICS, RELATIVE, Guardrail, Metric, code
+from comparator.rail import CLASS_METRICS, NUMBER_METRICS, RELATIVE, SCORE_METRICS, Guardrail, Metric, code, said
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -66,6 +66,12 @@ def _f1(label: Floats, prediction: Floats, score: Floats, rail: Guardrail) -> Pa
 def _brier(label: Floats, prediction: Floats, score: Floats, rail: Guardrail) -> Parts:  # noqa: ARG001
     legal = (score >= 0) & (score <= 1)
     return np.where(legal, (np.where(legal, score, 0.0) - label) ** 2, 0.0), legal
+
+
+def _calibration(label: Floats, prediction: Floats, score: Floats, rail: Guardrail) -> Parts:  # noqa: ARG001
+    """The rows that count; what it is of them is told in `calibration`."""
+    legal = (score >= 0) & (score <= 1)
+    return np.zeros(score.shape), legal
 
 
 def _mae(label: Floats, prediction: Floats, score: Floats, rail: Guardrail) -> Parts:  # noqa: ARG001
@@ -100,6 +106,7 @@ _QUANTITIES: Mapping[Metric, Callable[[Floats, Floats, Floats, Guardrail], Parts
     Metric.ACCURACY: _accuracy,
     Metric.F1: _f1,
     Metric.BRIER: _brier,
+    Metric.CALIBRATION: _calibration,
     Metric.MAE: _mae,
     Metric.RMSE: _rmse,
     Metric.REWARD: _reward,
@@ -111,6 +118,7 @@ _WORDS: Mapping[Metric, tuple[str, str]] = {
     Metric.ACCURACY: ("accuracy", "labelled requests"),
     Metric.F1: ("F1", "labelled requests that are positive by label or prediction"),
     Metric.BRIER: ("Brier score", "labelled requests with a score"),
+    Metric.CALIBRATION: ("calibration error", "labelled requests with a score"),
     Metric.MAE: ("mean absolute error", "labelled requests"),
     Metric.RMSE: ("root mean squared error", "labelled requests"),
     Metric.REWARD: ("reward", "labelled requests"),
@@ -164,8 +172,8 @@ class LabelMetric:
         return np.asarray(np.isfinite(label))
 
     def bad_score(self, score: Floats) -> Mask:
-        """Which scores are there and cannot be a probability; only brier reads them."""
-        if self.rail.metric is not Metric.BRIER:
+        """Which scores are there and cannot be a probability; only metrics of scores read them."""
+        if self.rail.metric not in SCORE_METRICS:
             return np.zeros(score.shape, dtype=np.bool_)
         return ~np.isnan(score) & ~((score >= 0) & (score <= 1))
 
@@ -174,7 +182,7 @@ class LabelMetric:
     @property
     def sign(self) -> float:
         """1 where more is better, -1 of a loss."""
-        return -1.0 if self.rail.metric in NUMBER_METRICS | {Metric.BRIER} else 1.0
+        return -1.0 if self.rail.metric in NUMBER_METRICS | SCORE_METRICS else 1.0
 
     @property
     def relative(self) -> bool:
@@ -231,7 +239,7 @@ class LabelMetric:
         name = _WORDS[self.rail.metric][0]
         if self.rail.classes is not None:
             return f"macro {name}"
-        return name if self.rail.of is None else f"{name} of {self._class}"
+        return name if self.rail.of is None else f"{name} of {said(self.rail.of)}"
 
     @property
     def rows(self) -> str:
@@ -240,12 +248,7 @@ class LabelMetric:
             return "labelled predictions" if self.rail.metric is Metric.PRECISION else "labelled requests"
         if self.rail.of is None:
             return _WORDS[self.rail.metric][1]
-        return _WORDS_OF_A_CLASS[self.rail.metric].format(self._class)
-
-    @property
-    def _class(self) -> str:
-        of = self.rail.of
-        return of if isinstance(of, str) else f"{of:g}"
+        return _WORDS_OF_A_CLASS[self.rail.metric].format(said(self.rail.of))
 
     def share(self, n: float) -> float:
         """A sum of n as a number of successes, at most one of each row with d > 0."""

@@ -184,8 +184,3 @@ class MacroTest(RatioTest):
         lower, upper = (sum(each) / len(count) for each in zip(*bounds, strict=True))
         value = sum(hits / rows for hits, rows in zip(right, count, strict=True)) / len(count)
         return Estimate(value, lower, upper, self.counts[side])
-
-
-def label_test(policy: Policy, rail: Guardrail, versions: tuple[int, int], offline: float | None) -> RatioTest:
-    """The test of a guardrail on a metric from labels."""
-    return (RatioTest if rail.classes is None else MacroTest)(policy, rail, versions, offline)

@@ -6,7 +6,8 @@ forgotten and counted.
 
 An answer counts once, too: what comes again of the same row of the same id, from the same version, or in a canary from
 either, is no evidence for anything. The first stands, whatever became of it. Rows are told apart one by one; errors and
-latency of an answer of many rows are told by row 0, so they come again when row 0 does.
+latency of an answer of many rows are told by row 0, so they come again when row 0 does. A champion that was asked
+twice on purpose (Mode.TWICE and AGAIN) has two answers, which are a pair; the first one meets the label.
 
 A batch is taken as columns: its events are looked up together, and those of one row of a request are then taken one
 after the other, all first ones at once, then all second ones, and so on. The result is that of taking one event at a
@@ -22,7 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from comparator.events import LABEL, OBSERVATION, Columns
+from comparator.events import LABEL, OBSERVATION, Columns, Mode
 from comparator.held import HeldLabels
 from comparator.waiting import (
     BOTH,
@@ -204,6 +205,7 @@ class Pairing:
         self._settled = min(SETTLED_SECONDS, retention_seconds)
         self._store: WaitingStore = store if store is not None else MemoryWaitingStore(self._settled, seed)
         self._clock = -np.inf
+        self._twice = False  # whether any champion was asked twice
         self.labels_waiting = self.predictions_waiting = self.matched = self.unknown = 0
         self.duplicates = self.conflicts = 0
         self.expired = self.unlabelled = self.repeated = self.invalid = 0
@@ -357,7 +359,10 @@ class Pairing:
         known = rows["known"][place]
         version = columns["version"][index]
         is_first = (known & (FIRST | SETTLED)) == 0
-        waits = ((known & (FIRST | SECOND | BOTH | SETTLED)) == (FIRST | BOTH)) & (rows["version"][place, 0] != version)
+        waits = (known & (FIRST | SECOND | BOTH | SETTLED)) == (FIRST | BOTH)
+        other = rows["version"][place, 0] != version
+        itself = self._second(waits, columns["mode"][index], place)
+        waits &= other if itself is None else other | itself
         self._leave_out(found, index[~(is_first | waits)])
         for taken, side, bit in ((is_first, 0, FIRST), (waits, 1, SECOND)):
             if not taken.any():
@@ -371,7 +376,10 @@ class Pairing:
                 rows["mode"][where] = columns["mode"][what]
                 known[taken] |= np.where(columns["attempted_both"][what], BOTH, 0).astype(np.uint8)
             labelled = (known & LABELLED) != 0
-            found.scored[side].append(events[taken & labelled])
+            if side == 0 or itself is None:
+                found.scored[side].append(events[taken & labelled])
+            else:
+                found.scored[side].append(events[taken & labelled & ~itself])
             if side == 0:
                 met = int(np.count_nonzero(taken & labelled))
                 self.labels_waiting -= met
@@ -383,6 +391,14 @@ class Pairing:
         self._settle(found, events[whole], at[whole], place[whole])
         known[whole] |= SETTLED
         rows["known"][place] = known
+
+    def _second(self, waits: NDArray[np.bool_], mode: NDArray[np.uint8], place: Places) -> NDArray[np.bool_] | None:
+        """Which of those that a row waits for are second answers of a champion that was asked twice; None: none are."""
+        if not (mode >= Mode.TWICE).any():
+            return None
+        self._twice = True
+        before = self._store.rows["mode"][place]
+        return np.asarray(waits & (mode != before) & (mode >= Mode.TWICE) & (before >= Mode.TWICE))
 
     def _labelled(
         self, found: _Found, events: Places, at: NDArray[np.float64], place: Places, label: NDArray[np.float64]
@@ -405,7 +421,7 @@ class Pairing:
         self.predictions_waiting -= met
         two = (known & SECOND) != 0
         found.scored[0].append(events[meets])
-        found.scored[1].append(events[meets & two])
+        found.scored[1].append(events[meets & two & (rows["mode"][place] < Mode.TWICE) if self._twice else meets & two])
         known[~again] |= LABELLED
         whole = meets & (two | ((known & BOTH) == 0))
         self._settle(found, events[whole], at[whole], place[whole])

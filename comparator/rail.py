@@ -20,6 +20,7 @@ class Metric(str, Enum):
     ACCURACY = "accuracy"
     F1 = "f1"
     BRIER = "brier"
+    CALIBRATION = "calibration"
     MAE = "mae"
     RMSE = "rmse"
     REWARD = "reward"
@@ -27,7 +28,10 @@ class Metric(str, Enum):
     ERROR_RATE = "error_rate"
 
 
-CLASS_METRICS = frozenset({Metric.PRECISION, Metric.RECALL, Metric.ACCURACY, Metric.F1, Metric.BRIER})
+SCORE_METRICS = frozenset({Metric.BRIER, Metric.CALIBRATION})
+"""Of scores between 0 and 1."""
+
+CLASS_METRICS = frozenset({Metric.PRECISION, Metric.RECALL, Metric.ACCURACY, Metric.F1}) | SCORE_METRICS
 """Predictions are classes, and so are labels: 0 or 1, unless the policy is of more classes."""
 
 NUMBER_METRICS = frozenset({Metric.MAE, Metric.RMSE})
@@ -54,6 +58,9 @@ AVERAGED = frozenset({Metric.PRECISION, Metric.RECALL})
 MOST_CLASSES = 100
 LONGEST_CLASS = 256
 
+FIRST_CODE = 2.0**52
+"""Numbers from here on stand for texts, see `class_code`."""
+
 Class = float | str
 """A class, as answers and labels say it."""
 
@@ -63,9 +70,14 @@ def code(of: Class) -> float:
     return class_code(of) if isinstance(of, str) else float(of)
 
 
+def said(of: Class) -> str:
+    """A class as people read it."""
+    return of if isinstance(of, str) else f"{of:.17g}"
+
+
 def class_name(of: Class) -> str:
     """A class as part of a name: letters, digits and _; what is more than that is told apart by a digest."""
-    text = of if isinstance(of, str) else f"{of:.17g}"
+    text = said(of)
     plain = re.sub(r"[^A-Za-z0-9]+", "_", text).strip("_")[:40]
     if plain == text:
         return plain
@@ -108,7 +120,7 @@ class Guardrail:
         if self.quantile is not None and not 0.5 <= self.quantile <= 0.999:
             raise PolicyError(f"{self.name}.quantile", f"expected 0.5 to 0.999, not {self.quantile}")
         if self.offline_tolerance is not None:
-            if self.metric not in CLASS_METRICS:
+            if self.metric not in CLASS_METRICS - {Metric.CALIBRATION}:
                 raise PolicyError(f"{self.name}.offline_tolerance", f"{self.name} has no offline promise")
             if not 0 < self.offline_tolerance < 1:
                 raise PolicyError(f"{self.name}.offline_tolerance", "expected more than 0 and less than 1")
@@ -177,5 +189,5 @@ def _check_class(where: str, given: Class) -> None:
     if isinstance(given, str):
         if not 1 <= len(given) <= LONGEST_CLASS or not given.isprintable():
             raise PolicyError(where, f"expected a class of 1 to {LONGEST_CLASS} printable characters")
-    elif not abs(given) < 2**52:
+    elif not abs(given) < FIRST_CODE:
         raise PolicyError(where, f"expected a class that is a text or a number less than 2^52, not {given}")

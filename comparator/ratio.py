@@ -53,6 +53,7 @@ class Rows:
         n, d = metric.quantities(rows["label"][:, None], rows["prediction"], rows["score"])
         self.label: Floats = rows["label"]
         self.prediction: Floats = rows["prediction"]
+        self.score: Floats = rows["score"]
         self.ours, self.theirs = ours, theirs
         self.at: Floats = rows["at"]
         self.pair: NDArray[np.bool_] = pair[legal]

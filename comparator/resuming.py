@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from comparator.agreement import Agreement
 from comparator.checkpoint import LAYOUT, Unusable, freeze, thaw
 from comparator.checks import Checks
 from comparator.events import CheckResult, Labels, Observations
@@ -36,6 +37,7 @@ def checkpoint(title: Title) -> dict[str, Any] | None:
         "evidence": freeze(rollout.evidence),
         **({"checks": freeze(rollout.checks)} if rollout.policy.outside.checks else {}),
         "scoreboard": freeze(title.scoreboard),
+        "agreement": freeze(title.agreement),
         "pairing": dict(title.pairing.totals),
     }
 
@@ -64,13 +66,15 @@ def go_on(title: Title, checkpoint: Mapping[str, Any]) -> None:
         raise Unusable("of another rollout")
     parts = [checkpoint.get(name) for name in ("evidence", "scoreboard", "clock")]
     parts.append(checkpoint.get("checks") if rollout.policy.outside.checks else freeze(rollout.checks))
-    like = (rollout.evidence, title.scoreboard, rollout.checks)
-    evidence, scoreboard, clock, checks = thaw(parts, rollout.policy, like=like)
+    parts.append(checkpoint.get("agreement") or freeze(Agreement()))  # none in those of before there was one
+    like = (rollout.evidence, title.scoreboard, rollout.checks, title.agreement)
+    evidence, scoreboard, clock, checks, agreement = thaw(parts, rollout.policy, like=like)
     looked, totals = checkpoint.get("looked"), checkpoint.get("pairing")
     if (
         not isinstance(evidence, Evidence)
         or not isinstance(scoreboard, Scoreboard)
         or not isinstance(checks, Checks)
+        or not isinstance(agreement, Agreement)
         or not isinstance(looked, int)
         or not isinstance(clock, float)
         or not isinstance(totals, dict)
@@ -80,6 +84,6 @@ def go_on(title: Title, checkpoint: Mapping[str, Any]) -> None:
         raise Unusable("without all of its parts")
     rollout.go_on(evidence, looked)
     rollout.checks = checks
-    title.scoreboard = scoreboard
+    title.scoreboard, title.agreement = scoreboard, agreement
     title.pairing.come_due(clock)  # counted already
     title.pairing.totals = totals

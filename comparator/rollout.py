@@ -167,10 +167,18 @@ class Rollout:
 
     def go_on(self, evidence: Evidence, looked: int) -> None:
         """Go on with the evidence of a checkpoint, and the number of the last forward look."""
+        sticky = self.evidence.sticky
         self.evidence, self.looked = evidence, looked
         if self.phase in COMPARED:  # else nothing is asked any more, and the evidence stays as it was
+            self.evidence.stick(self.percent, sticky=sticky)
             self.evidence.go_on(self.percent)
         self._changed()
+
+    def stick(self, *, sticky: bool) -> None:
+        """Whether clients stick to a side of the canary from here on."""
+        if self.phase in COMPARED:
+            self.evidence.stick(self.percent, sticky=sticky)
+            self._changed()
 
     def lower(self, cap: int) -> None:
         """The share is capped by hand, in integer percent; 100: no longer."""

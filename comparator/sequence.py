@@ -57,12 +57,16 @@ class Mixture:
         self._logs = path[-1]
         self.count += log_factors.shape[0]
         if not self.reached:
-            self.reached = bool(np.max(log_mean_exp(path.T)) >= self._log_threshold)
+            self.reached = bool(np.max(self._mean(path.T)) >= self._log_threshold)
 
     @property
     def log_e(self) -> float:
         """The logarithm of the e-process now."""
-        return float(log_mean_exp(self._logs))
+        return float(self._mean(self._logs))
+
+    def _mean(self, logs: Floats) -> Floats:
+        """What the products come to together, shape (bets, ...) -> (...)."""
+        return log_mean_exp(logs)
 
 
 START_WEIGHT = 0.5
@@ -145,7 +149,7 @@ class RestartingMixture:
         path = np.cumsum(np.vstack([self._logs[None, :], log_factors]), axis=0)
         self._logs = path[-1]
         self._whole = np.cumsum(np.vstack([self._whole[None, :], log_factors]), axis=0)[-1]
-        self.peak = max(self.peak, float(np.logaddexp(np.max(log_mean_exp(path[1:].T)), self._to_come)))
+        self.peak = max(self.peak, float(np.logaddexp(np.max(self._mean(path[1:].T)), self._to_come)))
 
     def look(self) -> None:
         """What comes from here on makes the next `peak`."""
@@ -159,7 +163,11 @@ class RestartingMixture:
     @property
     def log_e(self) -> float:
         """The logarithm of the e-process now."""
-        return float(np.logaddexp(log_mean_exp(self._logs), self._to_come))
+        return float(np.logaddexp(self._mean(self._logs), self._to_come))
+
+    def _mean(self, logs: Floats) -> Floats:
+        """What the products come to together, shape (bets, ...) -> (...)."""
+        return log_mean_exp(logs)
 
     @property
     def since_leader(self) -> Floats:

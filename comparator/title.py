@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from comparator import gate, gated
 from comparator.acts import Refused, asked_for
+from comparator.agreement import Agreement
 from comparator.asking import Question, answered, questions
 from comparator.confirming import Ask, Confirmations, Notices, waiting
 from comparator.disagreements import Disagreements
@@ -118,6 +119,7 @@ class Title:
         self.pairing = Pairing(policy.label_retention_seconds, grace_seconds=policy.label_grace_seconds, seed=seed)
         self.scoreboard = Scoreboard(policy.alpha)
         self.disagreements = Disagreements()
+        self.agreement = Agreement()
         self.notices = Notices()  # rollbacks that webhooks have yet to be told of
         self.shown = Shown()  # what people who may sign off have seen
         self.fault = ""  # why some evidence could not be taken; nothing goes forward from then on
@@ -137,6 +139,7 @@ class Title:
                 joined = self.pairing.observe(fact.columns)
                 self.scoreboard.observe(fact.columns, joined, multiclass=self.policy.multiclass)
                 self.disagreements.take(joined.paired)
+                self.agreement.take(joined.paired)
                 if self.rollout is not None:
                     self.rollout.take(joined)
             case Labels():
@@ -201,8 +204,15 @@ class Title:
         if self.rollout is not None:
             self.rollout.take(joined)
 
-    def adopt(self, policy: Policy) -> None:
-        """A new policy: for the next rollout; of the one under way only the share may be lowered at once."""
+    def adopt(self, policy: Policy, *, sticky: bool | None = None) -> None:
+        """A new policy: for the next rollout; of the one under way only the share may be lowered at once.
+
+        Whether clients stick to a side holds at once, as their assignment does (None: as before).
+        """
+        if sticky is not None and sticky is not self._sticky:
+            self._sticky = sticky
+            if self.rollout is not None:
+                self.rollout.stick(sticky=sticky)
         self.policy = policy
         self.policies[policy.digest] = policy
         self._lower_share()

@@ -39,7 +39,7 @@ def router_panels() -> list[tuple[Panel, int, int]]:
         ),
         lines(
             "Time to first byte",
-            "From arrival to the head of the answer, of good answers.",
+            "From arrival to the first byte of the answer's body, of good answers.",
             (f"histogram_quantile(0.5, {begun})", "{{role}} p50"),
             (f"histogram_quantile(0.99, {begun})", "{{role}} p99"),
             unit="s",

@@ -34,7 +34,6 @@ from router.control.ledger import LedgerUnavailable
 from router.control.ledger.archive import Archive
 from router.control.probe import Prober
 from router.control.registry import Aliases, MlflowRegistry, RegistryUnavailable, UnknownModel
-from router.link.endpoint import ListenTls
 from router.settings import Settings
 from router.settings.model import ModelSettings
 
@@ -121,9 +120,7 @@ async def _clock(settings: Settings) -> list[Finding]:
 async def _ports(settings: Settings) -> list[Finding]:
     """Free, or held by a titleshot."""
     admin, data = settings.admin, settings.listen
-    at_admin, at_data = await asyncio.gather(
-        _admin_holder(admin.host, admin.port), _data_holder(data.host, data.port, settings.listen_tls)
-    )
+    at_admin, at_data = await asyncio.gather(_admin_holder(admin.host, admin.port), _data_holder(settings))
     return of_ports(
         Port("admin port", f"{admin.host}:{admin.port}", _free(admin.host, admin.port), at_admin),
         Port("data port", f"{data.host}:{data.port}", _free(data.host, data.port), at_data),
@@ -140,9 +137,10 @@ async def _admin_holder(host: str, port: int) -> Holder:
         return Holder.ANOTHER
 
 
-async def _data_holder(host: str, port: int, tls: ListenTls | None) -> Holder:
-    """Who holds the data port; every answer of a titleshot has the request's id."""
-    answer = await _asked(f"{'https' if tls else 'http'}://{_reachable(host)}:{port}{ELSEWHERE}")
+async def _data_holder(settings: Settings) -> Holder:
+    """Every answer of a titleshot has the request's id."""
+    data, tls = settings.listen, settings.listen_tls
+    answer = await _asked(f"{'https' if tls else 'http'}://{_reachable(data.host)}:{data.port}{ELSEWHERE}")
     if isinstance(answer, httpx.Response):
         return Holder.TITLESHOT if "x-titleshot-id" in answer.headers else Holder.ANOTHER
     return Holder.UNTOLD if answer is Holder.ANOTHER and tls is not None and tls.client_ca else answer

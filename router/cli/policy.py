@@ -12,6 +12,7 @@ import click
 
 from comparator.checks import NOT_ANYTIME_VALID, threshold
 from comparator.policy import RANGED, Gate, Guardrail, Policy, Step, StepKind
+from comparator.rail import said
 from comparator.words import amount, duration, points
 from router.cli.exits import REFUSED
 from router.cli.output import json_option, print_json
@@ -98,9 +99,9 @@ def rail_words(rail: Guardrail) -> str:
     margin = amount(rail.margin, rail)
     promise = f", and {points(rail.offline_tolerance)} of the offline promise" if rail.offline_tolerance else ""
     span = f", within {rail.range[0]:g} to {rail.range[1]:g}" if rail.metric in RANGED and rail.range else ""
-    of = f"of {rail.of}, " if rail.of is not None else ""
+    of = f"of {said(rail.of)}, " if rail.of is not None else ""
     if rail.classes is not None:
-        of = f"the mean over {', '.join(map(str, rail.classes))}, "
+        of = f"the mean over {', '.join(map(said, rail.classes))}, "
     return f"{of}not worse by {margin}{promise}{span}"
 
 

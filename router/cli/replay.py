@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from comparator.columns import CHALLENGER_VERSION, CHAMPION_VERSION
 from comparator.events import Decision
@@ -21,6 +18,7 @@ from comparator.replaying import Replay, replayed
 from router.cli.exits import RefusedError
 from router.cli.figure import Figure
 from router.cli.output import plain, seconds
+from router.cli.progress import bar
 from router.recordings.reading import Recording, RecordingError, read_file
 from router.settings import SettingsError, load_policy
 from router.settings.units import write_duration
@@ -78,7 +76,7 @@ def replay(  # noqa: PLR0913 - the options of a command
             champion=champion or CHAMPION_VERSION, challenger=challenger or CHALLENGER_VERSION
         )
         read = time.perf_counter()
-        with _progress(observations.size, quiet=as_json or timing) as tell:
+        with bar("judging", observations.size, quiet=as_json or timing) as tell:
             run = replayed(
                 judged_by,
                 observations,
@@ -105,19 +103,6 @@ def replay(  # noqa: PLR0913 - the options of a command
             click.echo(json.dumps(as_data(decision, judged_by.digest), separators=(",", ":")))
     else:
         click.echo("\n".join(in_words(run)))
-
-
-@contextmanager
-def _progress(total: int, *, quiet: bool) -> Iterator[Callable[[int], None]]:
-    """A bar by observations on a terminal."""
-    on = Console(stderr=True)
-    if quiet or not on.is_terminal:
-        yield lambda _: None
-        return
-    columns = (TextColumn("judging"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=on, transient=True) as progress:
-        task = progress.add_task("judging", total=total)
-        yield lambda done: progress.update(task, completed=done)
 
 
 def as_data(decision: Decision, digest: str) -> dict[str, object]:

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from comparator.columns import CHALLENGER_VERSION, CHAMPION_VERSION
@@ -20,6 +18,7 @@ from comparator.policy import Policy
 from comparator.replaying import Replay, replayed
 from router.cli.exits import RefusedError
 from router.cli.output import console, json_option, print_json
+from router.cli.progress import bar
 from router.cli.replay import as_data, in_words
 from router.cli.settings_file import read_model
 from router.cli.span import Span
@@ -130,7 +129,7 @@ def resend(  # noqa: PLR0913 - the options of a command
     )
     recorded, labels = recording.columns(champion=CHAMPION_VERSION, challenger=CHALLENGER_VERSION)
     with _kept(out) as keep:  # hours of answers are not to be lost for a file that cannot be written
-        with _progress(len(requests), quiet=as_json) as tell:
+        with bar("resending", len(requests), quiet=as_json) as tell:
             resent = asyncio.run(_sent(requests, (url_a, url_b), asking, tell))
         observations = resent.observations
         problem = keep([*observed_lines(observations), *label_lines(labels)])
@@ -262,16 +261,3 @@ def _latency(side: Side, q: float) -> str:
 def _share(share: Share) -> str:
     data = share.as_data()
     return "-" if data is None else f"{data['value']:.1%} [{data['lower']:.1%}, {data['upper']:.1%}] of {share.of:,}"
-
-
-@contextmanager
-def _progress(total: int, *, quiet: bool) -> Iterator[Callable[[int], None]]:
-    """A bar by requests on a terminal."""
-    on = Console(stderr=True)
-    if quiet or not on.is_terminal:
-        yield lambda _: None
-        return
-    columns = (TextColumn("resending"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=on, transient=True) as progress:
-        task = progress.add_task("resending", total=total)
-        yield lambda done: progress.update(task, completed=done)

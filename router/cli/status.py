@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
@@ -80,6 +80,8 @@ def model_parts(name: str, state: Mapping[str, Any]) -> list[RenderableType]:
         "previous": version(state.get("previous")),
         "ready": ", ".join(version(each) for each in state.get("ready", [])) or "-",
         "traffic": _traffic(state.get("traffic") or {}),
+        **({"rules": rules_line(rules)} if (rules := state.get("rules")) else {}),
+        **agreement_lines(state.get("agreement") or {}),
         "rollout": _rollout(rollout),
         "harm": f"evidence {harm_of(rollout)}" if (rollout or {}).get("active") else "",
         "rollback": rollback_target(state, None)[2],
@@ -188,6 +190,18 @@ def _estimate(estimate: object) -> str:
     return f"{estimate['value']:.3f}{interval} of {estimate.get('count', '-')}"
 
 
+def agreement_lines(agreement: Mapping[str, Any]) -> dict[str, str]:
+    """How often the champion's answers agree with the challenger's, and with its own to the same request."""
+    lines = {}
+    for beside, what in (("challenger", "agreement"), ("itself", "with itself")):
+        figures = agreement.get(beside) or {}
+        if figures.get("ratio"):
+            distance = figures.get("score_distance")
+            scores = f"; scores differ by {_estimate(distance)}" if distance else ""
+            lines[what] = f"{_estimate(figures['ratio'])} rows{scores}"
+    return lines
+
+
 def _traffic(traffic: Mapping[str, Any]) -> str:
     match traffic.get("mode"):
         case "canary":
@@ -196,6 +210,11 @@ def _traffic(traffic: Mapping[str, Any]) -> str:
             return f"{traffic['mode']}, {traffic.get('mirror')} % mirrored"
         case _:
             return "champion alone"
+
+
+def rules_line(rules: Sequence[Mapping[str, Any]]) -> str:
+    """Which requests are forced to a role, and kept out of the trial."""
+    return "; ".join(f"{rule.get('when')} to {rule.get('to')}" for rule in rules)
 
 
 def _rollout(rollout: Mapping[str, Any] | None) -> str:

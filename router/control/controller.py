@@ -142,9 +142,9 @@ class ModelController:
         """Keep what was counted, so that a restart need not weigh all of it again. Raises LedgerUnavailable."""
         await self._whole(self._checkpoint())
 
-    def adopt(self, policy: Policy) -> None:
-        """A new policy from the settings: for the next rollout. Recorded when one begins under it."""
-        self.title.adopt(policy)
+    def adopt(self, policy: Policy, *, sticky: bool | None = None) -> None:
+        """A new policy from the settings: for the next rollout, and recorded when one begins under it."""
+        self.title.adopt(policy, sticky=sticky)
         self._on_change()
 
     async def settled(self, effect: Effect, at: float, reason: str) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from comparator.events import OBSERVATION, Columns, Outcome
 from router.control.coded import MOST_BYTES, MOST_BYTES_TOGETHER, decoded
+from router.control.tokens import token_columns
 from router.link.messages import (
     BODY_DEFLATE,
     BODY_GZIP,
@@ -20,7 +21,7 @@ from router.link.messages import (
     Exchanges,
 )
 from router.protocols.coding import Coding
-from router.protocols.protocol import Reader, Unreadable
+from router.protocols.protocol import Failed, Metered, Prediction, Reader, Unreadable, Usage
 
 EXCHANGE: Final = np.dtype(
     {
@@ -82,17 +83,20 @@ class Extracted:
         unreadable: answers in which no prediction could be read; their outcome is GARBAGE.
         unread: good answers whose body was not kept, decompresses to too much, or has more than MOST_ROWS rows; their
             prediction is NaN.
+        tokens: of the answers that tell them, dtype TOKENS; None: none does.
     """
 
     columns: Columns
     unreadable: int
     unread: int
+    tokens: Columns | None = None
 
 
 def extract(exchanges: Exchanges, read: Reader, coding: Coding, read_grpc: Reader | None = None) -> Extracted:
     """Read the predictions, as the model's coding makes numbers of them. Raises nothing, whatever the bodies are.
 
-    An answer that holds no prediction at all is GARBAGE. Answers over gRPC are read by `read_grpc`; None: they are not
+    An answer that holds no prediction at all is GARBAGE, unless it is one that predicts nothing. An answer that says
+    that it failed is a failure, whatever its status was. Answers over gRPC are read by `read_grpc`; None: they are not
     read.
     """
     size = EXCHANGE_ROW.size
@@ -103,29 +107,37 @@ def extract(exchanges: Exchanges, read: Reader, coding: Coding, read_grpc: Reade
     outcomes = rows["outcome"].copy()
     values: list[float] = []
     scores: list[float] = []
+    usages: list[tuple[int, Usage]] = []
     unreadable = unread = 0
     good = (rows["outcome"] == Outcome.OK).tolist()
     coded = _Coded(rows)
     for index, kept in enumerate(bodies):
         body = coded.body(index, kept) if index in coded.states and kept is not None else kept
         if good[index] and body is not None:
-            predictions = _read(body, read_grpc if over_grpc[index] and read_grpc is not None else read, coding)
-            if predictions is None:
+            try:
+                found = (read_grpc if over_grpc[index] and read_grpc is not None else read)(body)
+                predictions = _coded(found, coding)
+            except Failed as failure:
+                outcomes[index] = _outcome(failure)
+            except Unreadable:
                 unreadable += 1
                 outcomes[index] = Outcome.GARBAGE
-            elif len(predictions) <= MOST_ROWS:
-                counts[index] = len(predictions)
-                for value, score in predictions:
-                    values.append(value)
-                    scores.append(score)
-                continue
             else:
-                unread += 1
+                if type(found) is Metered:
+                    usages.append((index, found.usage))
+                if 0 < len(predictions) <= MOST_ROWS:
+                    counts[index] = len(predictions)
+                    for value, score in predictions:
+                        values.append(value)
+                        scores.append(score)
+                    continue
+                unread += len(predictions) > MOST_ROWS
         elif good[index]:
             unread += 1
         values.append(_NAN)
         scores.append(_NAN)
-    return Extracted(_assemble(rows, counts, outcomes, values, scores), unreadable, unread)
+    tokens = token_columns(rows, usages) if usages else None
+    return Extracted(_assemble(rows, counts, outcomes, values, scores), unreadable, unread, tokens)
 
 
 def _bodies(rows: Columns, bodies: bytes, *, grpc_too: bool) -> list[bytes | None]:
@@ -159,14 +171,19 @@ class _Coded:
         return found
 
 
-def _read(body: bytes, read: Reader, coding: Coding) -> list[tuple[float, float]] | None:
-    """(prediction, score) per row; None: there is no prediction in it."""
-    try:
-        predictions = read(body)
-    except Unreadable:
-        return None
+def _coded(predictions: list[Prediction], coding: Coding) -> list[tuple[float, float]]:
+    """(prediction, score) per row. Raises Unreadable: there are rows, and no prediction is in any of them."""
     coded = [coding.prediction(prediction) for prediction in predictions]
-    return coded if any(value == value for value, _ in coded) else None  # noqa: PLR0124 - NaN is not itself
+    if coded and not any(value == value for value, _ in coded):  # noqa: PLR0124 - NaN is not itself
+        raise Unreadable("expected a prediction of the kind that the model's is")
+    return coded
+
+
+def _outcome(failure: Failed) -> Outcome:
+    """What the status that it should have had stands for."""
+    if not failure.status:
+        return Outcome.BROKEN
+    return Outcome.CLIENT_ERROR if failure.status < 500 else Outcome.SERVER_ERROR
 
 
 def _assemble(

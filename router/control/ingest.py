@@ -61,6 +61,8 @@ class Ingest:
         self._metrics.clamped(exchanges.model, clamp(extracted.columns, time.time()))
         self._metrics.observe(exchanges.model, extracted.columns)
         self._metrics.unpredicted(exchanges.model, unreadable=extracted.unreadable, unread=extracted.unread)
+        if extracted.tokens is not None:
+            self._metrics.tokens(exchanges.model, extracted.tokens)
         self._recordings.observed(exchanges.model, extracted.columns)
         self._waiting[exchanges.model].append(Batch(extracted.columns))
         self._bound(exchanges.model)

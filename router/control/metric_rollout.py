@@ -79,6 +79,36 @@ TICKED = Family(
     ("model",),
     "seconds",
 )
+_BESIDE = ("model", "with")
+AGREEMENT = Family(
+    "titleshot_agreement_ratio",
+    Kind.GAUGE,
+    "Share of the rows on which the champion's prediction equals the challenger's, or its own second one "
+    "(asked_twice), in the latest rollout with a shadow.",
+    _BESIDE,
+    "ratio",
+)
+AGREEMENT_LOWER = Family(
+    "titleshot_agreement_ratio_lower",
+    Kind.GAUGE,
+    "Lower bound of the agreement, valid at all times at once.",
+    _BESIDE,
+    "ratio",
+)
+AGREEMENT_UPPER = Family(
+    "titleshot_agreement_ratio_upper",
+    Kind.GAUGE,
+    "Upper bound of the agreement, valid at all times at once.",
+    _BESIDE,
+    "ratio",
+)
+SCORE_DISTANCE = Family(
+    "titleshot_score_distance",
+    Kind.GAUGE,
+    "Mean absolute difference of the scores of the same two answers, where none is above 1.",
+    _BESIDE,
+    "ratio",
+)
 VERSION = Family(
     "titleshot_version_info",
     Kind.GAUGE,

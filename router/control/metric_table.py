@@ -17,8 +17,9 @@ from router.control.metric_values import *
 
 TABLE: Final = (
     REQUESTS, DURATION, FIRST_BYTE, OVERHEAD, LATENCY, SHARE, MIRRORED, UNREADABLE, UNREAD, CLAMPED,
+    TOKENS_USED, OUTPUT_TOKEN,
     PRECISION, PRECISION_LOWER, PRECISION_UPPER, LABELS, LABELS_WAITING, PREDICTIONS_WAITING,
-    JOINED, REPEATED,
+    JOINED, REPEATED, AGREEMENT, AGREEMENT_LOWER, AGREEMENT_UPPER, SCORE_DISTANCE,
     PHASE, STEP, STEPS, PAUSED, FROZEN,
     VERDICT, GUARDRAIL, CHECK, EVIDENCE, EVIDENCE_COMBINED, EVIDENCE_THRESHOLD, DECIDED, UNTOLD, TICKED,
     NOTIFIED, NOTIFICATIONS_WAITING,
@@ -45,13 +46,14 @@ _VALUES = {
     "state": BREAKER_STATES,
     "dropped_by": DROPPED_BY,
     "model": ("as named in titleshot.yaml",),
-    "guardrail": ("as named in the policy: precision, p99_latency, error_rate",),
+    "guardrail": ("as named in the policy: precision, precision_of_cancel, p99_latency, error_rate",),
     "check": ("as named in the policy",),
     "act": ACTS,
     "process": (
         "control",
         "proxy-0 and on: the workers",
     ),
+    "with": BESIDE,
     "target": ("as named under notify in titleshot.yaml",),
     "version": ("the registry's number of the version (of titleshot itself in titleshot_build_info)",),
 }
@@ -96,6 +98,7 @@ def markdown() -> str:
         f"| result of `{ALERTS.name}` | {', '.join(ALERT_RESULTS)} |",
         f"| outcome of `{NOTIFIED.name}` | {', '.join(NOTIFICATION_OUTCOMES)} |",
         f"| outcome of `{SPANS.name}` | {', '.join(SPAN_OUTCOMES)} |",
+        f"| kind of `{TOKENS_USED.name}` | {', '.join(TOKEN_KINDS)} |",
         f"| reason of `{DROPPED.name}` | {', '.join(DROP_REASONS)} |",
         f"| reason of `{ACCESS_REFUSED.name}` | {', '.join(ACCESS_REFUSALS)} |",
         f"| reason of `{REFUSED.name}` | {', '.join(REFUSALS)} |",

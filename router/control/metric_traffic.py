@@ -26,7 +26,7 @@ DURATION = Family(
 FIRST_BYTE = Family(
     "titleshot_first_byte_seconds",
     Kind.HISTOGRAM,
-    "From the request's arrival to the head of the answer, of good answers.",
+    "From the request's arrival to the first byte of the answer's body (a stream's first token), of good answers.",
     _ROLE,
     "seconds",
     BOUNDS,
@@ -75,6 +75,21 @@ UNREAD = Family(
     "with too many rows.",
     ("model",),
 )
+TOKENS_USED = Family(
+    "titleshot_tokens_total",
+    Kind.COUNTER,
+    "Tokens of language models' good answers, as the answers say (protocol openai). Completion tokens of a streamed "
+    "answer that does not say are its pieces. There from the first answer that says something.",
+    (*_ROLE, "kind"),
+)
+OUTPUT_TOKEN = Family(
+    "titleshot_time_per_output_token_seconds",
+    Kind.HISTOGRAM,
+    "Of a streamed answer (protocol openai): from its first byte to its end, by its tokens after the first.",
+    _ROLE,
+    "seconds",
+    BOUNDS,
+)
 CLAMPED = Family(
     "titleshot_observations_clamped_total",
     Kind.COUNTER,
@@ -84,7 +99,7 @@ CLAMPED = Family(
 PRECISION = Family(
     "titleshot_live_precision",
     Kind.GAUGE,
-    "Share of true positives among the labelled positives of the version that holds the role.",
+    "Share of true positives among the labelled positives of the version with the role; of several classes: accuracy.",
     _ROLE,
     "ratio",
 )

@@ -17,6 +17,7 @@ VERDICTS: Final = tuple(verdict.name.lower() for verdict in Verdict)
 DECISIONS: Final = tuple(kind.value for kind in DecisionKind)
 ALIASES: Final = ("champion", "challenger", "previous")
 QUANTILES: Final = ("0.5", "0.99")
+TOKEN_KINDS: Final = ("prompt", "completion")
 JOINS: Final = ("tp", "fp", "fn", "tn")
 LABEL_RESULTS: Final = ("matched", "duplicate", "conflicting", "invalid", "expired")
 BREAKER_STATES: Final = ("open", "half_open")
@@ -33,8 +34,8 @@ PATIENCE_TRIGGERS: Final = TRIGGERS
 DROP_REASONS: Final = ("full", "breaker_open", "too_large", "stream", "deadline")
 REFUSALS: Final = (
     "malformed", "expectation", "slow_request", "body_too_large", "head_too_large", "upgrade", "unknown_model",
-    "no_champion", "no_routes", "too_many_connections", "overloaded", "connect_failed", "connect_timeout",
-    "upstream_broken", "upstream_closed", "upstream_timeout",
+    "unnamed_model", "no_champion", "no_routes", "too_many_connections", "overloaded", "connect_failed",
+    "connect_timeout", "upstream_broken", "upstream_closed", "upstream_timeout",
 )  # fmt: skip
 """As the proxy names them; a test holds both tuples equal to its own. What else it may name appears when it does."""
 
@@ -46,6 +47,9 @@ ACTS: Final = (
 
 ALERT_RESULTS: Final = ("acted", "nothing", "refused", "resolved", "ignored", "unknown_model", "malformed")
 ACCESS_REFUSALS: Final = ("unauthenticated", "forbidden")
+
+BESIDE: Final = ("challenger", "itself")
+"""Whom the champion's answers are held against."""
 
 POSSIBLE: Final = (
     (Role.CHAMPION, Mode.NONE), (Role.CHAMPION, Mode.SHADOW), (Role.CHAMPION, Mode.CANARY), (Role.CHAMPION, Mode.WATCH),

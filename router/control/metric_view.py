@@ -77,6 +77,7 @@ def show_title(page: Page, model: str, title: Title, last_tick: float, ready: fr
         _score(page, model, role, title.scoreboard.score(version))
     page.add(names.LABELS_WAITING, title.pairing.labels_waiting, model)
     page.add(names.PREDICTIONS_WAITING, title.pairing.predictions_waiting, model)
+    _agreement(page, model, title)
     _aliases(page, model, title, ready)
     _rollout(page, model, title, last_tick)
     if last_tick:
@@ -112,6 +113,17 @@ def _score(page: Page, model: str, role: Role, score: VersionScore) -> None:
         page.add(names.PRECISION, score.precision.value, model, name)
         page.add(names.PRECISION_LOWER, score.precision.lower, model, name)
         page.add(names.PRECISION_UPPER, score.precision.upper, model, name)
+
+
+def _agreement(page: Page, model: str, title: Title) -> None:
+    for beside, pairs in zip(names.BESIDE, (title.agreement.challenger, title.agreement.itself), strict=True):
+        agreed = pairs.agreed(title.policy.alpha)
+        if agreed.ratio is not None:
+            page.add(names.AGREEMENT, agreed.ratio.value, model, beside)
+            page.add(names.AGREEMENT_LOWER, agreed.ratio.lower, model, beside)
+            page.add(names.AGREEMENT_UPPER, agreed.ratio.upper, model, beside)
+        if agreed.score_distance is not None:
+            page.add(names.SCORE_DISTANCE, agreed.score_distance.value, model, beside)
 
 
 def _aliases(page: Page, model: str, title: Title, ready: frozenset[int]) -> None:

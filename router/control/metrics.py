@@ -23,6 +23,7 @@ from router.control.metric_page import Page
 from router.control.metric_view import count_decisions, count_tally, label_results, serving_roles, show_title, totals
 from router.control.processes import Processes
 from router.control.tally import Joins, Tally, began_anew, growth
+from router.control.tokens import TokenTally
 from router.link.messages import Counters, Span
 
 _NEW_BREAKER = frozenset(
@@ -65,6 +66,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self._tallies: dict[str, Tally] = {}
+        self._tokens: dict[str, TokenTally] = {}
         self._joins: dict[str, Joins] = {}
         self._last_labels: dict[str, Counter[str]] = {}
         self._last_lost: Counter[str] = Counter()
@@ -138,6 +140,10 @@ class Metrics:
         tally = self._tally(model)
         tally.unreadable += unreadable
         tally.unread += unread
+
+    def tokens(self, model: str, columns: Columns) -> None:
+        """Count what answers took: dtype TOKENS."""
+        self._tokens.setdefault(model, TokenTally()).observe(columns)
 
     def clamped(self, model: str, count: int) -> None:
         """So many observations had a time that is not yet, and count as of when they came."""
@@ -283,6 +289,8 @@ class Metrics:
 
     def _show_model(self, page: Page, model: str) -> None:
         count_tally(page, model, self._tally(model))
+        if model in self._tokens:
+            self._tokens[model].show(page, model)
         rows, seconds = self._unrecorded(model)
         page.add(names.UNRECORDED, rows, model)
         page.add(names.LEDGER_LAG, seconds, model)

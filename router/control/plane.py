@@ -202,7 +202,12 @@ class ControlPlane:
         """Who serves may have changed."""
         settings = self.settings
         self._publisher.publish(
-            self.controllers, settings.models, settings.limits, settings.traced, self.recordings.share
+            self.controllers,
+            settings.models,
+            settings.limits,
+            self.recordings.share,
+            traced=settings.traced,
+            by_body=settings.route_by == "body.model",
         )
 
     async def adopt(self, settings: Settings) -> None:
@@ -216,7 +221,8 @@ class ControlPlane:
             self.settings = settings
             for model, controller in self.controllers.items():
                 self.followers[model].settings = settings.models[model]
-                controller.adopt(settings.models[model].policy())
+                of_model = settings.models[model]
+                controller.adopt(of_model.policy(), sticky=of_model.assign_by is not None)
                 controller.wake.set()
         self.publish()
         await self.join_missing()

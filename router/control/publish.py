@@ -42,12 +42,15 @@ class Publisher:
         controllers: Mapping[str, ModelController],
         settings: Mapping[str, ModelSettings],
         limits: Limits,
-        traced: int | None = None,
         sample: Callable[[str], int] = lambda _: 0,
+        *,
+        traced: int | None = None,
+        by_body: bool = False,
     ) -> None:
         """Send the routes if they changed. A model that nothing is known of yet keeps its last ones.
 
-        `sample` says of a model what percent of its requests proxies are to copy to control.
+        `sample` says of a model what percent of its requests proxies are to copy to control; `traced` and `by_body` are
+        those of the routes.
         """
         models: list[ModelRoutes] = []
         for name, written in settings.items():
@@ -57,12 +60,13 @@ class Publisher:
             elif name in self._last:
                 models.append(self._last[name])
         current = self.current
-        if current is not None and (current.models, current.limits, current.traced) == (tuple(models), limits, traced):
+        now = (tuple(models), limits, traced, by_body)
+        if current is not None and (current.models, current.limits, current.traced, current.by_body) == now:
             return
         if current is None and not models:
             return
         revision = current.revision + 1 if current is not None else 1
-        self.current = Routes(revision, self._generation, tuple(models), limits, traced)
+        self.current = Routes(revision, self._generation, *now)
         self._last = {model.name: model for model in models}
         self._link.publish(self.current)
         try:

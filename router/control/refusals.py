@@ -57,7 +57,7 @@ class Sieve:
 
     def _turn(self, now: float) -> None:
         minute = int(now // SECONDS)
-        if minute <= self._minute:  # a clock that was set back stands still
+        if minute == self._minute:
             return
         at = float(self._minute * SECONDS)
         self._rows += [

@@ -30,6 +30,8 @@ def model_routes(name: str, settings: ModelSettings, serving: Serving, sample: i
         mirror_random_order=settings.mirror_order == "random",
         assign_by=settings.assign_by or "",
         request_id=settings.request_id or "",
+        rules=tuple(rule.rule() for rule in settings.rules),
+        asked_twice=settings.asked_twice or 0,
         sample=sample,
         served_as=settings.served_as,
         predict_path=settings.predict_path or "",

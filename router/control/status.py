@@ -11,12 +11,25 @@ from uuid import UUID
 from comparator.events import Role
 from comparator.guardrail import Estimate
 from comparator.phases import COMPARED, Phase
+from comparator.policy import Policy
+from comparator.rail import FIRST_CODE, code
 from comparator.rollout import Rollout
 from comparator.sign_off import Screen
 from comparator.title import Title
 from router.control.controller import ModelController
 from router.control.follow import Follower
 from router.control.probe import Prober
+
+
+def _said(value: float, policy: Policy) -> float | str | None:
+    """A prediction as people read it: of a class that is a text its name, where the policy has it."""
+    if not math.isfinite(value):
+        return None
+    if not policy.multiclass or value < FIRST_CODE:
+        return value
+    rails = policy.guardrails
+    named = (each for rail in rails for each in (rail.of, *(rail.classes or ())) if each is not None)
+    return next((each for each in named if code(each) == value), "another class")
 
 
 def plane_status(
@@ -45,6 +58,9 @@ def model_status(controller: ModelController, follower: Follower, ready: frozens
         "pending": {"expected": title.pending.expected, "to": title.pending.to} if title.pending else None,
         "ready": sorted(ready),
         "traffic": {"mode": serving.mode.name.lower(), "share": serving.share, "mirror": serving.mirror},
+        "rules": [
+            {"when": rule.when, "to": rule.to} for rule in follower.settings.rules
+        ],  # who knows a value may send it
         "roles": {
             role.name.lower(): _version(title, version) for role, version in roles.items() if version is not None
         },
@@ -56,10 +72,11 @@ def model_status(controller: ModelController, follower: Follower, ready: frozens
                 "request_id": str(UUID(int=each.request)),
                 "row": each.row,
                 "versions": list(each.version),
-                "predicted": [value if math.isfinite(value) else None for value in each.predicted],
+                "predicted": [_said(value, title.policy) for value in each.predicted],
             }
             for each in title.disagreements.latest()
         ],
+        "agreement": _agreement(title),
         "labels": {
             "matched": title.pairing.matched,
             "predictions_waiting": title.pairing.predictions_waiting,
@@ -88,6 +105,16 @@ def _version(title: Title, version: int) -> dict[str, Any]:
         "precision": _estimate(score.precision),
         "p50_seconds": score.p50,
         "p99_seconds": score.p99,
+    }
+
+
+def _agreement(title: Title) -> dict[str, Any]:
+    """How often answers to the same request agree, in the latest rollout that had a shadow."""
+    found = {"challenger": title.agreement.challenger, "itself": title.agreement.itself}
+    agreed = {beside: pairs.agreed(title.policy.alpha) for beside, pairs in found.items()}
+    return {
+        beside: {"ratio": _estimate(each.ratio), "score_distance": _estimate(each.score_distance)}
+        for beside, each in agreed.items()
     }
 
 

@@ -43,6 +43,15 @@ class Backend(msgspec.Struct, frozen=True):
     grpc: str = ""  # as router.link.grpc_place.grpc_place reads it; "": none
 
 
+class Rule(msgspec.Struct, frozen=True):
+    """Requests with such a value are forced to a role, and kept out of the trial. The first rule that fits holds."""
+
+    source: str  # where the value stands: header:NAME, query:NAME, cookie:NAME, path, path:N
+    role: int  # comparator.events.Role: CHAMPION or CHALLENGER
+    values: tuple[str, ...] = ()  # one of these
+    prefixes: tuple[str, ...] = ()  # it begins with one of these; where both are empty, any value
+
+
 class Limits(msgspec.Struct, frozen=True):
     """Bounds and deadlines of the data port, in bytes and seconds."""
 
@@ -64,6 +73,7 @@ class Limits(msgspec.Struct, frozen=True):
     mirror_body_bytes: int = 1024 * 1024  # a larger request is not mirrored
     mirror_bytes: int = 16 * 1024 * 1024  # bodies of shadow exchanges in flight, per model
     breaker_wait_seconds: float = 15.0  # at least, between cutting a failing challenger off and probing it
+    scan_bytes: int = 1024 * 1024  # of a request's body, in which the model's name is looked for (Routes.by_body)
     extract_bytes: int = 64 * 1024
     record_rows: int = 100_000  # kept while control is away, then dropped and counted
 
@@ -83,8 +93,10 @@ class ModelRoutes(msgspec.Struct, frozen=True):
     previous: Backend | None = None  # kept warm for a rollback
     mirror_credentials: bool = False  # copies carry Authorization, Cookie and API keys
     mirror_random_order: bool = False  # by its id, every other request's copy is sent first
-    assign_by: str = ""  # "" : the request's own id; "header:NAME"
+    assign_by: str = ""  # "" : the request's own id; else a source, as in `Rule`
     request_id: str = ""  # "" : made here; "header:NAME": the client's own
+    rules: tuple[Rule, ...] = ()  # in order
+    asked_twice: int = 0  # percent of a shadow's mirrored requests whose copy goes to the champion
     sample: int = 0  # percent of the requests that control gets a copy of
     served_as: str = ""  # the model's name in paths, for protocols that have one; "": `name`
     predict_path: str = ""  # the only path of predictions, for protocols that know none; "": what the protocol says
@@ -98,6 +110,7 @@ class Routes(msgspec.Struct, frozen=True):
     models: tuple[ModelRoutes, ...] = ()
     limits: Limits = Limits()
     traced: int | None = None  # percent of the requests without a sampling decision of their own; None: tracing is off
+    by_body: bool = False  # where the path names no model, the body does
 
 
 class Hello(msgspec.Struct, frozen=True, tag_field="t", tag="hello"):

@@ -9,15 +9,15 @@ numbers, or the other way round) could never be equal, so it is no prediction, a
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
 from comparator.class_code import class_code
+from comparator.rail import FIRST_CODE
 from router.protocols.protocol import Prediction
 
 _NAN = float("nan")
-_FIRST_CODE = 2.0**52
-"""Of a text: a protocol may have coded it already."""
 
 Value = float | str
 
@@ -44,6 +44,7 @@ class Coding:
         threshold: a prediction is positive whose score is at least this; None: one whose value is `positive`.
         classes: some of several classes, of which only the kind is told; none: both texts and numbers are classes.
         label_numbers: labels are kept as numbers (rewards), whatever is predicted.
+        fold: what is done to the text of a label first, since predictions and classes are so already; None: nothing.
     """
 
     predicts: Predicts = Predicts.BINARY
@@ -51,6 +52,7 @@ class Coding:
     threshold: float | None = None
     classes: tuple[Value, ...] = ()
     label_numbers: bool = False
+    fold: Callable[[str], str] | None = None
 
     def prediction(self, given: Prediction) -> tuple[float, float]:
         """(prediction, score) as columns hold them; NaN: none."""
@@ -62,20 +64,20 @@ class Coding:
         return self._coded(value), score
 
     def _coded(self, value: Value) -> float:
+        if self.predicts is Predicts.BINARY:
+            return self._positive(value)
         if self.predicts is Predicts.NUMBER:
             return _NAN if isinstance(value, str) or not math.isfinite(value) else float(value)
-        if value != value:  # noqa: PLR0124 - NaN is not itself
+        return _code(value) if self.takes(text=isinstance(value, str) or value >= FIRST_CODE) else _NAN
+
+    def _positive(self, value: Value) -> float:
+        if value == self.positive:
+            return 1.0
+        if isinstance(value, str) is isinstance(self.positive, str):
+            return 0.0 if value == value else _NAN  # noqa: PLR0124 - NaN is not itself
+        if isinstance(value, str) or not FIRST_CODE <= value < math.inf:
             return _NAN
-        text = isinstance(value, str)
-        if not self.takes(text=text):
-            if text or not _FIRST_CODE <= float(value) < math.inf:
-                return _NAN
-            text = True  # a protocol has coded it
-        if self.predicts is Predicts.MULTICLASS:
-            return _code(value)
-        if text and not isinstance(value, str):
-            return float(value == _code(self.positive))
-        return 1.0 if value == self.positive else 0.0
+        return float(value == _code(self.positive))  # a protocol has coded it
 
     def takes(self, *, text: bool) -> bool:
         """Whether classes can be texts, or numbers (which a number is, too)."""
@@ -88,6 +90,8 @@ class Coding:
     def label(self, given: object) -> float:
         """A label as columns hold it. Raises Uncoded."""
         numbers = self.label_numbers or self.predicts is Predicts.NUMBER
+        if isinstance(given, str) and self.fold is not None:
+            given = self.fold(given)
         if isinstance(given, str) and not numbers:
             if not self.takes(text=True):
                 raise Uncoded("expected a finite number, true or false")

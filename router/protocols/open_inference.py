@@ -81,30 +81,42 @@ def _predictions(names: Names, body: bytes) -> list[Prediction]:
     """
     from router.protocols import tensors  # noqa: PLC0415 - a proxy imports this module and has no numpy
 
-    head, tail = body, memoryview(b"")
+    tail = memoryview(b"")
     try:
         outputs = _answer.decode(body).outputs
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         head, tail = _parts(body)
         outputs = read_json(head, _answer, _EXPECTED).outputs
-    value, score = tensors.chosen(tuple([output.name for output in outputs]), names)
-    found: dict[str, tensors.Tensor] = {}
+    found = {output.name: output for output in outputs}
+    value, score = tensors.chosen(tuple(found), names)
+    places = _places(outputs, len(tail)) if tail else {}
+
+    def tensor(name: str) -> tensors.Tensor:
+        output = found[name]
+        if name in places:
+            return tensors.binary(output.datatype, output.shape, tail[places[name]])
+        if output.data is None:
+            raise Unreadable(f"expected data in every output, or {_BINARY_SIZE} and so many bytes behind the JSON")
+        return tensors.nested(output.datatype, output.shape, output.data)
+
+    return tensors.predictions(tensor(value), tensor(score) if score is not None else None)
+
+
+def _places(outputs: list[_Output], length: int) -> dict[str, slice]:
+    """Where behind the JSON each binary output is: one after the other, and nothing else."""
+    found: dict[str, slice] = {}
     at = 0
     for output in outputs:
         size = output.parameters.get(_BINARY_SIZE) if output.parameters else None
-        if size is not None and (type(size) is not int or not 0 <= size <= len(tail) - at):
-            raise Unreadable(f"expected {_BINARY_SIZE} bytes behind the JSON")
-        if output.name in (value, score):
-            if size is not None:
-                found[output.name] = tensors.binary(output.datatype, output.shape, tail[at : at + size])
-            elif output.data is not None:
-                found[output.name] = tensors.nested(output.datatype, output.shape, output.data)
-            else:
-                raise Unreadable(f"expected data or {_BINARY_SIZE} in an output")
-        at += size or 0
-    if at != len(tail):
+        if size is None:
+            continue
+        if type(size) is not int or size < 0:
+            raise Unreadable(f"expected {_BINARY_SIZE} to be a number of bytes")
+        found[output.name] = slice(at, at + size)
+        at += size
+    if at != length:
         raise Unreadable("expected as many bytes behind the JSON as the outputs say")
-    return tensors.predictions(found[value], found[score] if score is not None else None)
+    return found
 
 
 def _parts(body: bytes) -> tuple[bytes, memoryview]:

@@ -7,12 +7,11 @@ Field numbers are those of the published `open_inference_grpc.proto`; Triton's e
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Final
+from typing import Final, NamedTuple
 
-from router.protocols.output_rows import Output, predictions
 from router.protocols.protocol import Prediction, Reader, Reading, Unreadable
+from router.protocols.rows import Names, names_of
 from router.protocols.wire import FIXED32, FIXED64, LENGTH, VARINT, Malformed, fields, texts_of, varint
 
 _MODEL_NAME, _MODEL_VERSION = 1, 2  # of ModelInferRequest, and of all requests that are about one model
@@ -25,20 +24,6 @@ _RAW_OUTPUTS: Final = 6
 _NAME, _DATATYPE, _SHAPE, _CONTENTS = 1, 2, 3, 5  # of an output
 _ERROR, _ANSWER = 1, 2  # of ModelStreamInferResponse
 
-_LITTLE_ENDIAN: Final = {
-    "BOOL": "?",
-    "UINT8": "B",
-    "UINT16": "H",
-    "UINT32": "I",
-    "UINT64": "Q",
-    "INT8": "b",
-    "INT16": "h",
-    "INT32": "i",
-    "INT64": "q",
-    "FP16": "e",
-    "FP32": "f",
-    "FP64": "d",
-}
 _BYTES: Final = "BYTES"
 
 _TYPED: Final = {
@@ -59,8 +44,6 @@ _TYPED: Final = {
 
 _SIGNED: Final = frozenset({"INT8", "INT16", "INT32", "INT64"})
 
-Span = tuple[int, int]
-
 
 def reader(reading: Reading) -> Reader:
     """What reads a ModelInferResponse. `prediction` and `score` are names of outputs.
@@ -69,10 +52,8 @@ def reader(reading: Reading) -> Reader:
         ValueError: `rows` is no part of this protocol.
     """
     if reading.rows:
-        raise ValueError(
-            "expected no answer.rows: rows of the Open Inference Protocol are the outputs' first dimension"
-        )
-    return partial(_predictions, reading)
+        raise ValueError("expected no answer.rows: over gRPC the rows are the first dimension of the outputs")
+    return partial(_predictions, names_of(reading))
 
 
 def model_of(request: bytes) -> tuple[str, bool]:
@@ -98,31 +79,54 @@ def stream_answer(message: bytes) -> tuple[bytes, bool]:
     return answer, failed
 
 
-def _predictions(reading: Reading, body: bytes) -> list[Prediction]:
+def _predictions(names: Names, body: bytes) -> list[Prediction]:
+    """One per row.
+
+    Raises:
+        Unreadable: no ModelInferResponse, no rows, or outputs of no known shape.
+    """
+    from router.protocols import tensors  # noqa: PLC0415 - a proxy imports this module and has no numpy
+
     try:
-        return predictions(_outputs(body), reading)
-    except (Malformed, struct.error) as error:
+        outputs, raw = _outputs(memoryview(body))
+        value, score = tensors.chosen(tuple(output.name for output in outputs), names)
+        found: dict[str, tensors.Tensor] = {}
+        for at, output in enumerate(outputs):
+            if output.name in (value, score):
+                found[output.name] = (
+                    tensors.binary(output.datatype, output.shape, raw[at])
+                    if raw
+                    else tensors.nested(output.datatype, output.shape, _typed(output))
+                )
+    except Malformed as error:
         raise Unreadable(f"expected a ModelInferResponse: {error}") from None
+    return tensors.predictions(found[value], found[score] if score is not None else None)
 
 
-def _outputs(body: bytes) -> list[Output]:
-    tensors: list[Span] = []
-    raw: list[Span] = []
+class _Output(NamedTuple):
+    """One tensor; its elements are in `contents`, or in the raw contents of its place."""
+
+    name: str
+    datatype: str
+    shape: list[int]
+    contents: list[memoryview]
+
+
+def _outputs(body: memoryview) -> tuple[list[_Output], list[memoryview]]:
+    """The outputs, and their raw contents: of all of them, or of none."""
+    outputs: list[_Output] = []
+    raw: list[memoryview] = []
     for number, kind, begin, end in fields(body):
         if kind == LENGTH and number == _OUTPUTS:
-            tensors.append((begin, end))
+            outputs.append(_output(body[begin:end]))
         elif kind == LENGTH and number == _RAW_OUTPUTS:
-            raw.append((begin, end))
-    if raw and len(raw) != len(tensors):
+            raw.append(body[begin:end])
+    if raw and len(raw) != len(outputs):
         raise Unreadable("expected raw contents of all outputs, or of none")
-    view = memoryview(body)
-    return [
-        _output(view[begin:end], view[raw[at][0] : raw[at][1]] if raw else None)
-        for at, (begin, end) in enumerate(tensors)
-    ]
+    return outputs, raw
 
 
-def _output(tensor: memoryview, raw: memoryview | None) -> Output:
+def _output(tensor: memoryview) -> _Output:
     name = datatype = ""
     shape: list[int] = []
     contents: list[memoryview] = []
@@ -135,57 +139,37 @@ def _output(tensor: memoryview, raw: memoryview | None) -> Output:
             shape += [_signed(value) for value in (_varints(tensor[begin:end]) if kind == LENGTH else [begin])]
         elif number == _CONTENTS and kind == LENGTH:
             contents.append(tensor[begin:end])
-    values: Callable[[], Sequence[float | str]]
-    values = partial(_raw, datatype, raw) if raw is not None else partial(_typed, datatype, contents)
-    return Output(name, tuple(shape), values)
+    return _Output(name, datatype, shape, contents)
 
 
-def _raw(datatype: str, data: memoryview) -> Sequence[float | str]:
-    """Elements one after another, little-endian; texts each after their length in four bytes."""
-    if datatype == _BYTES:
-        texts: list[float | str] = []
-        at = 0
-        while at < len(data):
-            (length,) = struct.unpack_from("<I", data, at)
-            at += 4
-            if length > len(data) - at:
-                raise Unreadable("expected all bytes of a text")
-            texts.append(_text(data[at : at + length]))
-            at += length
-        return texts
-    code = _LITTLE_ENDIAN.get(datatype)
-    if code is None:
-        raise Unreadable("expected a datatype of the Open Inference Protocol")
-    count, left = divmod(len(data), struct.calcsize(f"<{code}"))
-    if left:
-        raise Unreadable("expected whole elements")
-    return struct.unpack(f"<{count}{code}", data)
-
-
-def _typed(datatype: str, contents: list[memoryview]) -> Sequence[float | str]:
-    """The elements in the field of its datatype, packed or one by one."""
-    if datatype not in _TYPED:
-        raise Unreadable("expected a datatype of the Open Inference Protocol")
-    field, written = _TYPED[datatype]
+def _typed(output: _Output) -> list[float | str]:
+    """The elements in the field of their datatype, packed or one by one."""
+    if output.datatype not in _TYPED:
+        raise Unreadable(f"expected a known datatype, not {output.datatype[:20]!r}")
+    field, written = _TYPED[output.datatype]
     values: list[float | str] = []
-    for data in contents:
+    for data in output.contents:
         for number, kind, begin, end in fields(data):
             if number != field:
                 continue
             if written == LENGTH:
                 values.append(_text(data[begin:end]))
             elif kind == written:  # one by one
-                values.append(_number(datatype, begin))
+                values.append(_number(output.datatype, begin))
             elif kind == LENGTH:
-                values += _packed(datatype, data[begin:end])
+                values += _packed(output.datatype, data[begin:end])
     return values
 
 
-def _packed(datatype: str, data: memoryview) -> Sequence[float]:
+def _packed(datatype: str, data: memoryview) -> list[float]:
     _, written = _TYPED[datatype]
     if written == VARINT:
         return [_number(datatype, value) for value in _varints(data)]
-    return _raw(datatype, data)  # type: ignore[return-value]  # numbers, both here and there
+    size, code = (4, "f") if written == FIXED32 else (8, "d")
+    count, left = divmod(len(data), size)
+    if left:
+        raise Unreadable("expected whole elements")
+    return list(struct.unpack(f"<{count}{code}", data))
 
 
 def _number(datatype: str, value: int) -> float:
@@ -212,6 +196,6 @@ def _signed(value: int) -> int:
 
 def _text(data: memoryview) -> str:
     try:
-        return bytes(data).decode()
+        return str(data, "utf-8")
     except UnicodeDecodeError:
         raise Unreadable("expected texts in UTF-8") from None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol as Interface
 
 import msgspec
@@ -23,21 +23,63 @@ class Unreadable(ValueError):
     """A body that is not of this protocol; the message says what was expected."""
 
 
+class Failed(Unreadable):
+    """An answer that came with a status of 2xx and says otherwise: an error stands in it, or it broke off.
+
+    Args:
+        message: what it says.
+        status: that it should have had; 0: it broke off.
+    """
+
+    def __init__(self, message: str, status: int = 0) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Usage(msgspec.Struct, frozen=True, gc=False):
+    """What an answer of a language model took.
+
+    Args:
+        prompt: tokens of the prompt.
+        completion: tokens of the answer.
+        streamed: it came token by token.
+    """
+
+    prompt: int
+    completion: int
+    streamed: bool = False
+
+
+class Metered(list[Prediction]):
+    """Predictions of an answer that says what it took."""
+
+    __slots__ = ("usage",)
+
+    def __init__(self, predictions: Iterable[Prediction], usage: Usage) -> None:
+        super().__init__(predictions)
+        self.usage = usage
+
+
 class Reading(msgspec.Struct, frozen=True):
     """Where a model's answers have their predictions, as its settings say; "": where the protocol usually has them.
 
     What the texts mean is the protocol's: the name of a field, of a column, of an output, or a JSON pointer (RFC 6901).
+    `compare` is of answers that are texts: how they become predictions.
     """
 
     prediction: str = ""
     score: str = ""
     rows: str = ""
+    compare: str = ""
 
 
 Reader = Callable[[bytes], list[Prediction]]
-"""The predictions of an answer's body, one per row, at least one. Off the request path.
+"""The predictions of an answer's body, one per row; none: a good answer that predicts nothing. Off the request path.
+
+A `Metered` list says what the answer took, too.
 
 Raises:
+    Failed: the answer says that it failed, whatever its status was.
     Unreadable: the body is not an answer of this protocol, or has no row.
 """
 
@@ -76,6 +118,9 @@ class Protocol(Interface):
 
     paths_name_models: bool = False
     """Whether `model_in_path` ever names one."""
+
+    bodies_name_models: bool = False
+    """Whether requests have the model's name in their bodies (see `route_by`)."""
 
     knows_its_paths: bool = True
     """Whether the protocol says which paths are predictions; else every POST is, or those to a path of the settings."""

@@ -81,10 +81,15 @@ def score_of(score: object) -> float:
     if isinstance(score, list):
         if len(score) == 1:
             return NAN if isinstance(score[0], list) else score_of(score[0])
-        found = probabilities(score)
-        return found[1] if found is not None and len(found) == 2 else NAN
+        return second(score)
     number = as_float(score) if isinstance(score, (float, int)) else NAN
     return number if math.isfinite(number) else NAN
+
+
+def second(items: list[Any]) -> float:
+    """Of two probabilities, [of class 0, of class 1], the second; anything else is no score."""
+    found = probabilities(items) if len(items) == 2 else None
+    return found[1] if found is not None else NAN
 
 
 def probabilities(items: list[Any]) -> list[float] | None:

@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from router.protocols.protocol import Prediction, Unreadable
-from router.protocols.rows import NAN, Names, as_float, likeliest, probabilities
+from router.protocols.rows import NAN, Names, as_float, likeliest, probabilities, second
 
 _NUMPY: Final[dict[str, np.dtype[Any]]] = {
     "BOOL": np.dtype("?"),
@@ -130,7 +130,7 @@ def predictions(value: Tensor, score: Tensor | None) -> list[Prediction]:
             return found
         values = [each.value for each in found]
     width = _width(score)
-    scores = score.values if width == 1 else [_second(row) for row in _cut(score.values, width)]
+    scores = score.values if width == 1 else [second(row) for row in _cut(score.values, width)]
     if len(scores) != len(values):
         raise Unreadable("expected outputs with as many rows as each other")
     return [Prediction(one, _score(other)) for one, other in zip(values, scores, strict=True)]
@@ -166,12 +166,6 @@ def _value(value: Any) -> float | str:  # noqa: ANN401 - whatever stood there
     if value is None:
         return NAN
     raise Unreadable("expected data of numbers, booleans or texts")
-
-
-def _second(row: list[Any]) -> float:
-    """Of two probabilities; anything else is no score."""
-    found = probabilities(row) if len(row) == 2 else None
-    return found[1] if found is not None else NAN
 
 
 def _score(value: Any) -> float:  # noqa: ANN401 - whatever stood there

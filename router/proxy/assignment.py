@@ -7,11 +7,13 @@ champion, every process says the same, and a new rollout reshuffles. Mirroring d
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 
 SPACE = 1 << 32
 
 _ASSIGN = b"titleshot.assign"  # BLAKE2b's personalisation: at most 16 bytes
 _MIRROR = b"titleshot.mirror"
+_TWICE = b"titleshot.twice"
 _EVERYBODY = b"\xff" * 5
 """Above every position."""
 
@@ -55,3 +57,8 @@ class Assignment:
         """Whether `other` answers this key's requests."""
         self.mirrored = Draw(rollout_id, mirror, _MIRROR).has
         """Whether a copy of this key's requests goes to `other`."""
+
+
+def asked_twice(rollout_id: int, percent: int) -> Callable[[bytes], bool]:
+    """Whether the copy of a request with this id goes to the champion once more."""
+    return Draw(rollout_id, percent, _TWICE).has

@@ -14,6 +14,8 @@ MODE_SHADOW: Final = 1
 MODE_CANARY: Final = 2
 MODE_WATCH: Final = 3
 MODE_FORCED: Final = 4
+MODE_TWICE: Final = 5
+MODE_AGAIN: Final = 6
 
 OK: Final = 0
 CLIENT_ERROR: Final = 1

@@ -16,6 +16,7 @@ from router.proxy.breaker import Admission
 from router.proxy.identity import client_key
 from router.proxy.refusal import Refusal
 from router.proxy.request import CHUNKED_LINE, Request, passed_on, start_line
+from router.proxy.rules import forced_role
 from router.proxy.writing import LAST_CHUNK, chunk, write
 
 if TYPE_CHECKING:
@@ -127,6 +128,8 @@ class ServedExchange:
         if request.refusal is not None:
             raise request.refusal
         match = plane.table.match(request.method, request.url)
+        if match.in_body:
+            match = plane.table.named(match, request)
         target = self.target = match.target
         self.path = match.path
         if target.request_id and (own := request.field(target.request_id)):
@@ -226,6 +229,8 @@ class ServedExchange:
             self._assign(target)
 
     def _assign(self, target: Target) -> None:
+        if target.rules and self._forced(target):
+            return
         if target.splits:
             if target.assignment.to_other(self._key(target)):
                 self._challenge(target)
@@ -234,10 +239,22 @@ class ServedExchange:
                 self._shed(mirror.TOO_LARGE)
             else:
                 self._copy = []
+            if target.asked_twice is not None and target.asked_twice(self.request_id):
+                self._mode = codes.MODE_TWICE
+
+    def _forced(self, target: Target) -> bool:
+        """Whether a rule says who answers: then no copy is sent, and nothing that comes of it is evidence."""
+        role = forced_role(target.rules, self.request, self.path)
+        if role is None:
+            return False
+        self._mode = codes.MODE_FORCED
+        if target.other is not None and target.may_be_forced(role):
+            self._served, self._role = target.other, role
+        return True
 
     def _key(self, target: Target) -> bytes:
         """What the assignment sticks to."""
-        source = self.request.field(target.assign_by) if target.assign_by else b""
+        source = target.assign_by(self.request, self.path) if target.assign_by is not None else b""
         return source or self.request_id
 
     def _shed(self, reason: str) -> None:
@@ -304,7 +321,7 @@ class ServedExchange:
 
     def _offer(self, body: list[bytes], now: float) -> None:
         self._copy = None
-        shed = mirror.offer(self._plane, self, body, now)
+        shed = mirror.offer(self._plane, self, body, now, again=self._mode == codes.MODE_TWICE)
         if shed is None:
             self._attempted_both = True
             return
@@ -348,6 +365,8 @@ class ServedExchange:
         out: list[bytes]
         if self._head_sent:
             out = []
+            if not self._body_size:
+                self._first_byte = now - self._started  # of the body: a stream's head is sent before there is anything
         else:
             if connection.informational:
                 self._pass_informational(connection)

@@ -15,9 +15,10 @@ from router.link.messages import BODY_NONE, BODY_PROTO, BODY_UNREAD, COPY_FIRST,
 from router.proxy import codes, mirror
 from router.proxy.breaker import Admission
 from router.proxy.grpc_codes import HTTP_STATUS, outcome_of
-from router.proxy.grpc_metadata import Metadata, address_of, as_copy, back, onward, value_of
+from router.proxy.grpc_metadata import Head, Metadata, address_of, as_copy, back, onward, value_of
 from router.proxy.grpc_routes import GrpcTarget, Reached
 from router.proxy.identity import client_key
+from router.proxy.rules import forced_role
 
 if TYPE_CHECKING:
     from router.proxy.plane import DataPlane
@@ -93,21 +94,28 @@ class GrpcExchange:
         self._attempted_both = False
         self._probe = False
         self._over = False
-        if self._mode and target.splits and target.assignment.to_other(self._key(given, identity)):
-            self._challenge()
+        if self._mode:
+            self._assign(given, identity)
 
     def copies(self, size: int) -> bool:
-        """Whether a copy of a request of so many bytes is due."""
+        """Whether a copy of a request of so many bytes is due; asked once."""
         target = self.target
-        if not self._mode or not target.mirrors:
+        if self._mode in (codes.MODE_NONE, codes.MODE_FORCED) or not target.mirrors:
             return False
         given = self._context.invocation_metadata() or ()
         if target.mirrors != ALL and not target.assignment.mirrored(self._key(given, self.request_id.encode())):
             return False
+        if target.asked_twice is not None and target.asked_twice(self.request_id.encode()):
+            self._mode = codes.MODE_TWICE
         if size > self._plane.limits.mirror_body_bytes:
             self.shed(mirror.TOO_LARGE)
             return False
         return True
+
+    @property
+    def asked_twice(self) -> bool:
+        """Whether its copy goes to the champion."""
+        return self._mode == codes.MODE_TWICE
 
     @property
     def copy_goes_first(self) -> bool:
@@ -185,6 +193,13 @@ class GrpcExchange:
             state,
         )
 
+    def _assign(self, given: Metadata, identity: bytes) -> None:
+        target = self.target
+        if target.rules and self._forced(given):
+            return
+        if target.splits and target.assignment.to_other(self._key(given, identity)):
+            self._challenge()
+
     def _challenge(self) -> None:
         """To the challenger, unless the breaker has taken it out: then the champion answers, outside the evidence."""
         target = self.target
@@ -198,21 +213,35 @@ class GrpcExchange:
         self.served = target.other
         self._role = target.other_role
 
+    def _forced(self, given: Metadata) -> bool:
+        """Whether a rule says who answers; see `ServedExchange`."""
+        target = self.target
+        role = forced_role(target.rules, Head(given), b"")
+        if role is None:
+            return False
+        self._mode = codes.MODE_FORCED
+        if target.other is not None and target.may_be_forced(role):
+            self.served, self._role = target.other, role
+        return True
+
     def _key(self, given: Metadata, identity: bytes) -> bytes:
         """What the assignment sticks to."""
-        field = self.target.assign_field
-        return (value_of(given, field) if field else b"") or identity
+        key = self.target.assign_by
+        return (key(Head(given), b"") if key is not None else b"") or identity
 
 
 class GrpcShadow:
     """One copy and its answer, which is recorded and reaches nobody. Its slot is taken when it is made."""
 
-    __slots__ = ("_call", "_exchange", "_first", "_plane", "_probe", "_size", "_started")
+    __slots__ = ("_again", "_call", "_exchange", "_first", "_plane", "_probe", "_size", "_started", "_to")
 
-    def __init__(self, plane: DataPlane, exchange: GrpcExchange, method: str, request: bytes, *, probe: bool) -> None:
+    def __init__(
+        self, plane: DataPlane, exchange: GrpcExchange, to: Reached, method: str, request: bytes, *, probe: bool
+    ) -> None:
         target = exchange.target
-        assert target.other is not None
         self._plane = plane
+        self._to = to
+        self._again = exchange.asked_twice
         self._exchange = exchange
         self._probe = probe
         self._size = len(request)
@@ -222,7 +251,7 @@ class GrpcShadow:
         # By the client's own deadline, too: both versions are to have the same time.
         seconds = min(plane.limits.mirror_seconds, max(exchange.deadline - self._started, 0.0))
         copied = as_copy(exchange.metadata, credentials=target.mirrors_credentials)
-        self._call = target.other.unary(method)(request, timeout=seconds, metadata=copied)
+        self._call = to.unary(method)(request, timeout=seconds, metadata=copied)
 
     async def run(self) -> None:
         """Wait for its answer, and record it."""
@@ -230,13 +259,12 @@ class GrpcShadow:
         code: grpc.StatusCode | None = None
         outcome = codes.CANCELLED  # the process ends
         target = self._exchange.target
-        assert target.other is not None
         try:
             body = await self._call
             code, outcome = grpc.StatusCode.OK, codes.OK
         except grpc.aio.AioRpcError as error:
             code = error.code()
-            outcome = outcome_of(code, connected=connected(target.other))
+            outcome = outcome_of(code, connected=connected(self._to))
             if outcome == codes.TIMEOUT:
                 self._plane.shed(target.name, mirror.DEADLINE)
         finally:
@@ -245,10 +273,13 @@ class GrpcShadow:
     def _finish(self, outcome: int, code: grpc.StatusCode | None, body: bytes | None) -> None:
         plane, exchange, now = self._plane, self._exchange, monotonic()
         target = exchange.target
-        assert target.other is not None
         target.shadows.open -= 1
         target.shadows.bytes -= self._size
-        plane.judge(target, outcome, now, is_challenger=True, probe=self._probe)
+        role, mode = target.other_role, target.mode
+        if self._again:
+            role, mode = codes.CHAMPION, codes.MODE_AGAIN
+        else:
+            plane.judge(target, outcome, now, is_challenger=True, probe=self._probe)
         kept, state = _kept(plane, outcome, code, body)
         took = now - self._started
         plane.recorder.record(
@@ -257,14 +288,14 @@ class GrpcShadow:
             target.rollout_id,
             exchange.request_hi,
             exchange.request_lo,
-            target.other.version,
+            self._to.version,
             kept,
             took if body is not None else _NAN,
             took,
             exchange.flags,
             _status(outcome, code),
-            target.other_role,
-            target.mode,
+            role,
+            mode,
             True,
             outcome,
             state,
@@ -273,14 +304,15 @@ class GrpcShadow:
 
 def offer(plane: DataPlane, exchange: GrpcExchange, method: str, request: bytes) -> GrpcShadow | None:
     """Send the copy of a request, or shed it; `run` of what comes back awaits the answer."""
-    target = exchange.target
-    if target.other is None or not target.shadows.mirroring:
+    target, again = exchange.target, exchange.asked_twice
+    to = exchange.served if again else target.other
+    if to is None or not target.shadows.mirroring:
         return None  # mirroring has just been switched off
-    admission = mirror.admitted(plane, target, len(request), monotonic())
+    admission = mirror.admitted(plane, target, len(request), monotonic(), again=again)
     if isinstance(admission, str):
         exchange.shed(admission)
         return None
-    return GrpcShadow(plane, exchange, method, request, probe=admission is Admission.PROBE)
+    return GrpcShadow(plane, exchange, to, method, request, probe=admission is Admission.PROBE)
 
 
 def connected(served: Reached) -> bool:

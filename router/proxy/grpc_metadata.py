@@ -29,6 +29,20 @@ def value_of(metadata: Iterable[tuple[str, str | bytes]], name: str) -> bytes:
     return b""
 
 
+class Head:
+    """Metadata as rules and keys look at a head: its texts are fields; there is no host, and no path or query."""
+
+    __slots__ = ("_given", "host")
+
+    def __init__(self, given: Metadata) -> None:
+        self._given = given
+        self.host: bytes | None = None
+
+    def field(self, name: bytes) -> bytes:
+        """The first text under a name (lower case); empty: none."""
+        return value_of(self._given, name.decode())
+
+
 def onward(metadata: Iterable[tuple[str, str | bytes]], request_id: str, peer: str) -> list[tuple[str, str | bytes]]:
     """A request's metadata, as the model server gets it."""
     passed: list[tuple[str, str | bytes]] = []

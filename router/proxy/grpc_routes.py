@@ -50,13 +50,12 @@ class Reached:
 class GrpcTarget(Flow):
     """How one model's traffic over gRPC goes, in one snapshot."""
 
-    __slots__ = ("assign_field", "champion", "id_field", "other")
+    __slots__ = ("champion", "id_field", "other")
 
     def __init__(self, routes: ModelRoutes, shadows: Shadows, channels: Channels) -> None:
         self.champion = channels.to(routes.champion)
         self.other = channels.to(routes.other)
         super().__init__(routes, shadows, reachable=self.other is not None)
-        self.assign_field = self.assign_by.decode()
         self.id_field = self.request_id.decode()
 
 
@@ -70,10 +69,10 @@ class GrpcTable:
             http = table.target(routes.name)
             backends = (routes.champion, routes.other)
             if http is not None and any(backend is not None and backend.grpc for backend in backends):
-                self._targets[routes.name] = GrpcTarget(routes, http.shadows, channels)
+                self._targets[routes.served_as or routes.name] = GrpcTarget(routes, http.shadows, channels)
 
     def target(self, name: str) -> GrpcTarget | None:
-        """The routes of a model, or None."""
+        """The routes of a model by the name that its servers know, or None."""
         return self._targets.get(name)
 
     def targets(self) -> list[GrpcTarget]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from router.proxy.exchange import ServedExchange
     from router.proxy.plane import DataPlane
     from router.proxy.refusal import Refusal
-    from router.proxy.routes import Flow
+    from router.proxy.routes import Flow, Served
     from router.proxy.upstream import UpstreamConnection
 
 FULL = "full"
@@ -51,30 +51,35 @@ class Shadows:
         return Shadows(routes, limits)
 
 
-def admitted(plane: DataPlane, target: Flow, size: int, now: float) -> Admission | str:
-    """Whether a copy of so many bytes may be sent now, as what the breaker takes it; else the reason it is shed."""
+def admitted(plane: DataPlane, target: Flow, size: int, now: float, *, again: bool) -> Admission | str:
+    """Whether a copy of so many bytes may be sent now, as what the breaker takes it; else the reason it is shed.
+
+    One that goes to the champion (`again`) is none of the breaker's.
+    """
     shadows, limits = target.shadows, plane.limits
     if shadows.open >= limits.mirror_slots or shadows.bytes + size > limits.mirror_bytes:
         return FULL
+    if again:
+        return Admission.ADMIT
     admission, change = shadows.breaker.admit(now)
     if change is not None:
         plane.breaker_changed(target, change)
     return BREAKER_OPEN if admission is Admission.REFUSE else admission
 
 
-def offer(plane: DataPlane, served: ServedExchange, body: list[bytes], now: float) -> str | None:
-    """Send the copy of a request whose body is there.
+def offer(plane: DataPlane, served: ServedExchange, body: list[bytes], now: float, *, again: bool) -> str | None:
+    """Send the copy of a request whose body is there; `again`: to the champion.
 
     Returns:
         None: it was sent; only then were both versions asked. Else the reason it was shed, empty where mirroring has
         just been switched off.
     """
     target, request = served.target, served.request
-    shadows, other = target.shadows, target.other
+    shadows, other = target.shadows, target.champion if again else target.other
     if other is None or not shadows.mirroring:
         return ""
     size = request.received
-    admission = FULL if other.endpoint.busy else admitted(plane, target, size, now)
+    admission = FULL if other.endpoint.busy else admitted(plane, target, size, now, again=again)
     if isinstance(admission, str):
         return admission
     message = [*start_line(request, served.path, other.endpoint), SHADOW_LINE]
@@ -83,7 +88,7 @@ def offer(plane: DataPlane, served: ServedExchange, body: list[bytes], now: floa
     lines = request.lines if target.mirrors_credentials else without_secrets(request)
     message += passed_on(request, lines, served.forwarded, served.request_id)
     message += body
-    shadow = served.shadow_kind(plane, served, message, now, probe=admission is Admission.PROBE)
+    shadow = served.shadow_kind(plane, served, other, message, now, probe=admission is Admission.PROBE)
     shadows.open += 1
     shadows.bytes += size
     plane.shadows.add(shadow)
@@ -102,22 +107,29 @@ class ShadowExchange:
         "_flags",
         "_kept",
         "_message",
+        "_mode",
         "_over",
         "_plane",
         "_probe",
         "_request_hi",
         "_request_lo",
+        "_role",
         "_sent",
         "_size",
         "_started",
         "_target",
+        "_to",
     )
 
     def __init__(
-        self, plane: DataPlane, served: ServedExchange, message: list[bytes], now: float, *, probe: bool
+        self, plane: DataPlane, served: ServedExchange, to: Served, message: list[bytes], now: float, *, probe: bool
     ) -> None:
         self._plane = plane
         self._target = served.target
+        self._to = to
+        self._role, self._mode = served.target.other_role, served.target.mode
+        if to is served.target.champion:
+            self._role, self._mode = codes.CHAMPION, codes.MODE_AGAIN
         self._request_hi = served.request_hi
         self._request_lo = served.request_lo
         self._message = message
@@ -148,7 +160,7 @@ class ShadowExchange:
     def received(self, connection: UpstreamConnection) -> None:
         """Take what came; more than `extract_bytes` of a body is read, not kept."""
         now = monotonic()
-        if self._first_byte != self._first_byte and connection.head is not None:
+        if not self._size and connection.head is not None:
             self._first_byte = now - self._started
         for piece in connection.pieces:
             self._size += len(piece)
@@ -184,15 +196,13 @@ class ShadowExchange:
 
     def _finish(self, outcome: int, now: float) -> None:
         self._over = True
-        plane, target, connection = self._plane, self._target, self._connection
-        other = target.other
-        assert other is not None
+        plane, target, connection, to = self._plane, self._target, self._connection, self._to
         plane.shadows.discard(self)
         target.shadows.open -= 1
         target.shadows.bytes -= self._sent
         status, body, state = 0, b"", BODY_NONE
         if connection is None:
-            other.endpoint.cancel(self)
+            to.endpoint.cancel(self)
         else:
             head = connection.head
             if head is not None:
@@ -205,21 +215,22 @@ class ShadowExchange:
                 ):
                     body, state = b"".join(self._body), head.body_state
             connection.done(now, reusable=outcome <= codes.SERVER_ERROR)
-        plane.judge(target, outcome, now, is_challenger=True, probe=self._probe)
+        if self._mode != codes.MODE_AGAIN:
+            plane.judge(target, outcome, now, is_challenger=True, probe=self._probe)
         plane.recorder.record(
             target.name,
             now + plane.epoch,
             target.rollout_id,
             self._request_hi,
             self._request_lo,
-            other.version,
+            to.version,
             body,
             self._first_byte,
             now - self._started,
             self._flags,
             status,
-            target.other_role,
-            target.mode,
+            self._role,
+            self._mode,
             True,
             outcome,
             state,

@@ -48,6 +48,12 @@ HEAD_TOO_LARGE: Final = Refusal(
 )
 UPGRADE_REFUSED: Final = Refusal(501, "upgrade", "Tunnels and websockets are not served here.")
 UNKNOWN_MODEL: Final = Refusal(404, "unknown_model", "No such model here. A model is addressed as /models/NAME/...")
+UNNAMED_MODEL: Final = Refusal(
+    400,
+    "unnamed_model",
+    "Expected the name of a model under the key model of a JSON body, within its first bytes (limits.scan), "
+    "or a path such as /models/NAME/v1/...",
+)
 NO_CHAMPION: Final = Refusal(
     503, "no_champion", "The registry names no champion for this model, or no endpoint is known for it."
 )

@@ -13,10 +13,14 @@ from router.link.messages import Backend, ModelRoutes, Routes, routes_from_file
 from router.protocols.protocol import Protocol
 from router.protocols.select import protocol
 from router.proxy import codes
-from router.proxy.assignment import Assignment
+from router.proxy.assignment import Assignment, asked_twice
+from router.proxy.body_model import body_model
+from router.proxy.breaker import State
 from router.proxy.mirror import Shadows
 from router.proxy.pool import Endpoint, Endpoints
-from router.proxy.refusal import BAD_TARGET, NO_ROUTES, UNKNOWN_MODEL, Refusal
+from router.proxy.refusal import BAD_TARGET, NO_ROUTES, UNKNOWN_MODEL, UNNAMED_MODEL, Refusal
+from router.proxy.request import Request
+from router.proxy.rules import compiled, look
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +49,7 @@ class Flow:
     """
 
     __slots__ = (
+        "asked_twice",
         "assign_by",
         "assignment",
         "mirrors",
@@ -55,6 +60,7 @@ class Flow:
         "random_order",
         "request_id",
         "rollout_id",
+        "rules",
         "samples",
         "served_as",
         "shadows",
@@ -72,9 +78,20 @@ class Flow:
         self.mirrors_credentials = routes.mirror_credentials
         self.random_order = routes.mirror_random_order
         self.samples = routes.sample  # percent
-        self.assign_by = _header(routes.assign_by)
+        self.assign_by = look(routes.assign_by)
+        self.rules = compiled(routes.rules)
+        twice = routes.asked_twice if self.mode == codes.MODE_SHADOW else 0
+        self.asked_twice = asked_twice(routes.rollout_id, twice) if twice else None
         self.request_id = _header(routes.request_id)
         self.shadows = shadows
+
+    def may_be_forced(self, role: int) -> bool:
+        """Whether a rule's role is the other version's, and the breaker is closed.
+
+        Forced answers count for cutting the challenger off, as all do that clients get; they are never probes, whose
+        failures roll back.
+        """
+        return role == codes.CHALLENGER == self.other_role and self.shadows.breaker.state is State.CLOSED
 
 
 class Target(Flow):
@@ -99,15 +116,22 @@ class Match:
     """What a request target stands for: the model, the path that its server sees, whether it is a prediction.
 
     `mode` is how a prediction is assigned: one of a version that the client names is the champion's, whatever the mode.
+    Where `in_body`, the model is named in the request's body: `Table.named` finds it, and nothing else is known yet.
     """
 
-    __slots__ = ("mode", "path", "predicts", "target")
+    __slots__ = ("in_body", "mode", "path", "predicts", "target")
 
-    def __init__(self, target: Target, url: bytes, path: bytes, method: bytes) -> None:
-        self.target = target
+    target: Target
+    predicts: bool
+    mode: int
+
+    def __init__(self, target: Target | None, url: bytes, path: bytes, method: bytes) -> None:
         self.path = url
-        self.predicts = target.predicts(method, path)
-        self.mode = codes.MODE_NONE if target.protocol.pins_version(path) else target.mode
+        self.in_body = target is None
+        if target is not None:
+            self.target = target
+            self.predicts = target.predicts(method, path)
+            self.mode = codes.MODE_NONE if target.protocol.pins_version(path) else target.mode
 
 
 class Table:
@@ -134,6 +158,11 @@ class Table:
                 log.error("model %s gets no traffic: %s", model.name, error)  # noqa: TRY400 - the text says all
         self._in_paths = {(target.protocol.name, target.served_as): target for target in self._targets.values()}
         self._only = next(iter(self._targets.values())) if len(self._targets) == 1 else None
+        self.by_body = routes.by_body and len(self._targets) > 1
+        """Whether a body may have to name the model."""
+        self._in_body = {
+            target.served_as: target for target in self._targets.values() if target.protocol.bodies_name_models
+        }
         self._protocols = list({id(target.protocol): target.protocol for target in self._targets.values()}.values())
         self._remembered: dict[tuple[bytes, bytes], Match] = {}
 
@@ -157,6 +186,8 @@ class Table:
     def match(self, method: bytes, url: bytes) -> Match:
         """Which model a request target names: by prefix, by its protocol's own path, or the only one there is.
 
+        Where none of these does, a body may.
+
         Raises:
             Refusal: it names none that is known here.
         """
@@ -168,6 +199,29 @@ class Table:
                     self._remembered.clear()
                 self._remembered[method, url] = match
         return match
+
+    def held(self, request: Request) -> bool:
+        """Whether a request has to wait until more of its body has come, which names its model."""
+        if request.complete or request.refusal is not None or request.received >= self.limits.scan_bytes:
+            return False
+        try:
+            return self.match(request.method, request.url).in_body
+        except Refusal:
+            return False  # it is refused when it begins
+
+    def named(self, match: Match, request: Request) -> Match:
+        """The match with the model that the request's body names.
+
+        Raises:
+            Refusal: it names none, or one that is not known here.
+        """
+        name = body_model(b"".join(request.chunks)[: self.limits.scan_bytes])
+        if name is None:
+            raise UNNAMED_MODEL
+        target = self._in_body.get(name)
+        if target is None:
+            raise UNKNOWN_MODEL
+        return Match(target, match.path, match.path.partition(b"?")[0], request.method)
 
     def _resolve(self, method: bytes, url: bytes) -> Match:
         url = url.partition(b"#")[0]
@@ -183,10 +237,11 @@ class Table:
             url = url[cut:] if slash else b"/" + url[cut:]
             path = path[cut:] if slash else b"/"
         else:
-            target = self._by_protocol(path)
+            found = self._by_protocol(path, by_body=self.by_body and method == b"POST")
+            return Match(found, url, path, method)
         return Match(target, url, path, method)
 
-    def _by_protocol(self, path: bytes) -> Target:
+    def _by_protocol(self, path: bytes, *, by_body: bool) -> Target | None:
         for candidate in self._protocols:
             name = candidate.model_in_path(path)
             if name is None:
@@ -195,7 +250,7 @@ class Table:
             if target is None:
                 raise self._unknown()
             return target
-        if self._only is None:
+        if self._only is None and not by_body:
             raise self._unknown()
         return self._only
 

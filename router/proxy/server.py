@@ -16,6 +16,7 @@ import httptools
 
 from router.proxy import refusal
 from router.proxy.exchange import ServedExchange
+from router.proxy.held import HeldRequest
 from router.proxy.parsing import RequestQueue
 from router.proxy.refusal import Refusal
 from router.proxy.request import ForwardedLines, Request
@@ -55,7 +56,7 @@ class ClientConnection(RequestQueue, asyncio.Protocol):
 
     def __init__(self, plane: DataPlane) -> None:
         RequestQueue.__init__(self, plane)
-        self._exchange: ServedExchange | None = None
+        self._exchange: ServedExchange | HeldRequest | None = None
         self._holds: set[str] = set()
         self._idle_since = monotonic()
         self._draining_until = 0.0
@@ -82,7 +83,7 @@ class ClientConnection(RequestQueue, asyncio.Protocol):
         self.parse(data)
         if self._exchange is None and len(self._queue) == 1 and not self.paused:
             self._advancing = True  # an exchange may end within its start, and must not start the next one
-            self._start(self._queue.popleft())
+            self.start(self._queue.popleft())
             self._advancing = False
             if not self._queue:
                 return
@@ -206,15 +207,19 @@ class ClientConnection(RequestQueue, asyncio.Protocol):
             return
         self._advancing = True
         while self._queue and self._exchange is None and not self.paused and not self._draining_until:
-            self._start(self._queue.popleft())
+            self.start(self._queue.popleft())
         self._advancing = False
         if self._queue:
             self.hold(PIPELINE)
         elif PIPELINE in self._holds and not self._draining_until:
             self.unhold(PIPELINE)
 
-    def _start(self, request: Request) -> None:
+    def start(self, request: Request) -> None:
+        """Begin the exchange of a request."""
         plane = self._plane
+        if plane.table.by_body and plane.table.held(request):
+            self._exchange = HeldRequest(plane, self, request)
+            return
         tracing = plane.tracing
         exchange = self._exchange = (
             ServedExchange(plane, self, request) if tracing is None else tracing.exchange(plane, self, request)

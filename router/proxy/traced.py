@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from router.proxy.plane import DataPlane
     from router.proxy.pool import Endpoint
     from router.proxy.request import Request
+    from router.proxy.routes import Served
     from router.proxy.server import ClientConnection
     from router.proxy.spans import SpanQueue
     from router.proxy.upstream import UpstreamConnection
@@ -66,9 +67,9 @@ class TracedShadow(ShadowExchange):
     __slots__ = ("_context", "_id", "_method", "_path", "_sent_after", "_span_id", "_spans")
 
     def __init__(
-        self, plane: DataPlane, served: ServedExchange, message: list[bytes], now: float, *, probe: bool
+        self, plane: DataPlane, served: ServedExchange, to: Served, message: list[bytes], now: float, *, probe: bool
     ) -> None:
-        super().__init__(plane, served, message, now, probe=probe)
+        super().__init__(plane, served, to, message, now, probe=probe)
         traced = cast("TracedExchange", served)  # the only one that makes these
         self._context = traced.context
         self._spans = traced.spans
@@ -85,8 +86,7 @@ class TracedShadow(ShadowExchange):
 
     def _finish(self, outcome: int, now: float) -> None:
         target, head = self._target, self._connection.head if self._connection is not None else None
-        other = target.other
-        assert other is not None
+        to = self._to
         self._spans.add(
             Span(
                 trace_id=_text(self._context.trace_id),
@@ -99,15 +99,15 @@ class TracedShadow(ShadowExchange):
                 sent=self._sent_after,
                 first_byte=self._first_byte,
                 method=self._method,
-                path=_path_at(other.endpoint, self._path),
-                address=other.endpoint.place.host or other.endpoint.place.socket,
-                port=other.endpoint.place.port,
+                path=_path_at(to.endpoint, self._path),
+                address=to.endpoint.place.host or to.endpoint.place.socket,
+                port=to.endpoint.place.port,
                 status=head.status if head is not None else 0,
                 model=target.name,
                 request_id=_text(self._id),
-                version=other.version,
-                role=target.other_role,
-                mode=target.mode,
+                version=to.version,
+                role=self._role,
+                mode=self._mode,
                 rollout_id=target.rollout_id,
                 outcome=outcome,
                 recorded=True,

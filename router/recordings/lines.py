@@ -30,7 +30,7 @@ class Observed(
     role: Literal["champion", "challenger", "previous"]
     row: _Row = 0
     version: Annotated[int, Meta(ge=1, lt=1 << 32)] | _VersionText | None = None
-    mode: Literal["none", "shadow", "canary", "watch", "forced"] | None = None
+    mode: Literal["none", "shadow", "canary", "watch", "forced", "twice", "again"] | None = None
     latency_s: float | None = None
     first_byte_s: float | None = None
     status: Annotated[int, Meta(ge=0, le=599)] | None = None
@@ -102,7 +102,7 @@ EXPECTED = {
     "role": "champion, challenger or previous",
     "row": "a whole number from 0",
     "version": "a whole number from 1, or its digits",
-    "mode": "none, shadow, canary, watch or forced",
+    "mode": "none, shadow, canary, watch, forced, twice or again",
     "latency_s": "seconds, a number",
     "first_byte_s": "seconds, a number",
     "status": "an HTTP status, or 0 where no answer came",

@@ -100,8 +100,8 @@ Several = Annotated[
 """One guardrail on a metric, or a list of them, each of another class."""
 
 
-class BrierGuardrail(Block):
-    """The Brier score, from labels and the scores of answers: an absolute margin."""
+class ScoreGuardrail(Block):
+    """A metric of probabilities (Brier score, calibration error), from labels and scores: an absolute margin."""
 
     margin: Points = Field(description="How much higher than the champion's is still no harm, in percentage points.")
 
@@ -185,7 +185,10 @@ class Guardrails(Block):
     f1: Several | None = Field(
         default=None, description="Live F1, by labels; of several classes a list, one for each `of`."
     )
-    brier: BrierGuardrail | None = Field(default=None, description="Live Brier score, by labels and scores.")
+    brier: ScoreGuardrail | None = Field(default=None, description="Live Brier score, by labels and scores.")
+    calibration: ScoreGuardrail | None = Field(
+        default=None, description="Live calibration error, by labels and scores, below 0.5 and from there on."
+    )
     mae: MaeGuardrail | None = Field(default=None, description="Live mean absolute error, by labels that are numbers.")
     rmse: RmseGuardrail | None = Field(
         default=None, description="Live root mean squared error, by labels that are numbers."
@@ -242,6 +245,7 @@ _LABELLED = (
     Metric.ACCURACY,
     Metric.F1,
     Metric.BRIER,
+    Metric.CALIBRATION,
     Metric.MAE,
     Metric.RMSE,
     Metric.REWARD,

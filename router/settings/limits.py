@@ -57,6 +57,11 @@ class LimitsSettings(Block):
     breaker_wait: Duration = _duration(
         _DEFAULT.breaker_wait_seconds, "From cutting a failing challenger off to the requests that probe it, at least."
     )
+    scan: Size = _size(
+        _DEFAULT.scan_bytes,
+        "With route_by: body.model, so much of a request's body is looked through for the model's name, and kept until "
+        "it has come.",
+    )
     extract: Size = _size(_DEFAULT.extract_bytes, "An answer with a larger body is not read for predictions.")
     record_rows: Count = Field(
         default=_DEFAULT.record_rows,
@@ -84,6 +89,7 @@ class LimitsSettings(Block):
             mirror_body_bytes=self.mirror_body,
             mirror_bytes=self.mirror_bytes,
             breaker_wait_seconds=self.breaker_wait,
+            scan_bytes=self.scan,
             extract_bytes=self.extract,
             record_rows=self.record_rows,
         )

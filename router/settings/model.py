@@ -16,26 +16,27 @@ from comparator.policy_error import PolicyError
 from router.link.endpoint import Tls, place_of
 from router.link.grpc_place import grpc_place
 from router.protocols.coding import Coding, Predicts
+from router.protocols.comparing import Comparison
 from router.protocols.open_inference_grpc import reader as grpc_reader
+from router.protocols.openai import OpenAi
 from router.protocols.protocol import Reader
 from router.protocols.select import NAMES as PROTOCOLS
 from router.protocols.select import protocol, reader
-from router.settings.answer import AnswerSettings
+from router.settings.answer import AnswerSettings, uncompared
 from router.settings.block import Block, Class, Number, Percent, Switch, Text, wrong, wrong_at
 from router.settings.grpc import GrpcUrl
 from router.settings.policy import PolicySettings
 from router.settings.problems import Path, did_you_mean
 from router.settings.recording import RecordingSettings
+from router.settings.routing import Key, Rules
 from router.settings.tls import TlsSettings
 from router.settings.units import shown
-
-PLANNED_PROTOCOLS = ("openai",)
 
 MODEL_NAME_PATTERN = r"^(?!\.+$)[A-Za-z0-9._-]{1,64}$"
 _MODEL_NAME = re.compile(MODEL_NAME_PATTERN, re.ASCII)
 _HEADER = re.compile(r"header:([A-Za-z0-9!#$%&'*+.^_`|~-]{1,64})", re.ASCII)
 _PATH = re.compile(r"/[!-\"$-~]*", re.ASCII)
-_SERVED_AS = re.compile(r"[^/\x00-\x1f\x7f]{1,256}")
+_SERVED_AS = re.compile(r"[^\x00-\x1f\x7f]{1,256}")
 _LABEL_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}", re.ASCII)
 _PLACEHOLDERS = ("name", "version")
 
@@ -49,8 +50,6 @@ def _model_name(name: str) -> str:
 def _protocol(value: object) -> str:
     if value in PROTOCOLS and isinstance(value, str):
         return value
-    if value in PLANNED_PROTOCOLS:
-        raise wrong(f"{value}: not yet; this version speaks {', '.join(PROTOCOLS)}")
     hint = did_you_mean(value, PROTOCOLS) if isinstance(value, str) else ""
     raise wrong(f"expected a protocol ({', '.join(PROTOCOLS)}), not {shown(value)}{hint}")
 
@@ -118,7 +117,7 @@ def _path(value: object) -> str:
 def _served_as(value: object) -> str:
     if isinstance(value, str) and _SERVED_AS.fullmatch(value):
         return value
-    raise wrong(f"expected the model's name in paths, 1 to 256 characters without '/', not {shown(value)}")
+    raise wrong(f"expected the model's name in paths or bodies, 1 to 256 characters, not {shown(value)}")
 
 
 def _version(value: object) -> int:
@@ -147,7 +146,7 @@ GrpcTemplate = Annotated[
 Header = Annotated[str, BeforeValidator(_header), WithJsonSchema({"type": "string", "pattern": f"^{_HEADER.pattern}$"})]
 UrlPath = Annotated[str, BeforeValidator(_path), WithJsonSchema({"type": "string", "pattern": "^/"})]
 ServedAs = Annotated[
-    str, BeforeValidator(_served_as), WithJsonSchema({"type": "string", "pattern": "^[^/]+$", "maxLength": 256})
+    str, BeforeValidator(_served_as), WithJsonSchema({"type": "string", "minLength": 1, "maxLength": 256})
 ]
 ProtocolName = Annotated[str, BeforeValidator(_protocol), WithJsonSchema({"type": "string", "enum": list(PROTOCOLS)})]
 
@@ -204,8 +203,8 @@ class ModelSettings(PolicySettings):
     served_as_written: ServedAs | None = Field(
         default=None,
         alias="served_as",
-        description="The model's name in the paths of open_inference and kserve_v1, for clients and model servers "
-        "alike. Default: the model's name here.",
+        description="The model's name in the paths of open_inference and kserve_v1, over gRPC, and in the bodies of "
+        "openai with route_by: body.model, for clients and model servers alike. Default: the model's name here.",
     )
     predict_path: UrlPath | None = Field(
         default=None,
@@ -215,7 +214,8 @@ class ModelSettings(PolicySettings):
     ready_path_written: UrlPath | None = Field(
         default=None,
         alias="ready_path",
-        description="GET it at a model server: 200 when ready. Default: as the protocol has it; with json: /health.",
+        description="GET it at a model server: 200 when ready. Default: as the protocol has it; with json "
+        "and openai: /health.",
         examples=["/healthz"],
     )
     endpoint: Template | None = Field(
@@ -246,10 +246,16 @@ class ModelSettings(PolicySettings):
         "class the server made of it. Default: a prediction that equals `positive` is.",
         examples=[0.7],
     )
-    assign_by: Header | None = Field(
+    assign_by: Key | None = Field(
         default=None,
-        description="Sticky key of the assignment: header:NAME. Default: the request's own id.",
+        description="Sticky key of the assignment: header:NAME, query:NAME, cookie:NAME or path:N (a segment). "
+        "Default, and where a request has none: its own id.",
         examples=["header:x-user-id"],
+    )
+    rules: Rules = Field(
+        default=(),
+        description="Requests that are forced to a role and kept out of the trial, in order: the first rule that fits.",
+        examples=[[{"when": "header:x-tenant", "is": ["acme"], "to": "champion"}]],
     )
     request_id: Header | None = Field(
         default=None,
@@ -271,6 +277,12 @@ class ModelSettings(PolicySettings):
         default="champion_first",
         description="Which of a mirrored pair is sent first. random: by the request's id, since who is asked second "
         "finds warm caches; half of the requests are then sent some microseconds later. Every row records the order.",
+    )
+    asked_twice: Percent | None = Field(
+        default=None,
+        description="Percent of a shadow's copies that go to the champion's server instead of the challenger's, to "
+        "know how often the champion agrees with itself; they are no evidence. Default: none.",
+        examples=[1],
     )
     registered: Text | None = Field(
         default=None, alias="registered_model", description="Name in the registry. Default: the model's name here."
@@ -316,19 +328,25 @@ class ModelSettings(PolicySettings):
             problems.append((("threshold",), f"expected a finite number, not {self.threshold:g}"))
         try:
             self._reader = reader(self.protocol, self.answer.reading())
-            if self.grpc_endpoint is not None or self.grpc_endpoints:
+            if self.over_grpc:
                 self._grpc_reader = grpc_reader(self.answer.reading())
         except ValueError as error:
             problems.append((("answer",), str(error)))
         problems += self._paths()
+        if self.protocol == OpenAi.name:
+            problems += uncompared(self.answer.compare, self.policy().guardrails, self.predicted, self.positive)
         if problems:
             raise wrong_at(problems)
         return self
 
     def _paths(self) -> Iterable[tuple[Path, str]]:
         spoken = protocol(self.protocol)
-        if self.served_as_written is not None and not spoken.paths_name_models:
+        written = self.served_as_written
+        names_models = spoken.paths_name_models or spoken.bodies_name_models or self.over_grpc
+        if written is not None and not names_models:
             yield ("served_as",), f"expected no served_as: the paths of {self.protocol} name no model"
+        elif written is not None and spoken.paths_name_models and "/" in written:
+            yield ("served_as",), f"expected the model's name in paths, without '/', not {shown(written)}"
         if self.predict_path is not None and spoken.knows_its_paths:
             yield ("predict_path",), f"expected no predict_path: {self.protocol} says which requests are predictions"
         elif self.predict_path is not None and "?" in self.predict_path:
@@ -336,7 +354,7 @@ class ModelSettings(PolicySettings):
 
     @property
     def served_as(self) -> str:
-        """The model's name in paths."""
+        """The model's name in paths, in bodies, or over gRPC."""
         return self.served_as_written or self._name
 
     @property
@@ -361,6 +379,7 @@ class ModelSettings(PolicySettings):
             positive=self.positive,
             threshold=self.threshold,
             classes=tuple({isinstance(each, str): each for each in of}.values()),  # one of each kind
+            fold=Comparison(self.answer.compare).fold if self.answer.compare is not None else None,
             label_numbers=any(rail.metric is Metric.REWARD for rail in rails),
         )
 
@@ -370,10 +389,14 @@ class ModelSettings(PolicySettings):
         return self._grpc_reader
 
     @property
+    def over_grpc(self) -> bool:
+        """Whether some version has a gRPC port."""
+        return self.grpc_endpoint is not None or bool(self.grpc_endpoints)
+
+    @property
     def by_grpc_only(self) -> bool:
         """Whether no version has an HTTP endpoint, but some have a gRPC port."""
-        over_grpc = self.grpc_endpoint is not None or bool(self.grpc_endpoints)
-        return over_grpc and self.endpoint is None and not self.endpoints
+        return self.over_grpc and self.endpoint is None and not self.endpoints
 
     def policy(self) -> Policy:
         """The policy that the next rollout of this model begins with."""

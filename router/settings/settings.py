@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -63,14 +63,15 @@ LedgerUrl = Annotated[str, BeforeValidator(_ledger), WithJsonSchema({"type": "st
 
 
 def _ambiguous(models: Mapping[str, ModelSettings]) -> Iterable[tuple[Where, str]]:
-    """Where the paths of one protocol have one name for two models."""
+    """Where the paths of one protocol, bodies, or messages of gRPC have one name for two models."""
     seen: dict[tuple[str, str], str] = {}
     for name, model in models.items():
-        if not protocol(model.protocol).paths_name_models:
-            continue
-        other = seen.setdefault((model.protocol, model.served_as), name)
-        if other != name:
-            yield (name, "served_as"), f"expected another name in paths: {other} is served as {model.served_as}, too"
+        spoken = protocol(model.protocol)
+        named = spoken.paths_name_models or spoken.bodies_name_models
+        ways = [*([model.protocol] if named else []), *(["gRPC"] if model.over_grpc else [])]
+        others = {seen.setdefault((way, model.served_as), name) for way in ways} - {name}
+        for other in sorted(others):
+            yield (name, "served_as"), f"expected another name: {other} is served as {model.served_as}, too"
 
 
 class Settings(Block):
@@ -113,6 +114,11 @@ class Settings(Block):
     )
     workers: Count = Field(default=1, description="Proxy processes.")
     poll: Duration = written("1s", parse_duration, "How often the registry is read.")
+    route_by: Literal["path", "body.model"] = Field(
+        default="path",
+        description="What names a request's model, of several: its path (/models/NAME/... or what the protocol has), "
+        "or, where the path does not, the text under `model` in its JSON body.",
+    )
     limits_written: LimitsSettings = Field(
         default=LimitsSettings(),
         alias="limits",

@@ -14,7 +14,9 @@ from router.settings.block import Block, Count, Duration, Number, wrong, wrong_a
 from router.settings.problems import Path
 from router.settings.units import shown
 
-_METRIC = re.compile(r"(precision|recall|f1)(_of_[A-Za-z0-9_]{1,60}|_macro)?|accuracy|brier|mae|rmse", re.ASCII)
+_METRIC = re.compile(
+    r"(precision|recall|f1)(_of_[A-Za-z0-9_]{1,60}|_macro)?|accuracy|brier|calibration|mae|rmse", re.ASCII
+)
 
 
 def _metric(name: str) -> str:
@@ -38,8 +40,8 @@ class StagingSettings(Block):
         Field(json_schema_extra={"examples": [{"precision": 0.7}], "additionalProperties": False}),
     ] = Field(
         default={},
-        description="Metric -> the figure that it must reach through the staged server; of brier, mae and rmse "
-        "the most.",
+        description="Metric -> the figure that it must reach through the staged server; of a loss (brier, calibration, "
+        "mae, rmse) the most.",
     )
     reproduce_tolerance: Number = Field(
         default=0.05,

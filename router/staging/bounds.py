@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from comparator.calibration import differences, error_of, least_of_means, mean_of_least
 from comparator.sequence import log_mean_exp
 
 Floats = NDArray[np.float64]
@@ -28,6 +29,7 @@ NUISANCE_ALPHA = 0.005
 
 _BETS = 0.99 * 2.0 ** -np.arange(13)  # as shares of the largest bet allowed
 _STEPS = 44
+_FEW_STEPS = 12
 
 
 def binomial_bounds(successes: int, count: int, alpha: float = ALPHA) -> tuple[float, float]:
@@ -193,6 +195,41 @@ class PairedRatio:
         return np.asarray(np.minimum(*found))
 
 
+class CalibrationLoss:
+    """How much larger the version's calibration error is than the champion's, on the rows with both scores.
+
+    Why the mean over signs of the least, and the least of the means, are e-values is told in `comparator.calibration`.
+
+    Args:
+        rows: g of the champion and of the version, each in the lower and in the upper half.
+    """
+
+    def __init__(self, rows: Rows) -> None:
+        self._times = rows.times
+        self._w = differences(rows.values[:, :2], rows.values[:, 2:]).reshape(-1, 16)
+        theirs, ours = np.split(rows.sums / rows.times.sum(), 2)
+        self.value = error_of(ours) - error_of(theirs)
+
+    def loss(self) -> Loss:
+        """The bounds, to a two-thousandth."""
+        upper = 1 - 2 * _edge(lambda t: self.less_than(1 - 2 * t), _FEW_STEPS)
+        lower = 2 * _edge(lambda t: self.more_than(2 * t - 1), _FEW_STEPS) - 1
+        return Loss(self.value, min(lower, self.value), max(upper, self.value))
+
+    def less_than(self, x: float) -> bool:
+        """Whether the rows show that the loss is less than x."""
+        return float(least_of_means(self._logs(x, -1.0))) >= -math.log(ALPHA)
+
+    def more_than(self, x: float) -> bool:
+        """Whether the rows show that the loss is more than x."""
+        return float(mean_of_least(self._logs(x, 1.0))) >= -math.log(ALPHA)
+
+    def _logs(self, x: float, sign: float) -> Floats:
+        """The logarithm of the mean over bets on sign (W - x), for each pair of signs of both sides."""
+        logs = [_log_e(sign * (w - x), self._times, 2 + abs(x)) for w in self._w.T]
+        return np.array(logs).reshape(4, 4)
+
+
 def _reached(logs: Floats, parts: int = 1) -> bool:
     return float(log_mean_exp(logs)) >= -math.log((ALPHA - NUISANCE_ALPHA) / parts)
 
@@ -221,10 +258,10 @@ def _log_e(z: Floats, times: Floats, worst: float) -> float:
     return float(log_mean_exp(_logs(z, times, worst)))
 
 
-def _edge(beyond: Callable[[float], bool]) -> float:
+def _edge(beyond: Callable[[float], bool], steps: int = _STEPS) -> float:
     """The largest number in 0 to 1 up to which `beyond` holds; from below, so that the bound keeps its promise."""
     low, high = 0.0, 1.0
-    for _ in range(_STEPS):
+    for _ in range(steps):
         middle = (low + high) / 2
         low, high = (middle, high) if beyond(middle) else (low, middle)
     return low

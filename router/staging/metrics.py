@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from comparator.calibration import error_of, gaps
 from comparator.gated import Measured
 from comparator.guardrail import Verdict
 from comparator.label_metric import LabelMetric
@@ -16,6 +17,7 @@ from comparator.words import amount
 from router.staging.bounds import (
     ALPHA,
     NUISANCE_ALPHA,
+    CalibrationLoss,
     Floats,
     Loss,
     PairedLoss,
@@ -56,6 +58,8 @@ def figure(metric: LabelMetric, labels: Floats, answers: Answers) -> Figure | No
     """The metric of one server; None: no row counts for it."""
     if metric.rail.classes is not None:
         return _mean(metric, labels, answers)
+    if metric.rail.metric is Metric.CALIBRATION:
+        return _calibration(metric, labels, answers)
     return _figure(metric, labels, answers, ALPHA)
 
 
@@ -92,8 +96,31 @@ def _mean(metric: LabelMetric, labels: Floats, answers: Answers) -> Figure | Non
     return Figure(value, lower, upper, sum(each.counting for each in parts), n, d, parts)
 
 
+def _calibration(metric: LabelMetric, labels: Floats, answers: Answers) -> Figure | None:
+    """Of both halves of scores; `n` is g in them, see `comparator.calibration`."""
+    legal = metric.legal_label(labels)
+    labels, score = labels[legal], answers.score[legal]
+    d = ((score >= 0) & (score <= 1)).astype(np.float64)
+    n = gaps(np.where(d > 0, score, 0.0), labels) * d[:, None]
+    count = _counting(d)
+    if not count:
+        return None
+    lower = upper = 0.0
+    for half in n[d > 0].T:  # (1 + g) / 2 is a share; of four bounds each has a part of alpha
+        low, high = (2 * each - 1 for each in mean_bounds(Rows.of((1 + half) / 2, np.ones(count)), ALPHA / 4))
+        lower += max(low, -high, 0.0)
+        upper += max(-low, high)
+    value = error_of(n.sum(axis=0) / count)
+    return Figure(value, min(lower, value), max(min(upper, 1.0), value), count, n, d)
+
+
+def _calibration_loss(theirs: Figure, ours: Figure) -> Loss:
+    both = (theirs.d > 0) & (ours.d > 0)
+    return CalibrationLoss(Rows.of(*theirs.n[both].T, *ours.n[both].T)).loss()
+
+
 def _mean_loss(theirs: Figure, ours: Figure) -> Loss:
-    """How much lower the version's mean over classes is than the champion's; all classes' bounds hold together."""
+    """How much lower the mean over classes is than the champion's: the bounds of all classes hold together."""
     count = len(theirs.parts)
     losses = [
         PairedLoss(
@@ -166,8 +193,14 @@ def no_regression(asked: Measured, ours: Figure | None, theirs: Figure | None, r
     if metric.relative:
         return _no_higher(asked, metric, ours, theirs, rows)
     scale = 1.0 if metric.rail.metric in _OF_COUNTS else metric.rail.width
-    paired = _paired(metric, ours, theirs) if not ours.parts else None
-    loss = paired.loss() if paired is not None else _mean_loss(theirs, ours)
+    paired = None
+    if metric.rail.metric is Metric.CALIBRATION:
+        loss = _calibration_loss(theirs, ours)
+    elif ours.parts:
+        loss = _mean_loss(theirs, ours)
+    else:
+        paired = _paired(metric, ours, theirs)
+        loss = paired.loss()
     value, lower, upper = (scale * each for each in (loss.value, loss.lower, loss.upper))
     numbers = {"loss": value, "lower": lower, "upper": upper, "margin": margin, "value": ours.value}
     text = (

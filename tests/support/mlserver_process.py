@@ -6,24 +6,13 @@ import subprocess
 from pathlib import Path
 
 import grpc
-from mlflow_server import absent
+from model_servers import environment
 from tritonclient.grpc import service_pb2 as pb
 from tritonclient.grpc import service_pb2_grpc
 from world import free_port, wait_for
 
-_RUNTIME = Path(__file__).parent / "grpc_runtime"
+_RUNTIME = Path(__file__).parent / "served"
 _STOP_SECONDS = 20
-
-
-def executables() -> Path:
-    """Of MLServer's environment; without one the test skips, or fails in CI."""
-    found = os.environ.get("TITLESHOT_TEST_MLSERVER")
-    if found is None or not (Path(found) / "mlserver").exists():
-        absent(
-            f"needs MLServer: pip install -r {_RUNTIME.relative_to(Path.cwd())}/mlserver.txt into a venv of its own, "
-            "TITLESHOT_TEST_MLSERVER=.../bin"
-        )
-    return Path(str(found))
 
 
 class MlServer:
@@ -36,7 +25,7 @@ class MlServer:
     """
 
     def __init__(self, folder: Path, model: str, right_above: float) -> None:
-        commands = executables()
+        commands = environment("mlserver", "TITLESHOT_TEST_MLSERVER")
         folder.mkdir()
         self.port = free_port()
         self.url = f"grpc://127.0.0.1:{self.port}"

@@ -1,9 +1,12 @@
 """Real model servers of other projects, each in an environment of its own: MLServer and KServe's Python server."""
 
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import httpx
@@ -44,6 +47,7 @@ class Served:
                 env={**kept, "PYTHONPATH": str(_HERE), "OMP_NUM_THREADS": "1", **variables},
                 stdout=log,
                 stderr=log,
+                start_new_session=True,  # some start processes of their own
             )
         self._ready = f"{self.url}{ready}"
 
@@ -55,12 +59,10 @@ class Served:
         return httpx.get(self._ready, trust_env=False, timeout=5).status_code == 200
 
     def end(self) -> None:
-        self._process.terminate()
-        try:
-            self._process.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        for how in (signal.SIGTERM, signal.SIGKILL):  # the second for what it may have left
+            with contextlib.suppress(ProcessLookupError, subprocess.TimeoutExpired):
+                os.killpg(self._process.pid, how)
+                self._process.wait(_STOP_SECONDS)
 
     def close(self) -> None:
         """It outlives one world: `end` ends it."""
@@ -95,6 +97,14 @@ def kserve(folder: Path, version: int) -> Served:
     return Served(command, folder, port, f"/v1/models/{SERVED_AS}", TITLESHOT_TEST_CUT=str(CUTS[version]))
 
 
+def litserve(folder: Path, version: int) -> Served:
+    """LitServe, one row a request."""
+    executables = environment("litserve", "TITLESHOT_TEST_LITSERVE")
+    port = free_port()
+    command = [str(executables / "python"), str(_HERE / "late_litserve.py"), str(port)]
+    return Served(command, folder, port, "/health", TITLESHOT_TEST_CUT=str(CUTS[version]))
+
+
 def scoring(folder: Path, version: int) -> Served:
     """MLflow's own scoring server, as `mlflow models serve` starts it."""
     import mlflow
@@ -105,9 +115,10 @@ def scoring(folder: Path, version: int) -> Served:
     signature = ModelSignature(
         Schema([ColSpec("long", "truth"), ColSpec("double", "noise")]), Schema([ColSpec("double")])
     )
-    mlflow.pyfunc.save_model(
-        saved, python_model=str(_HERE / "late_pyfunc.py"), signature=signature, pip_requirements=["mlflow-skinny"]
-    )
+    with warnings.catch_warnings(action="ignore"):  # about type hints of `predict`
+        mlflow.pyfunc.save_model(
+            saved, python_model=str(_HERE / "late_pyfunc.py"), signature=signature, pip_requirements=["mlflow-skinny"]
+        )
     port = free_port()
     command = [sys.executable, "-m", "uvicorn", "--host", "127.0.0.1", "--port", str(port), "--log-level", "warning"]
     return Served(

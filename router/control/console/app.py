@@ -169,6 +169,8 @@ class Console:
             aliases=[(alias, view.version(model.get(alias))) for alias in ("champion", "challenger", "previous")],
             roles=view.roles(model),
             steps=view.steps(rollout),
+            forced=view.forced(model),
+            agreement=view.agreement(model),
             guardrails=view.guardrails(evidence) if rollout.get("active") else [],
             confirmations=[
                 tuple(str(each.get(key)) for key in ("what", "webhook", "verdict", "reason"))

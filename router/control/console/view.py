@@ -106,6 +106,26 @@ def roles(model: Mapping[str, Any]) -> list[Row]:
     ]
 
 
+def forced(model: Mapping[str, Any]) -> str:
+    """Which requests rules force to a role; "": none."""
+    return "; ".join(f"{rule.get('when')} to the {rule.get('to')}" for rule in model.get("rules") or ())
+
+
+def agreement(model: Mapping[str, Any]) -> list[Row]:
+    """(beside, equal predictions, mean difference of the scores): the challenger, and the champion asked twice."""
+    found = model.get("agreement") or {}
+    named = (("challenger", "the challenger"), ("itself", "the champion, asked twice"))
+    return [
+        (
+            name,
+            estimate("agreement", found[beside]["ratio"]),
+            estimate("score_distance", found[beside].get("score_distance")),
+        )
+        for beside, name in named
+        if (found.get(beside) or {}).get("ratio")
+    ]
+
+
 def guardrails(evidence: Mapping[str, Any]) -> list[dict[str, Any]]:
     """What each guardrail and each check says, by a report."""
     rails = [
@@ -164,12 +184,18 @@ def disagreements(model: Mapping[str, Any]) -> list[Row]:
             str(each.get("request_id")),
             str(each.get("row")),
             *(
-                f"version {number} said {'unknown' if value is None else f'{value:g}'}"
+                f"version {number} said {_said(value)}"
                 for number, value in zip(each.get("versions") or (), each.get("predicted") or (), strict=False)
             ),
         )
         for each in model.get("disagreements") or ()
     ]
+
+
+def _said(value: float | str | None) -> str:
+    if value is None:
+        return "unknown"
+    return value if isinstance(value, str) else f"{value:g}"
 
 
 def signing(rollout: Mapping[str, Any]) -> dict[str, Any] | None:

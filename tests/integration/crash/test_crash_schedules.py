@@ -160,7 +160,7 @@ class Process:
             registered_model="m",
             protocol="mlflow",
             tls=Tls(),
-            endpoint_of=lambda version: f"http://127.0.0.1:{version}",
+            probed_at=lambda version: f"http://127.0.0.1:{version}",
         )
         self.follower = Follower(self.controller, model, Registry(world), Prober(), Metrics(), 0.001)
 

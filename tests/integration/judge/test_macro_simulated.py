@@ -6,7 +6,8 @@ import pytest
 from class_worlds import FAR, LIKE, MARGIN, POLICY, RAIL, REFERENCE, class_rows, labelled, macro_precision
 
 from comparator.events import Mode
-from comparator.macro import MacroBlocks, label_test
+from comparator.label_test import label_test
+from comparator.macro import MacroBlocks
 from comparator.ratio import Rows
 
 RUNS = 200

@@ -72,4 +72,9 @@ def test_version_2_in_binary_and_in_json(tmp_path, registry_template, servers):
             assert all(LABELS[version] in seen for version in versions)
             assert all(labels in [LABELS[version] for version in versions] for labels in seen)
             world.wait_answers(mode, 24)
+
+
+@pytest.mark.long
+def test_the_gate_asks_in_tensors(tmp_path, registry_template, servers):
+    with rest_world(tmp_path, registry_template, servers, "open_inference", HELLO, MORE) as world:
         assert json.loads(world.gate(2).stdout)["verdict"] == "PASS"

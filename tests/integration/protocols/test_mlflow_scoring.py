@@ -31,7 +31,6 @@ def servers(tmp_path_factory):
         yield found
 
 
-@pytest.mark.filterwarnings("ignore")  # MLflow's own, about its way to save models
 def test_every_shape_in_every_mode(tmp_path, registry_template, servers):
     with (
         rest_world(tmp_path, registry_template, servers, "mlflow", "/ping") as world,

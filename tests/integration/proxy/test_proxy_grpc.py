@@ -78,10 +78,13 @@ def test_tritons_client_with_raw_and_typed_tensors_and_all_it_asks(grpc_world):
 def test_a_model_is_found_by_its_name_and_what_is_not_there_is_said(grpc_world):
     one, two = grpc_world.infer_server(), grpc_world.infer_server()
     http = ModelRoutes("http", "mlflow", Backend(1, "http://127.0.0.1:9"))
-    grpc_world.serve(model(one, name="one"), model(two, name="two"), model(None, other=one, name="none"), http)
-    grpc_world.call(request("two"))
+    grpc_world.serve(
+        model(one, name="one"), model(two, name="second", served_as="two"), model(None, other=one, name="none"), http
+    )
+    grpc_world.call(request("two"))  # as its servers know it
+    assert grpc_world.control.wait_rows(1)[0]["model"] == "second"
     assert (len(one.calls), len(two.calls)) == (0, 1)
-    for name in ("three", "", "http"):
+    for name in ("second", "", "http"):
         error = refused(lambda name=name: grpc_world.call(request(name)))
         assert error.code() is grpc.StatusCode.NOT_FOUND
     error = refused(lambda: grpc_world.call(request("none")))

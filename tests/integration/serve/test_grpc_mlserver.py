@@ -77,7 +77,7 @@ class GrpcTraffic:
                 result = client.infer(
                     MODEL, [tensor([[truth, chance.random()]])], headers={"x-order": order}, client_timeout=10
                 )
-                assert result.as_numpy("predicted_class").shape == (1, 1)
+                assert result.as_numpy("predict").shape == (1, 1)
                 self.outcomes["ok"] += 1
                 labels.append({"request_id": order, "label": truth})
             except triton.InferenceServerException as error:
@@ -129,7 +129,7 @@ def test_mlserver_gives_the_same_through_titleshot_as_directly(grpc_serve, serve
     rows = [[1, 0.9], [0, 0.9], [1, 0.1]]
     for call in (through, direct):  # raw tensors, as Triton's client sends them
         result = call.infer(MODEL, [tensor(rows)], request_id="theirs")
-        assert result.as_numpy("predicted_class").ravel().tolist() == [1, 0, 0]
+        assert result.as_numpy("predict").ravel().tolist() == [1, 0, 0]
         assert result.get_response().id == "theirs"
         with pytest.raises(triton.InferenceServerException, match="rows of truth and noise") as caught:
             call.infer(MODEL, [tensor([[1.0]])])

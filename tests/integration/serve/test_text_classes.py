@@ -50,8 +50,12 @@ def test_one_of_several_classes(world):
     promote = next(decision for decision in world.history() if decision["kind"] == "promote")
     rails = {rail["name"]: rail for rail in promote["evidence"]["guardrails"]}
     assert {"precision_of_cancel", "precision_of_keep", "accuracy", "p90_latency", "error_rate"} == set(rails)
-    assert "precision of keep 0.9" in rails["precision_of_keep"]["reason"]
+    assert "precision of keep 0." in rails["precision_of_keep"]["reason"]
     assert rails["accuracy"]["challenger"]["value"] == pytest.approx(0.95, abs=0.05)
+
+    said = {value for each in world.status()["disagreements"] for value in each["predicted"]}
+    assert said <= {"cancel", "keep", "another class"}  # refund has no guardrail
+    assert len(said) > 1
 
     world.set_alias("challenger", 3)
     wait_for(lambda: world.phase() == "rolled_back", "version 3 is rolled back", 90)

@@ -35,6 +35,8 @@ class Late(Model):
             label, score = answers(columns["truth"].as_numpy(), columns["noise"].as_numpy())
         except (TypeError, ValueError) as error:
             raise InvalidInput(f"expected numbers: {error}") from None
+        if len(label) == 0:
+            raise InvalidInput("expected at least one row")  # KServe breaks on tensors without data
         outputs = [InferOutput("label", [len(label)], "INT64"), InferOutput("score", [len(label), 2], "FP64")]
         outputs[0].set_data_from_numpy(label)
         outputs[1].set_data_from_numpy(score)

@@ -116,7 +116,7 @@ OBJECT = "expected one JSON object"
         (b'{"type":"label","at":1,"request_id":"\\ud800","label":1}\n', OBJECT),
         (SEEN | {"request_id": ""}, "request_id: expected text"),
         (SEEN | {"role": "champ"}, "role: expected champion, challenger or previous"),
-        (SEEN | {"mode": "shade"}, "mode: expected none, shadow, canary, watch or forced"),
+        (SEEN | {"mode": "shade"}, "mode: expected none, shadow, canary, watch, forced, twice or again"),
         (SEEN | {"row": -1}, "row: expected a whole number from 0"),
         (SEEN | {"row": 1.5}, "row: expected a whole number from 0"),
         (SEEN | {"version": "v7"}, "version: expected a whole number from 1, or its digits"),

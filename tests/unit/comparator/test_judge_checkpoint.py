@@ -140,6 +140,7 @@ def test_a_restart_anywhere_changes_nothing(name, cuts):
     title, decided = played(name, cuts)
     assert decided == expected
     assert freeze(title.rollout.evidence) == freeze(whole.rollout.evidence)
+    assert freeze(title.agreement) == freeze(whole.agreement)
     assert title.pairing.totals == whole.pairing.totals
     # what met a part that is older than the record by now waits again, in vain, until the retention is over
     assert title.pairing.predictions_waiting >= whole.pairing.predictions_waiting
@@ -211,7 +212,22 @@ def test_what_is_no_checkpoint_is_refused_and_changes_nothing(spoil):
 
 def test_every_part_of_a_state_is_refused_with_a_field_more_or_less():
     """A part whose fields are not looked at would be found out by the next one that uses it."""
-    title = fresh(rules=dataclasses.replace(POLICY, outside=Outside((Check("depth", "depth", at_most=1.0),))))
+    checked = dataclasses.replace(
+        POLICY,
+        guardrails=(*POLICY.guardrails, Guardrail(Metric.CALIBRATION, 0.1)),
+        outside=Outside((Check("depth", "depth", at_most=1.0),)),
+    )
+    averaged = Guardrail(Metric.PRECISION, 0.1, classes=(0, 1))
+    several = dataclasses.replace(POLICY, guardrails=(averaged, *POLICY.guardrails[1::2]), multiclass=True)
+    seen = set()
+    for rules in (checked, several):
+        seen |= refused_parts(rules)
+    assert seen == {f"$.{name}" for name in _CLASSES}
+
+
+def refused_parts(rules):
+    """The kinds of parts that the state of a rollout under a policy has, each of which was refused so."""
+    title = fresh(rules=rules)
     for fact in record("good")[:40]:
         receive(title, fact)
     whole = json.loads(json.dumps(checkpoint(title)))
@@ -228,8 +244,8 @@ def test_every_part_of_a_state_is_refused_with_a_field_more_or_less():
         del fields["_new"], fields[next(iter(fields))]
         with pytest.raises(Unusable):
             go_on(title, kept)
-    assert seen == {f"$.{name}" for name in _CLASSES}
     go_on(title, whole)
+    return seen
 
 
 def parts_of(data, path=()):

@@ -13,7 +13,8 @@ from comparator import assess
 from comparator.assess import Moment
 from comparator.checkpoint import freeze, thaw
 from comparator.events import Mode
-from comparator.macro import MOST_ROWS, MacroBlock, MacroTest, label_test
+from comparator.label_test import label_test
+from comparator.macro import MOST_ROWS, MacroBlock, MacroTest
 from comparator.policy import Guardrail, Metric, Policy
 from comparator.ratio import RatioTest
 

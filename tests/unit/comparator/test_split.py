@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from desk import CANARY, PROMOTE, Desk, policy
 
 from comparator.split import GRACE_SECONDS, Split
+from comparator.title import Title
 
 ALPHA = 0.01
 
@@ -45,3 +47,30 @@ def test_a_share_that_changes_begins_anew_and_none_says_nothing():
     assert asked_of(split, 0.5, 2000, start=720.0).mismatch(ALPHA) is None
     split.ask(None, 1400.0)
     assert asked_of(split, 0.9, 2000, start=1500.0).mismatch(ALPHA) is None
+
+
+def test_clients_that_stick_to_a_side_are_not_judged_from_the_moment_on_that_the_settings_say_so():
+    desk = Desk(policy(CANARY, PROMOTE, min_answers=10**9))
+    desk.read(challenger=2)
+
+    def said():
+        desk.answers(1500)  # one in two goes to either, where one in ten was asked for
+        return " ".join(desk.title.rollout.report(desk.at).missing)
+
+    assert "were asked" not in said()  # the desk's clients stick
+    desk.title.adopt(desk.policy, sticky=False)
+    assert "where 10% were asked" in said()
+    desk.title.adopt(desk.policy, sticky=True)
+    assert "were asked" not in said()
+
+
+def test_a_restart_goes_by_the_settings_as_they_are():
+    desk = Desk(policy(CANARY, PROMOTE, min_answers=10**9))
+    desk.read(challenger=2)
+    desk.answers(100)
+    fresh = desk.title.rollout.evidence
+    other = Desk(desk.policy)
+    other.title = Title(desk.policy, sticky=False)
+    other.read(challenger=2)
+    other.title.rollout.go_on(fresh, 0)
+    assert not other.title.rollout.evidence.sticky

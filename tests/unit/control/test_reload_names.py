@@ -15,7 +15,7 @@ from router.settings import load_settings
 class Routes:
     """What the plane uses of a publisher."""
 
-    def publish(self, *_routes):
+    def publish(self, *_routes, traced=None, by_body=False):
         """Nothing is under control here."""
 
 

@@ -12,6 +12,7 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 from comparator.events import Outcome, Role
 from router.control import tracing
+from router.control.metric_table import BOUNDS
 from router.control.metrics import Metrics
 from router.control.tracing import BATCH, COMPLAINT_SECONDS, MOST_WAITING, Tracing
 from router.link.messages import Span, Spans
@@ -184,7 +185,8 @@ def test_exemplars_are_the_latest_of_each_bucket_and_role_and_only_of_what_is_co
         )
     )
     found = {key: exemplar.labels["span_id"] for key, exemplar in durations(metrics).items()}
-    assert found == {("champion", "0.00135"): "1" * 16, ("challenger", "0.00332151"): "2" * 16}
+    bucket = {seconds: str(min(bound for bound in BOUNDS if bound >= seconds)) for seconds in (SPAN.seconds, 0.003)}
+    assert found == {("champion", bucket[SPAN.seconds]): "1" * 16, ("challenger", bucket[0.003]): "2" * 16}
     assert b"trace_id" not in metrics.expose("text/plain")[0]
 
 

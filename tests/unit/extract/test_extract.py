@@ -81,10 +81,10 @@ def test_answers_over_grpc_have_a_reader_of_their_own():
     body = b"".join((b"\x2a\x0b", b"\x0a\x01y", b"\x12\x04BOOL", b"\x18\x02", b"\x32\x02\x01\x00"))  # [true, false]
     rows, bodies = zip(exchange(body, state=BODY_PROTO), exchange(b'{"predictions": [1]}'), strict=True)
     both = Exchanges("late", b"".join(rows), b"".join(bodies))
-    found = extract(both, MLFLOW, 1.0, reader(Reading()))
+    found = extract(both, MLFLOW, Coding(), reader(Reading()))
     assert found.columns["prediction"].tolist() == [1.0, 0.0, 1.0]
     assert (found.unreadable, found.unread) == (0, 0)
-    unread = extract(both, MLFLOW, 1.0)  # the model has no gRPC endpoints any more
+    unread = extract(both, MLFLOW, Coding())  # the model has no gRPC endpoints any more
     assert (unread.unreadable, unread.unread) == (0, 1)
     assert unread.columns["prediction"].tolist()[1:] == [1.0]
     assert unread.columns["outcome"].tolist() == [Outcome.OK, Outcome.OK]

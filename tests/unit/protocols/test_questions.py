@@ -68,4 +68,4 @@ def test_the_logged_example_is_asked_again(name):
 
 
 def test_who_cannot_ask():
-    assert [name for name in NAMES if questions(name) is None] == ["json"]
+    assert [name for name in NAMES if questions(name) is None] == ["openai", "json"]

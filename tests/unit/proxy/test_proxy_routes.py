@@ -59,6 +59,54 @@ def test_a_target_that_names_none(names, url, why):
     assert caught.value is why
 
 
+def spoken(**models) -> Table:
+    """Models by protocol and the name that they are served as."""
+    routes = [
+        ModelRoutes(
+            name, protocol, Backend(1, "http://a:1"), Backend(2, "http://b:2"), mode=2, share=50, served_as=known
+        )
+        for name, (protocol, known) in models.items()
+    ]
+    return Table(Routes(1, "g", tuple(routes)), Endpoints(Limits()))
+
+
+SEVERAL = {"a": ("open_inference", ""), "b": ("open_inference", "two b"), "c": ("kserve_v1", "a"), "d": ("mlflow", "")}
+
+
+@pytest.mark.parametrize(
+    ("url", "name", "path", "predicts", "mode"),
+    [
+        (b"/v2/models/a/infer", "a", b"/v2/models/a/infer", True, 2),
+        (b"/v2/models/two%20b/infer?q", "b", b"/v2/models/two%20b/infer?q", True, 2),
+        (b"/v2/models/two%20b/versions/1/infer", "b", b"/v2/models/two%20b/versions/1/infer", True, 0),
+        (b"/v2/models/a/ready", "a", b"/v2/models/a/ready", False, 2),
+        (b"/v1/models/a:predict", "c", b"/v1/models/a:predict", True, 2),
+        (b"/v1/models/a/versions/3:predict", "c", b"/v1/models/a/versions/3:predict", True, 0),
+        (b"/models/b/v2/health/ready", "b", b"/v2/health/ready", False, 2),
+        (b"/models/b/v2/models/two%20b/infer", "b", b"/v2/models/two%20b/infer", True, 2),
+        (b"/models/d/invocations", "d", b"/invocations", True, 2),
+    ],
+)
+def test_paths_of_protocols_name_models(url, name, path, predicts, mode):
+    match = spoken(**SEVERAL).match(b"POST", url)
+    assert (match.target.name, match.path, match.predicts, match.mode) == (name, path, predicts, mode)
+
+
+@pytest.mark.parametrize("url", [b"/v2/models/b/infer", b"/v1/models/c:predict", b"/v2/health/ready", b"/invocations"])
+def test_paths_of_protocols_that_name_none(url):
+    with pytest.raises(Refusal) as caught:
+        spoken(**SEVERAL).match(b"POST", url)
+    assert caught.value is refusal.UNKNOWN_MODEL
+
+
+def test_one_path_of_predictions():
+    routes = ModelRoutes("m", "json", Backend(1, "http://a:1"), predict_path="/score")
+    for url, predicts in ((b"/score", True), (b"/score?q", True), (b"/score/", False), (b"/x", False)):
+        assert Table(Routes(1, "g", (routes,)), Endpoints(Limits())).match(b"POST", url).predicts is predicts
+    routes = ModelRoutes("m", "json", Backend(1, "http://a:1"))
+    assert Table(Routes(1, "g", (routes,)), Endpoints(Limits())).match(b"POST", b"/x").predicts
+
+
 def test_remembering_is_bounded():
     tables = table("m")
     for number in range(10_000):

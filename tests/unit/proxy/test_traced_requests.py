@@ -8,7 +8,7 @@ import sys
 import pytest
 from memory_transport import MemoryTransport
 
-from router.link.messages import Backend, Limits, ModelRoutes, Routes, Spans, read_up
+from router.link.messages import Backend, Limits, ModelRoutes, Routes, Rule, Spans, read_up
 from router.link.messages import frame as framed
 from router.proxy import codes
 from router.proxy.exchange import ServedExchange
@@ -160,6 +160,30 @@ def test_each_exchange_is_a_span_below_the_requests_own():
     assert challenger.recorded
     assert all(0 <= span.sent <= span.first_byte for span in (champion, challenger))
     assert own.request_id.encode() in written["champion"]
+
+
+def test_the_copy_of_a_request_that_is_asked_twice_is_the_champions_span():
+    wires = Wires(100, asked_twice=100)
+    champion = wires.plane.table.target("m").champion.endpoint
+    again = wires._connected("again", champion)  # a second connection to the champion
+    written = wires.send()
+    for connection in (wires.servers["champion"], again):
+        connection.data_received(ANSWER)
+    spans = sorted((span.exchange, span.role, span.mode, span.version) for span in wires.spans())
+    assert written.keys() == {"champion", "again"}
+    assert spans == [
+        (False, codes.CHAMPION, codes.MODE_TWICE, 1),
+        (True, codes.CHAMPION, codes.MODE_TWICE, 1),
+        (True, codes.CHAMPION, codes.MODE_AGAIN, 1),
+    ]
+
+
+def test_a_forced_request_is_one_exchange_of_the_role_that_the_rule_names():
+    wires = Wires(100, rules=(Rule("query:tester", codes.CHALLENGER),))
+    assert wires.ask(target="/invocations?tester=1").keys() == {"challenger"}
+    assert {(span.role, span.mode, span.version) for span in wires.spans()} == {
+        (codes.CHALLENGER, codes.MODE_FORCED, 2),
+    }
 
 
 def test_without_a_context_a_trace_begins_here():

@@ -108,8 +108,7 @@ def problems(tmp_path, text):
         ("judge: {block_requests: 1}", 29, "judge.block_requests: expected at least 2, not 1"),
         ("judge: {min_answers: 0}", 26, "judge.min_answers: expected an integer of at least 1, not 0"),
         ("judge: {min_answer: 5}", 13, "judge.min_answer: unknown key; did you mean 'min_answers'?"),
-        ("protocol: openai", 15, "protocol: openai: not yet; this version speaks mlflow, open_inference, kserve_v1, json"),
-        ("protocol: mflow", 15, "protocol: expected a protocol (mlflow, open_inference, kserve_v1, json), not 'mflow'; "
+        ("protocol: mflow", 15, "protocol: expected a protocol (mlflow, open_inference, kserve_v1, openai, json), not 'mflow'; "
          "did you mean 'mlflow'?"),
         ("answer: {prediction: label}\n    protocol: json", 13, "answer: expected answer.prediction to be a JSON pointer "
          "such as /outputs/0/label, or # for the whole, not 'label'"),
@@ -120,8 +119,8 @@ def problems(tmp_path, text):
         ("answer: {rows: /predictions}\n    protocol: kserve_v1", 13, "answer: expected no answer.rows: the rows stand in "
          "predictions, outputs or results"),
         ("served_as: m", 16, "served_as: expected no served_as: the paths of mlflow name no model"),
-        ("served_as: a/b\n    protocol: open_inference", 16, "served_as: expected the model's name in paths, 1 to 256 "
-         "characters without '/', not 'a/b'"),
+        ("served_as: a/b\n    protocol: open_inference", 16, "served_as: expected the model's name in paths, "
+         "without '/', not 'a/b'"),
         ("predict_path: /x", 19, "predict_path: expected no predict_path: mlflow says which requests are predictions"),
         ("predict_path: predict\n    protocol: json", 19, "predict_path: expected a path such as /predict, "
          "percent-encoded as in a URL, not 'predict'"),
@@ -138,7 +137,8 @@ def problems(tmp_path, text):
         ("endpoints: {1: 'unix://m.sock'}", 20, "endpoints.1: expected http(s)://host:port or unix:///path.sock, the path being absolute"),
         ("endpoints: {1: http://u:p@m:1}", 20, "endpoints.1: expected http(s)://host:port or unix:///path.sock, without user and password"),
         ("endpoints: {one: http://m:1}", 17, "endpoints.one: expected a version number as the key, such as 1, not 'one'"),
-        ("assign_by: x-user-id", 16, "assign_by: expected header:NAME, such as header:x-user-id, not 'x-user-id'"),
+        ("assign_by: x-user-id", 16, "assign_by: expected header:NAME, query:NAME, cookie:NAME or path:N (a segment), such "
+         "as header:x-user-id, not 'x-user-id'"),
         ("request_id: header:a b", 17, "request_id: expected header:NAME, such as header:x-user-id, not 'header:a b'"),
         ("split: {challenger: 100}", 25, "split.challenger: expected at most 99 percent: without a champion there is "
          "nothing to compare with"),
@@ -219,10 +219,10 @@ def test_errors_at_the_top(tmp_path, line, column, problem):
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("", ":1:1: expected a mapping with admin, admin_hosts, grpc, ledger, limits, listen, models, notify, poll, prometheus, registry, state, "
+        ("", ":1:1: expected a mapping with admin, admin_hosts, grpc, ledger, limits, listen, models, notify, poll, prometheus, registry, route_by, state, "
          "tls, tokens, tracing, webhooks, workers"),
         ("- a\n", ":1:1: expected a mapping with admin, admin_hosts, grpc, ledger, limits, listen, models, notify, poll, prometheus, registry, "
-         "state, tls, tokens, tracing, webhooks, workers"),
+         "route_by, state, tls, tokens, tracing, webhooks, workers"),
         ("a: [1\nb: 2\n", ":2:2: expected YAML: while parsing a flow sequence, expected ',' or ']', but got ':'"),
         ("a: 1\n\tb: 2\n", ":2:1: expected YAML: while scanning for the next token, found character '\\t' that cannot "
          "start any token"),

@@ -107,6 +107,7 @@ limits:
   mirror_body: 512KiB
   mirror_bytes: 8MiB
   breaker_wait: 5s
+  scan: 256KiB
   extract: 32KiB
   record_rows: 1000
 models:
@@ -375,3 +376,38 @@ def test_classes_beside_a_reward_have_1_as_positive(tmp_path):
     assert model.policy().guardrail(Metric.F1).offline_tolerance == 0.05
     with pytest.raises(SettingsError, match="positive: expected positive to be 1, not 2"):
         load_settings(written(tmp_path, f"{SMALL}    positive: 2\n{rails}"))
+
+
+PROTOCOLS = """\
+registry: sqlite:///mlflow.db
+models:
+  a: {endpoint: "http://a{version}", protocol: open_inference}
+  b: {endpoint: "http://b{version}", protocol: open_inference, served_as: late arrival}
+  c: {endpoint: "http://c{version}", protocol: kserve_v1, served_as: a}
+  d: {endpoint: "http://d{version}", protocol: json, predict_path: /score}
+  e: {endpoint: "http://e{version}", protocol: json, ready_path: "/alive?deep=1"}
+  f: {endpoint: "http://f{version}"}
+"""
+
+
+def test_where_models_are_ready_and_known_by_which_name(tmp_path):
+    models = load_settings(written(tmp_path, PROTOCOLS)).models
+    assert {name: model.ready_path for name, model in models.items()} == {
+        "a": "/v2/models/a/ready",
+        "b": "/v2/models/late%20arrival/ready",
+        "c": "/v1/models/a",
+        "d": "/health",
+        "e": "/alive?deep=1",
+        "f": "/ping",
+    }
+    assert {name: model.served_as for name, model in models.items() if model.served_as != name} == {
+        "b": "late arrival",
+        "c": "a",
+    }
+    assert models["d"].predict_path == "/score"
+
+
+def test_no_two_models_have_one_name_in_the_paths_of_a_protocol(tmp_path):
+    assert problems(written(tmp_path, PROTOCOLS.replace("served_as: late arrival", "served_as: a"))) == [
+        "titleshot.yaml:4:75: models.b.served_as: expected another name: a is served as a, too"
+    ]

@@ -86,6 +86,16 @@ def test_what_makes_no_sense_is_said(tmp_path):
     ]
 
 
+def test_a_model_is_called_as_its_servers_know_it_and_no_two_alike(tmp_path):
+    two = BOTH.replace(
+        "    answer: {prediction: y}\n", "    served_as: {}\n  other:\n    grpc_endpoint: grpc://v{version}:1\n"
+    )
+    assert load(tmp_path, two.replace("{}", "theirs")).models["late"].served_as == "theirs"
+    assert problems(tmp_path, two.replace("{}", "other")) == [
+        "11:3: models.other.served_as: expected another name: late is served as other, too"
+    ]
+
+
 def test_without_the_extra_it_is_said_how_to_have_it(tmp_path, monkeypatch):
     found = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "grpc" else found(name))

@@ -275,3 +275,32 @@ def test_a_mean_over_classes_is_no_worse_by_its_margin(right, verdict):
     assert check.numbers["lower"] <= check.numbers["loss"] <= check.numbers["upper"]
     if verdict is Verdict.INCONCLUSIVE:
         assert "rows would tell" in check.reason
+
+
+CALIBRATION = Guardrail(Metric.CALIBRATION, 0.1)
+
+
+def of_scores(adds, count=3000, seed=1):
+    """Of rows whose label is 1 with a chance of 0.2 or 0.7; so much is added to the chance."""
+    chance = np.random.default_rng(seed)
+    chances = chance.choice([0.2, 0.7], count)
+    return counted(CALIBRATION, chance.random(count) < chances, np.zeros(count), chances + adds)
+
+
+def test_the_calibration_error_and_its_bounds():
+    found = of_scores(0.15)
+    assert found.value == pytest.approx(0.15, abs=0.03)
+    assert 0.05 < found.lower < found.value < found.upper < 0.3
+    assert minimum(asked(CALIBRATION, 0.3), found, 3000).verdict is Verdict.PASS
+    assert "calibration error 0." in minimum(asked(CALIBRATION, 0.02), found, 3000).reason
+    assert counted(CALIBRATION, [1.0], [1.0]) is None
+
+
+@pytest.mark.parametrize(
+    ("adds", "verdict"),
+    [(0.0, Verdict.PASS), (-0.05, Verdict.PASS), (0.25, Verdict.FAIL), (-0.12, Verdict.INCONCLUSIVE)],
+)
+def test_a_calibration_error_is_no_larger_by_its_margin(adds, verdict):
+    check = no_regression(asked(CALIBRATION), of_scores(adds), of_scores(0.0), 3000)
+    assert check.verdict is verdict, check.reason
+    assert check.numbers["lower"] <= check.numbers["loss"] <= check.numbers["upper"]

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from comparator.class_code import class_code
 from comparator.events import Gated
 from comparator.gated import expected_checks, reported
 from comparator.guardrail import Verdict
@@ -222,3 +223,29 @@ def test_a_signature_that_cannot_be_checked(written_model, said):
     columns, trouble, _ = read_mlmodel(written_model)
     assert columns is None
     assert said in trouble
+
+
+@pytest.mark.parametrize(
+    ("coding", "cells", "labels"),
+    [
+        (Coding(Predicts.MULTICLASS), ("cancel", "2"), [class_code("cancel"), 2.0]),
+        (Coding(Predicts.MULTICLASS, classes=("a",)), ("cancel", "2"), [class_code("cancel"), class_code("2")]),
+        (Coding(Predicts.MULTICLASS, classes=(1.0,)), ("3", "true"), [3.0, 1.0]),
+        (Coding(positive="late"), ("late", "1"), [1.0, 0.0]),
+        (Coding(positive="1"), ("late", "1"), [0.0, 1.0]),
+    ],
+)
+def test_labels_that_are_classes(tmp_path, coding, cells, labels):
+    path = written(tmp_path, *(f"1,2,1,a,{cell}" for cell in cells))
+    assert read_holdout(path, "label", TYPES, coding).labels.tolist() == labels
+
+
+@pytest.mark.parametrize("coding", [Coding(Predicts.MULTICLASS, classes=(1.0,)), Coding(Predicts.NUMBER), Coding()])
+def test_a_label_that_is_no_number_where_classes_are(tmp_path, coding):
+    with pytest.raises(HoldoutError, match="row 1: expected a label that is a number"):
+        read_holdout(written(tmp_path, "1,2,1,a,cancel"), "label", TYPES, coding)
+
+
+def test_a_cell_without_a_label(tmp_path):
+    with pytest.raises(HoldoutError, match="row 1: expected a label"):
+        read_holdout(written(tmp_path, "1,2,1,a,"), "label", TYPES, Coding(Predicts.MULTICLASS))

@@ -29,8 +29,8 @@ class Late(MLModel):
             model_name=self.name,
             parameters=Parameters(headers=headers),
             outputs=[
-                NumpyCodec.encode_output("predicted_class", said.astype(np.int64).reshape(-1, 1)),
-                NumpyCodec.encode_output("probability", said * 0.8 + 0.1),
+                NumpyCodec.encode_output("predict", said.astype(np.int64).reshape(-1, 1)),
+                NumpyCodec.encode_output("predict_proba", said * 0.8 + 0.1),
             ],
         )
 
