@@ -31,7 +31,10 @@ _OF_TENSOR: Final = ("name", "datatype", "shape")  # what stays of a tensor that
 _NAME: Final = re.compile(r"[\w./ -]*")  # what a longer name than the field's may be; others may hold values
 
 _NAMING: Final = frozenset(
-    "name key field feature column attribute property variable parameter param header col k n id label dimension".split()
+    (
+        *("name", "key", "field", "feature", "column", "attribute", "property", "variable", "parameter", "param"),
+        *("header", "col", "k", "n", "id", "label", "dimension"),
+    )
 )
 """Keys whose text may be the name of what stands beside it."""
 
