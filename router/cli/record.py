@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import click
@@ -68,13 +68,14 @@ def record(  # noqa: PLR0913 - the options of a command
         except RecordingError as error:
             raise RefusedError(str(error)) from None
         taken = _Taken(sink, requests)
-        with _progress(None if as_json or since is not None else seconds) as show:
-            try:
-                taken.all(pieces, show)
-            except KeyboardInterrupt:
-                taken.stopped = True
-            finally:
-                sink.close()
+        try:
+            with _progress(None if as_json or since is not None else seconds) as show, closing(sink):
+                try:
+                    taken.all(pieces, show)
+                except KeyboardInterrupt:
+                    taken.stopped = True
+        except OSError as error:
+            raise RefusedError(f"{file}: cannot be written on: {error.strerror or error}") from None
     if as_json:
         dropped = taken.ended.dropped if taken.ended is not None else None
         left_out = taken.ended.left_out if taken.ended is not None else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,8 +26,8 @@ from router.link.endpoint import Tls, place_of
 from router.protocols.coding import Coding
 from router.protocols.protocol import Reader, Reading
 from router.protocols.select import NAMES, reader
-from router.recordings.files import Sink, create
-from router.recordings.lines import Asked
+from router.recordings.files import create
+from router.recordings.lines import Asked, Line
 from router.recordings.reading import Recording, RecordingError, read_file
 from router.recordings.writing import label_lines, observed_lines, written
 from router.resending.compare import Comparison, Share, Side, compared
@@ -128,22 +128,23 @@ def resend(  # noqa: PLR0913 - the options of a command
         *_reading(settings_path, name, spoken, positive), None if speed == float("inf") else speed, at_once, timeout
     )
     recorded, labels = recording.columns(champion=CHAMPION_VERSION, challenger=CHALLENGER_VERSION)
-    with _kept(out) as sink:  # hours of answers are not to be lost for a file that cannot be written
+    with _kept(out) as keep:  # hours of answers are not to be lost for a file that cannot be written
         with bar("resending", len(requests), quiet=as_json) as tell:
             resent = asyncio.run(_sent(requests, (url_a, url_b), asking, tell))
         observations = resent.observations
-        if sink is not None:
-            sink.write(written([*observed_lines(observations), *label_lines(labels)]))
+        problem = keep([*observed_lines(observations), *label_lines(labels)])
     told = compared(observations, labels, recorded)
     run = _judged(policy, observations, labels) if policy is not None else None
     if as_json:
         decisions = [as_data(each, policy.digest) for each in run.decisions] if policy and run else None
         timing = {"seconds": resent.seconds, "late_seconds": resent.late_seconds, "unsent": resent.unsent}
         print_json({**told.as_data(), **timing, "decisions": decisions})
-        return
-    _show(told, resent, (url_a, url_b))
-    if run is not None:
-        click.echo("\n".join(["", f"{policy_path} would have decided:", *in_words(run)]))
+    else:
+        _show(told, resent, (url_a, url_b))
+        if run is not None:
+            click.echo("\n".join(["", f"{policy_path} would have decided:", *in_words(run)]))
+    if problem:
+        raise RefusedError(problem)
 
 
 def _check(file: Path, requests: list[Asked]) -> None:
@@ -195,22 +196,30 @@ def _target(url: str, asking: _Asking) -> Target:
 
 
 @contextmanager
-def _kept(out: Path | None) -> Iterator[Sink | None]:
-    """Where the answers are kept; what fails leaves no file."""
+def _kept(out: Path | None) -> Iterator[Callable[[list[Line]], str]]:
+    """Keeps lines in a file that is made now, and says what went wrong; "": nothing. What fails leaves no file."""
     if out is None:
-        yield None
+        yield lambda _: ""
         return
     try:
         sink = create(out)
     except RecordingError as error:
         raise RefusedError(str(error)) from None
+
+    def keep(lines: list[Line]) -> str:
+        try:
+            with closing(sink):
+                sink.write(written(lines))
+        except OSError as error:
+            out.unlink(missing_ok=True)
+            return f"{out}: cannot be written on: {error.strerror or error}"
+        return ""
+
     try:
-        yield sink
+        yield keep
     except BaseException:
         out.unlink(missing_ok=True)
         raise
-    finally:
-        sink.close()
 
 
 def _judged(policy: Policy, observations: Columns, labels: Columns) -> Replay:

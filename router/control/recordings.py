@@ -179,6 +179,7 @@ class Recordings:
         """Copies from a proxy."""
         for recording in self._open.get(message.model, ()):
             share = recording.begun.share
+            recording.counts["dropped"] += message.dropped
             kept = [each for each in message.requests if in_sample(each.request_hi, each.request_lo, share)]
             recording.take("requests", kept, sum(len(each.body) + _ROW_BYTES for each in kept))
 

@@ -148,6 +148,7 @@ class Sampled(msgspec.Struct, frozen=True, tag_field="t", tag="sampled"):
 
     model: str
     requests: list[SampledRequest]
+    dropped: int = 0  # of the sample, since the last message: too long, or too much at once
 
 
 class Counters(msgspec.Struct, frozen=True, tag_field="t", tag="counters"):

@@ -291,7 +291,7 @@ class ServedExchange:
             self._sample += chunks
             if request.received > self._plane.limits.mirror_body_bytes:
                 self._sample = None
-                self._plane.sampler.dropped += 1
+                self._plane.sampler.drop(self.target.name)
         if request.chunked:
             chunks = [chunk(piece) for piece in chunks]
         if self._unsent:

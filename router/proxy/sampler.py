@@ -28,6 +28,7 @@ class Sampler:
         self._most_bytes = most_bytes
         self._bytes = 0
         self._kept: dict[str, list[SampledRequest]] = {}
+        self._untold: dict[str, int] = {}  # dropped, as control has yet to know
 
     def take(
         self, model: str, at: float, key: tuple[int, int], path: bytes, request: Request, body: list[bytes]
@@ -44,7 +45,7 @@ class Sampler:
         """
         size = request.received
         if self._bytes + size > self._most_bytes:
-            self.dropped += 1
+            self.drop(model)
             return
         self._bytes += size
         self._kept.setdefault(model, []).append(
@@ -60,11 +61,19 @@ class Sampler:
             )
         )
 
+    def drop(self, model: str, count: int = 1) -> None:
+        """So many requests of the sample are not kept."""
+        self.dropped += count
+        self._untold[model] = self._untold.get(model, 0) + count
+
     def flush(self, link: Link) -> None:
         """Hand on what is kept. What the link does not take now is dropped: nobody waits for samples."""
-        if not self._kept:
+        if not self._kept and not self._untold:
             return
         kept, self._kept, self._bytes = self._kept, {}, 0
-        for model, requests in kept.items():
-            if not link.send(Sampled(model, requests)):
-                self.dropped += len(requests)
+        for model in kept.keys() | self._untold.keys():
+            requests, untold = kept.get(model, []), self._untold.get(model, 0)
+            if link.send(Sampled(model, requests, untold)):
+                self._untold.pop(model, None)
+            elif requests:
+                self.drop(model, len(requests))

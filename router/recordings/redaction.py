@@ -3,8 +3,9 @@
 Known are objects with the field as a key, tables with `columns` and `data` (MLflow's dataframe_split), tensors with
 `name` and `data` (Open Inference Protocol), CSV with a header, and JSON within a text. A name is found whatever its
 case, and within a longer one (`customer.email`). A body is not recorded at all where it may hold a field in another
-way: one that is none of JSON and CSV, or is coded; a name that stands within a text or a list (somebody else's names of
-columns, a form); rows or tensors in which no field is found, since their cells may have no names.
+way: one that is none of JSON and CSV, or is coded; a name that stands in a list, as somebody else's name of something
+(`{"key": "email", "value": ...}`), or between separators within a text (a form, CSV, XML); rows or tensors in which no
+field is found, since their cells may have no names.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import csv
 import io
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, Final
@@ -28,6 +29,16 @@ _PSEUDONYM_BYTES = 6  # a number of 48 bits is exact in float64
 _NAMES_REMEMBERED = 4096
 _OF_TENSOR: Final = ("name", "datatype", "shape")  # what stays of a tensor that is a field: none of it is a value
 _NAME: Final = re.compile(r"[\w./ -]*")  # what a longer name than the field's may be; others may hold values
+
+_NAMING: Final = frozenset(
+    (
+        *("name", "key", "field", "feature", "column", "attribute", "property", "variable", "parameter", "param"),
+        *("header", "col", "k", "n", "id", "label", "dimension"),
+    )
+)
+"""Keys whose text may be the name of what stands beside it."""
+
+_NO_KEY: Final = "name"  # of an item of a list, which may be a name, too
 
 Scalar = Callable[[Any], Any]
 
@@ -53,6 +64,9 @@ class Redaction:
         }
         any_name = "|".join(re.escape(name) for name in sorted(self._by_name, key=len, reverse=True))
         self._pattern = re.compile(rf"(?<!\w)(?:{any_name})(?!\w)")
+        self._within = re.compile(
+            rf"""(?:^|[\n\r,;|\t{{\[<&?"'(\\])\ *["']?(?:{any_name})["']?\ *(?:$|[\n\r:=,;|\t>\]}})"'\\])"""
+        )
         self._field_of = lru_cache(_NAMES_REMEMBERED)(self._find)
 
     def apply(self, body: bytes, content_type: str, coding: str, *, binary: bool = False) -> bytes | None:
@@ -69,7 +83,7 @@ class Redaction:
         if binary or coding.strip().lower() not in ("", "identity"):
             return None
         kind, _, parameters = content_type.lower().partition(";")
-        walk = _Walk(self._field_of, self._pattern)
+        walk = _Walk(self._field_of, self._by_name, self._within)
         try:
             if kind.strip() == "text/csv":
                 return None if "absent" in parameters else walk.csv(body.decode("utf-8-sig"))
@@ -100,12 +114,16 @@ class _Walk:
 
     Args:
         field_of: what is put in the place of a field's values, by a name; None: it is no field.
-        pattern: finds a field's name, folded, in a text.
+        names: of the fields, folded.
+        within: finds a name in a text, folded, where it stands between separators.
     """
 
-    def __init__(self, field_of: Callable[[str], Scalar | None], pattern: re.Pattern[str]) -> None:
+    def __init__(
+        self, field_of: Callable[[str], Scalar | None], names: Container[str], within: re.Pattern[str]
+    ) -> None:
         self._field_of = field_of
-        self._pattern = pattern
+        self._names = names
+        self._within = within
         self._found = False
         self._unnamed = False
 
@@ -121,7 +139,7 @@ class _Walk:
         names = next(rows, [])
         fields = [self._column(name) for name in names]
         if not self._found or any(
-            by and self._pattern.fullmatch(_folded(name)) is None for name, by in zip(names, fields, strict=True)
+            by and _folded(name) not in self._names for name, by in zip(names, fields, strict=True)
         ):
             raise _Unclear("this may be no header")
         out = io.StringIO(newline="")
@@ -130,12 +148,12 @@ class _Walk:
         for row in rows:
             if len(row) > len(names):
                 raise _Unclear("expected rows as long as the header")
-            writer.writerow([self._cell(by, cell) for by, cell in zip(fields, row, strict=False)])
+            writer.writerow([self._cell(*each) for each in zip(fields, row, names, strict=False)])
         return out.getvalue().encode()
 
-    def _value(self, value: Any) -> Any:  # noqa: ANN401 - any JSON
+    def _value(self, value: Any, key: str = _NO_KEY) -> Any:  # noqa: ANN401 - any JSON
         if isinstance(value, str):
-            return self._text(value)
+            return self._text(value, key)
         if isinstance(value, list):
             objects = sum(isinstance(item, dict) for item in value)
             if objects < len(value):
@@ -154,27 +172,28 @@ class _Walk:
         fields = {key: self._field_of(key) for key in value}
         # the name of a tensor is no value of a field called `name`
         self._found |= any(by and not (key == "name" and "datatype" in value) for key, by in fields.items())
-        return {key: self._field(fields[key], item) for key, item in value.items()}
+        return {key: self._field(fields[key], item, key) for key, item in value.items()}
 
     def _table(self, value: dict[str, Any]) -> dict[str, Any]:
         """Its index is counted anew: it may be a column that is a field, and lost its name."""
-        fields = [self._column(name) for name in _names(value["columns"])]
+        names = _names(value["columns"])
+        fields = [self._column(name) for name in names]
         done = {}
         for key, item in value.items():
             if (by := self._column(key)) is not None:
                 done[key] = _every(item, by)
             elif key == "data":
-                done[key] = [self._row(fields, row) for row in item]
+                done[key] = [self._row(fields, names, row) for row in item]
             elif key == "index" and isinstance(item, list):
                 done[key] = list(range(len(item)))
             else:
-                done[key] = item if key == "columns" else self._value(item)
+                done[key] = item if key == "columns" else self._value(item, key)
         return done
 
-    def _row(self, fields: list[Scalar | None], row: Any) -> Any:  # noqa: ANN401 - any JSON
+    def _row(self, fields: list[Scalar | None], names: list[str], row: Any) -> Any:  # noqa: ANN401 - any JSON
         if not isinstance(row, list) or len(row) > len(fields):
             raise _Unclear("expected rows as long as the columns")  # cells without a column could be anybody's
-        return [self._field(by, cell) for by, cell in zip(fields, row, strict=False)]
+        return [self._field(*each) for each in zip(fields, row, names, strict=False)]
 
     def _tensor(self, value: dict[str, Any], by: Scalar) -> dict[str, Any]:
         done = {}
@@ -188,31 +207,32 @@ class _Walk:
                 done[key] = _every(item, own or by)
         return done
 
-    def _field(self, by: Scalar | None, value: Any) -> Any:  # noqa: ANN401 - any JSON
-        return self._value(value) if by is None else _every(value, by)
+    def _field(self, by: Scalar | None, value: Any, key: str) -> Any:  # noqa: ANN401 - any JSON
+        return self._value(value, key) if by is None else _every(value, by)
 
     def _column(self, name: str) -> Scalar | None:
         by = self._field_of(name)
         self._found |= by is not None
         return by
 
-    def _text(self, text: str) -> str:
-        """A text of no field: what it holds may be JSON with fields."""
+    def _text(self, text: str, key: str) -> str:
+        """A text of no field: it may hold JSON with fields, be a field's name, or have names in another form."""
         if text.lstrip("\ufeff \t\r\n")[:1] in ("{", "[", '"'):
             try:
                 inner = msgspec.json.decode(text)
             except ValueError:
                 pass
             else:
-                done = self._value(inner)
+                done = self._value(inner, key)
                 return text if done == inner else msgspec.json.encode(done).decode()
-        if self._pattern.search(_folded(text)):
+        folded = _folded(text)
+        if _folded(key) in _NAMING if folded in self._names else self._within.search(folded):
             raise _Unclear("a field's name within a text")
         return text
 
-    def _cell(self, by: Scalar | None, cell: str) -> str:
+    def _cell(self, by: Scalar | None, cell: str, name: str) -> str:
         if by is None:
-            return self._text(cell)
+            return self._text(cell, name)
         if not cell:
             return cell
         try:

@@ -56,10 +56,16 @@ def offers(model: Mapping[str, Any]) -> list[Offer]:
     if active and paused:
         found.append(Offer("resume", "Resume", f"The rollout of version {version} goes on by itself."))
     elif active and phase in _BEFORE_TITLE:
-        says = f"The rollout of version {version} stays where it is. Its guardrails still roll back."
+        says = (
+            f"The rollout of version {version} stays where it is, with the traffic that it has. Nothing goes forward; "
+            "its guardrails still roll back."
+        )
         found.append(Offer("pause", "Pause", says))
     if active and phase in _BEFORE_TITLE:
-        says = f"The rollout of version {version} ends: all traffic to version {champion}. It says nothing against it."
+        says = (
+            f"The rollout of version {version} ends: all traffic to version {champion}. That is no verdict on version "
+            f"{version}: it may be started again."
+        )
         found.append(Offer("abort", "Abort", says, grave=True))
     if not active and version is not None and version != champion and phase not in (None, "superseded"):
         says = f"Version {version} gets another shot under the present policy, if @challenger names it."

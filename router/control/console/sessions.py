@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 COOKIE = "titleshot_session"
 SESSION_SECONDS = 8 * 3600.0
 MOST_SESSIONS = 1000
+MOST_OF_A_TOKEN = 20
+"""So that nobody who signs in again and again signs others out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,9 @@ class Sessions:
     def open(self, token: str) -> str:
         """Sign somebody in who has shown a good token; what the cookie is to say."""
         cookie = secrets.token_urlsafe(32)
+        own = [key for key, session in self._sessions.items() if session.token == token]
+        for key in own[: max(0, len(own) - MOST_OF_A_TOKEN + 1)]:
+            del self._sessions[key]
         self._sessions[_key(cookie)] = _Session(token, self._clock() + SESSION_SECONDS)
         while len(self._sessions) > MOST_SESSIONS:
             self._sessions.popitem(last=False)

@@ -31,8 +31,10 @@ def recording(folder, *requests):
     return file
 
 
-def started(file, *words):
+def started(file, *words, full=False):
     made = [str(Path(sys.executable).parent / "titleshot"), "resend", str(file), *map(str, words)]
+    if full:  # no file grows
+        made = ["sh", "-c", 'ulimit -f 0; exec "$@"', "sh", *made]
     return subprocess.Popen(made, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
@@ -86,3 +88,15 @@ def test_where_answers_cannot_be_kept_none_is_asked_for(tmp_path, server):
     code, _, problem = done(started(file, "--a", server.url, "--b", server.url, "--out", tmp_path / "no" / "x.ndjson"))
     assert (code, server.seen) == (1, [])
     assert "cannot be written" in problem
+
+
+@pytest.mark.parametrize("name", ["again.ndjson", "again.parquet"])
+def test_a_full_disk_takes_nothing_from_what_is_told(tmp_path, server, name):
+    out = tmp_path / name
+    file = recording(tmp_path, *[{"body": ROW}] * 5)
+    code, told, problem = done(started(file, "--a", server.url, "--b", server.url, "--out", out, full=True))
+    assert code == 1
+    assert f"{out}: cannot be written on: File too large" in problem
+    assert "Traceback" not in problem
+    assert "5 requests to both" in told
+    assert not out.exists()

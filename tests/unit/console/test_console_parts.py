@@ -11,7 +11,7 @@ from router.control.admin.commands import COMMANDS
 from router.control.console.acts import offers
 from router.control.console.chart import Line, chart, ticks
 from router.control.console.series import KEPT, Series, sample
-from router.control.console.sessions import MOST_SESSIONS, SESSION_SECONDS, Sessions
+from router.control.console.sessions import MOST_OF_A_TOKEN, MOST_SESSIONS, SESSION_SECONDS, Sessions
 
 FINITE = st.floats(-1e9, 1e9)
 
@@ -123,3 +123,12 @@ def test_a_session_ends_by_time_by_hand_and_by_number():
     kept = [sessions.open(str(index)) for index in range(MOST_SESSIONS + 1)]
     assert (sessions.token(kept[0]), sessions.token(kept[1])) == (None, "1")
     assert "'b'" not in repr(sessions.__dict__)
+
+
+def test_who_signs_in_again_and_again_signs_only_oneself_out():
+    sessions = Sessions(lambda: 0.0)
+    other = sessions.open("other")
+    own = [sessions.open("own") for _ in range(MOST_SESSIONS)]
+    assert sessions.token(other) == "other"
+    assert [sessions.token(cookie) for cookie in own].count("own") == MOST_OF_A_TOKEN
+    assert sessions.token(own[-1]) == "own"

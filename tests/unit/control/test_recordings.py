@@ -76,6 +76,15 @@ def test_what_would_be_too_long_a_line_is_left_out(body):
     assert (found[-1]["requests"], found[-1]["left_out"]) == (1, 1)
 
 
+def test_what_proxies_dropped_is_told():
+    recordings = Recordings(lambda: None)
+    with recordings.opened("m", "mlflow", 100, NOTHING) as recording:
+        recordings.requests(Sampled("m", [asked(1)], 3))
+        recordings.requests(Sampled("m", [], 2))
+        ended = lines(recording)[-1]
+    assert (ended["requests"], ended["dropped"]) == (1, 5)
+
+
 def test_only_so_many_at_once():
     recordings = Recordings(lambda: None)
     held = [recordings.opened("m", "mlflow", 1, NOTHING) for _ in range(MOST_AT_ONCE)]

@@ -131,3 +131,40 @@ def test_a_large_body_that_is_whole_before_there_is_a_connection_leaves_the_clie
     server.data_received(ANSWER)
     assert desk.client.transport.reading
     assert desk.journal[-1][1].startswith(b"HTTP/1.1 200 OK")
+
+
+class Link:
+    """Control, there or away."""
+
+    def __init__(self):
+        self.away = False
+        self.taken = []
+
+    def send(self, message) -> bool:
+        if not self.away:
+            self.taken.append((len(message.requests), message.dropped))
+        return not self.away
+
+
+def test_requests_for_a_recording_that_are_too_long_are_counted():
+    desk, link = Desk(Limits(mirror_body_bytes=8), mode=codes.MODE_NONE, mirror=0, sample=100), Link()
+    desk.ask(body=b"{}")
+    chunked = b"POST /invocations HTTP/1.1\r\nHost: m\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n"
+    desk.client.data_received(chunked % (9, b"123456789"))
+    desk.client.data_received(b"0\r\n\r\n")
+    desk.plane.sampler.flush(link)
+    desk.plane.sampler.flush(link)
+    assert link.taken == [(1, 1)]
+
+
+def test_what_control_was_not_there_for_is_told_later():
+    desk, link = Desk(mode=codes.MODE_NONE, mirror=0, sample=100), Link()
+    link.away = True
+    desk.ask()
+    desk.plane.sampler.flush(link)
+    desk.plane.sampler.flush(link)
+    link.away = False
+    desk.ask()
+    desk.plane.sampler.flush(link)
+    assert link.taken == [(1, 1)]
+    assert desk.plane.sampler.dropped == 1
