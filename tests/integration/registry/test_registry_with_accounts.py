@@ -278,7 +278,7 @@ class Rig:
             name = self.place.model
             self.controller = ModelController(name, self.title, journal, lambda: None, lambda _m, _d: None)
             settings = SimpleNamespace(
-                registered_model=name, protocol="mlflow", tls=Tls(), probed_at=lambda _v: "http://127.0.0.1:9"
+                registered_model=name, ready_path="/ping", tls=Tls(), probed_at=lambda _v: "http://127.0.0.1:9"
             )
             prober = SimpleNamespace(set_targets=lambda *_: None, ready=lambda _m: self.ready)
             registry = MlflowRegistry(self.place.url, timeout_seconds=BOUND_SECONDS)
