@@ -14,6 +14,7 @@ import numpy as np
 
 from comparator.events import Mode
 from comparator.guardrail import Estimate
+from comparator.score_shift import CELLS, Shift, cells_of, shift
 from comparator.sequence import Floats, ratio_bounds
 
 if TYPE_CHECKING:
@@ -28,27 +29,38 @@ class Agreed:
         ratio: the share of rows with equal predictions; None: there are no pairs yet.
         score_distance: the mean absolute difference of the scores; None: no scores in both answers, or some that
             differ by more than 1, so that nothing bounds them.
+        score_shift: how far the distributions of the two sides' scores lie apart; None: there are none, or some are
+            not from 0 to 1.
     """
 
     ratio: Estimate | None
     score_distance: Estimate | None
+    score_shift: Shift | None
 
 
 class Pairs:
     """Counts pairs of answers, a row of a request each."""
 
-    __slots__ = ("distance", "equal", "rows", "scored", "unbounded")
+    __slots__ = ("cells", "distance", "equal", "rows", "scored", "unbounded", "unusual")
 
     def __init__(self) -> None:
         self.rows = self.equal = self.scored = 0
+        self.cells = np.zeros((2, CELLS), dtype=np.int64)  # of each side's scores
+        self.unusual = 0  # pairs with a score that is not from 0 to 1
         self.distance = 0.0  # sum of the absolute differences of the scores
         self.unbounded = 0  # scores that differ by more than 1
 
-    def take(self, one: Floats, two: Floats, distance: Floats) -> None:
-        """Take rows of which both predictions are there, and the distance of their scores (NaN: one has none)."""
+    def take(self, one: Floats, two: Floats, scores: Floats) -> None:
+        """Take rows of which both predictions are there, and their scores, shape (n, 2) (NaN: there is none)."""
         self.rows += int(one.size)
         self.equal += int(np.count_nonzero(one == two))
-        distance = distance[np.isfinite(distance)]
+        distance = np.abs(scores[:, 0] - scores[:, 1])
+        both = np.isfinite(distance)
+        distance = distance[both]
+        usual = scores[both & (scores >= 0).all(axis=1) & (scores <= 1).all(axis=1)]
+        self.unusual += int(np.count_nonzero(both)) - len(usual)
+        if len(usual):
+            self.cells += np.stack([cells_of(usual[:, side]) for side in (0, 1)])
         self.scored += int(distance.size)
         self.unbounded += int(np.count_nonzero(distance > 1))
         # one after the other, so that how facts were cut into batches never shows
@@ -57,7 +69,8 @@ class Pairs:
     def agreed(self, alpha: float) -> Agreed:
         """The figures, with bounds that hold with probability 1 - alpha each."""
         score = _estimate(self.distance, self.scored, alpha) if not self.unbounded else None
-        return Agreed(_estimate(self.equal, self.rows, alpha), score)
+        apart = shift(*self.cells) if not self.unusual else None
+        return Agreed(_estimate(self.equal, self.rows, alpha), score, apart)
 
 
 class Agreement:
@@ -89,7 +102,7 @@ class Agreement:
         told &= rollout == self.rollout_id
         for pairs, mine in ((self.challenger, told & ~twice), (self.itself, told & twice)):
             if mine.any():
-                pairs.take(one[mine], two[mine], np.abs(paired["score"][:, 0] - paired["score"][:, 1])[mine])
+                pairs.take(one[mine], two[mine], paired["score"][mine])
 
 
 def _estimate(total: float, count: int, alpha: float) -> Estimate | None:

@@ -210,7 +210,9 @@ def agreement_lines(agreement: Mapping[str, Any]) -> dict[str, str]:
         if figures.get("ratio"):
             distance = figures.get("score_distance")
             scores = f"; scores differ by {_estimate(distance)}" if distance else ""
-            lines[what] = f"{_estimate(figures['ratio'])} rows{scores}"
+            shift = figures.get("score_shift")
+            apart = f"; PSI of scores {shift['psi']:.3g} (chance: up to {shift['threshold']:.3g})" if shift else ""
+            lines[what] = f"{_estimate(figures['ratio'])} rows{scores}{apart}"
     return lines
 
 

@@ -109,6 +109,18 @@ SCORE_DISTANCE = Family(
     _BESIDE,
     "ratio",
 )
+SCORE_PSI = Family(
+    "titleshot_score_psi",
+    Kind.GAUGE,
+    "Population stability index of the scores of the same two answers, where all are from 0 to 1.",
+    _BESIDE,
+)
+SCORE_PSI_THRESHOLD = Family(
+    "titleshot_score_psi_threshold",
+    Kind.GAUGE,
+    "What that index exceeds by chance alone once in a thousand looks, by the number of rows that there are.",
+    _BESIDE,
+)
 VERSION = Family(
     "titleshot_version_info",
     Kind.GAUGE,

@@ -124,6 +124,9 @@ def _agreement(page: Page, model: str, title: Title) -> None:
             page.add(names.AGREEMENT_UPPER, agreed.ratio.upper, model, beside)
         if agreed.score_distance is not None:
             page.add(names.SCORE_DISTANCE, agreed.score_distance.value, model, beside)
+        if agreed.score_shift is not None:
+            page.add(names.SCORE_PSI, agreed.score_shift.psi, model, beside)
+            page.add(names.SCORE_PSI_THRESHOLD, agreed.score_shift.threshold, model, beside)
 
 
 def _aliases(page: Page, model: str, title: Title, ready: frozenset[int]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from typing import Any
 from uuid import UUID
 
@@ -116,7 +117,11 @@ def _agreement(title: Title) -> dict[str, Any]:
     found = {"challenger": title.agreement.challenger, "itself": title.agreement.itself}
     agreed = {beside: pairs.agreed(title.policy.alpha) for beside, pairs in found.items()}
     return {
-        beside: {"ratio": _estimate(each.ratio), "score_distance": _estimate(each.score_distance)}
+        beside: {
+            "ratio": _estimate(each.ratio),
+            "score_distance": _estimate(each.score_distance),
+            "score_shift": asdict(each.score_shift) if each.score_shift is not None else None,
+        }
         for beside, each in agreed.items()
     }
 

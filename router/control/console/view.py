@@ -114,7 +114,7 @@ def forced(model: Mapping[str, Any]) -> str:
 
 
 def agreement(model: Mapping[str, Any]) -> list[Row]:
-    """(beside, equal predictions, mean difference of the scores): the challenger, and the champion asked twice."""
+    """(beside, equal predictions, mean difference of the scores, their PSI): the challenger, the champion again."""
     found = model.get("agreement") or {}
     named = (("challenger", "the challenger"), ("itself", "the champion, asked twice"))
     return [
@@ -122,10 +122,18 @@ def agreement(model: Mapping[str, Any]) -> list[Row]:
             name,
             estimate("agreement", found[beside]["ratio"]),
             estimate("score_distance", found[beside].get("score_distance")),
+            _shift(found[beside].get("score_shift")),
         )
         for beside, name in named
         if (found.get(beside) or {}).get("ratio")
     ]
+
+
+def _shift(found: Mapping[str, Any] | None) -> str:
+    if not found:
+        return "unknown"
+    beyond = "more than" if found["psi"] > found["threshold"] else "within"
+    return f"{found['psi']:.3g}, {beyond} chance ({found['threshold']:.3g})"
 
 
 def guardrails(evidence: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -17,8 +17,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from comparator.chi_square import upper_quantile
 from router.artifacts.profile import LEVELS, LONGEST_CATEGORY, SAMPLE_ROWS, is_missing, number_of
-from router.control.skew.chi_square import upper_quantile
 
 TAIL: Final = 0.001
 """Probability that any feature exceeds its quantile, at one look, while nothing has drifted. It is small because looks

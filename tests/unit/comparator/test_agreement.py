@@ -49,6 +49,7 @@ def test_it_is_a_count_of_the_latest_rollouts_pairs_however_they_come(rows, cuts
         assert (pairs.rows, pairs.equal) == (len(mine), sum(row[2] == row[3] for row in mine))
         assert (pairs.scored, pairs.unbounded) == (len(distances), 0)
         assert math.isclose(pairs.distance, sum(distances))
+        assert pairs.cells.sum(axis=1).tolist() == [len(distances)] * 2
         agreed = pairs.agreed(0.05)
         assert (agreed.ratio is None) == (not mine)
         if agreed.ratio is not None:
@@ -59,7 +60,7 @@ def test_scores_that_nothing_bounds_have_no_mean():
     agreement = Agreement()
     agreement.take(joined([(Mode.SHADOW, 1, 1.0, 1.0, 7.5, 0.1), (Mode.SHADOW, 1, 1.0, 0.0, 0.2, 0.1)]))
     agreed = agreement.challenger.agreed(0.05)
-    assert agreed.score_distance is None
+    assert agreed.score_distance is agreed.score_shift is None
     assert agreed.ratio is not None
     assert (agreed.ratio.value, agreed.ratio.count) == (0.5, 2)
 
@@ -70,7 +71,7 @@ def test_the_bounds_hold_at_all_times_together():
     for _ in range(200):
         same, pairs, out = chance.random(600) < 0.9, Pairs(), False
         for part in np.split(same, 30):
-            pairs.take(np.ones(part.size), part.astype(float), np.full(part.size, math.nan))
+            pairs.take(np.ones(part.size), part.astype(float), np.full((part.size, 2), math.nan))
             ratio = pairs.agreed(0.05).ratio
             assert ratio is not None
             out |= not ratio.lower <= 0.9 <= ratio.upper

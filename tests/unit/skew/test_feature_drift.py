@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from comparator.chi_square import upper_quantile
 from router.artifacts.profile import Profile
 from router.control.skew import drift
-from router.control.skew.chi_square import upper_quantile
 from router.control.skew.drift import compared, feature
 
 TRAINED = 8000
