@@ -15,7 +15,8 @@ from typing import Any, Final
 import msgspec
 
 from router.protocols.json_text import read_json
-from router.protocols.protocol import Prediction, Protocol, Questions, Reader, Reading, Unreadable
+from router.protocols.protocol import Prediction, Protocol, Questions, Reader, Reading, Table, Unreadable
+from router.protocols.request_rows import columns_or_records, records
 from router.protocols.rows import NAN, Names, as_float, names_of, rows_of, score_of
 
 _COLON: Final = rb"(?::|%3[Aa])"
@@ -34,7 +35,15 @@ class _Answer(msgspec.Struct, gc=False):
     result: Any = msgspec.UNSET
 
 
+class _Request(msgspec.Struct, gc=False):
+    instances: Any = msgspec.UNSET
+    inputs: Any = msgspec.UNSET
+    examples: Any = msgspec.UNSET
+
+
 _answer: Final = msgspec.json.Decoder(_Answer)
+_request: Final = msgspec.json.Decoder(_Request)
+_EXPECTED_REQUEST: Final = '{"instances": [...]}, {"inputs": ...} or {"examples": [...]}'
 
 
 class KserveV1(Protocol):
@@ -43,6 +52,7 @@ class KserveV1(Protocol):
     name: str = "kserve_v1"
     ready_path: str = "/v1/models/{model}"
     paths_name_models: bool = True
+    reads_requests: bool = True
 
     def calls_for_prediction(self, method: bytes, path: bytes) -> bool:
         """POST ...:predict, :classify and :regress; status, metadata and :explain do not."""
@@ -70,6 +80,16 @@ class KserveV1(Protocol):
         from router.protocols.questions import KserveV1Questions  # noqa: PLC0415 - a proxy asks nothing
 
         return KserveV1Questions(model)
+
+    def table(self, body: bytes, content_type: str) -> Table | None:  # noqa: ARG002 - it is JSON, whatever that says
+        """`instances` (by row), `inputs` (by column), or `examples` of :classify and :regress."""
+        found = read_json(body, _request, _EXPECTED_REQUEST)
+        rows = found.instances if found.instances is not msgspec.UNSET else found.examples
+        if rows is not msgspec.UNSET:
+            return records(rows)
+        if found.inputs is not msgspec.UNSET:
+            return columns_or_records(found.inputs)
+        raise Unreadable(f"expected {_EXPECTED_REQUEST}")
 
 
 def _predictions(names: Names, body: bytes) -> list[Prediction]:

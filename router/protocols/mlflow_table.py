@@ -5,18 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Mapping, Sequence
-from itertools import islice
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import msgspec
 
 from router.protocols.protocol import Table, Unreadable
-
-MOST_ROWS: Final = 1000
-"""Of one request; of more the first ones are read."""
-
-MOST_COLUMNS: Final = 2000
+from router.protocols.request_rows import by_column, columns_or_records, names_once, records
 
 NOT_AVAILABLE: Final = frozenset(
     {
@@ -58,11 +53,11 @@ def _json(body: bytes) -> object:
 def _csv(body: bytes) -> Table:
     try:
         reader = csv.reader(io.StringIO(body.decode("utf-8-sig"), newline=""))
-        names = _names(next(reader, []))
+        names = names_once(next(reader, []))
         rows = [[None if cell in NOT_AVAILABLE else cell for cell in row] for row in reader if row]
     except (UnicodeDecodeError, csv.Error):
         raise Unreadable("expected CSV in UTF-8") from None
-    return _by_column(names, rows, typed=False)
+    return by_column(names, rows, typed=False)
 
 
 def _split(data: object) -> Table:
@@ -71,51 +66,12 @@ def _split(data: object) -> Table:
         raise Unreadable('expected {"columns": [...], "data": [[...]]} in dataframe_split')
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         return Table({}, len(rows))
-    return _by_column(_names(names), rows)
-
-
-def _records(data: object) -> Table:
-    """Objects; anything else in the list is a row without names."""
-    if not isinstance(data, list):
-        raise Unreadable("expected a list of rows")
-    read = data[:MOST_ROWS]
-    records = [row for row in read if isinstance(row, dict)]
-    if len(records) < len(read):
-        return Table({}, len(data))
-    names = _names(list(dict.fromkeys(name for row in records for name in islice(row, MOST_COLUMNS + 1))))
-    return Table({name: [row.get(name) for row in records] for name in names}, len(data))
-
-
-def _inputs(data: object) -> Table:
-    """By column, or as `instances`."""
-    if not isinstance(data, dict):
-        return _records(data)
-    names = _names(list(data))
-    if not any(isinstance(values, list) for values in data.values()):
-        return Table({name: [data[name]] for name in names}, 1)
-    lengths = {len(values) if isinstance(values, list) else -1 for values in data.values()}
-    if len(lengths) != 1:
-        raise Unreadable("expected columns of one length in inputs")
-    return Table({name: data[name][:MOST_ROWS] for name in names}, lengths.pop())
-
-
-def _by_column(names: Sequence[str], rows: Sequence[object], *, typed: bool = True) -> Table:
-    read = rows[:MOST_ROWS]
-    if not all(isinstance(row, list) and len(row) == len(names) for row in read):
-        raise Unreadable("expected rows as long as the columns")
-    values = zip(*read, strict=True) if read else ([] for _ in names)
-    return Table(dict(zip(names, map(list, values), strict=True)), len(rows), typed)
-
-
-def _names(names: list[str]) -> list[str]:
-    if len(names) > MOST_COLUMNS or len(set(names)) < len(names):
-        raise Unreadable(f"expected at most {MOST_COLUMNS} columns, each once")
-    return names
+    return by_column(names_once(names), rows)
 
 
 _FORMS: Final[Mapping[str, Callable[[object], Table]]] = {
     "dataframe_split": _split,
-    "dataframe_records": _records,
-    "instances": _records,
-    "inputs": _inputs,
+    "dataframe_records": records,
+    "instances": records,
+    "inputs": columns_or_records,
 }

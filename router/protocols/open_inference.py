@@ -10,16 +10,21 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+if TYPE_CHECKING:
+    from router.protocols.tensors import Tensor
+
 from router.protocols.json_text import read_json
-from router.protocols.protocol import Prediction, Protocol, Questions, Reader, Reading, Unreadable
+from router.protocols.protocol import Prediction, Protocol, Questions, Reader, Reading, Table, Unreadable
+from router.protocols.request_rows import MOST_ROWS, names_once
 from router.protocols.rows import Names, names_of
 
 _MODEL: Final = re.compile(rb"/v2/models/([^/]+)(?:/versions/([^/]+))?(?:/|$)")
 _EXPECTED: Final = '{"outputs": [...]}'
+_EXPECTED_REQUEST: Final = '{"inputs": [...]}'
 _BINARY_SIZE: Final = "binary_data_size"
 
 
@@ -35,7 +40,12 @@ class _Answer(msgspec.Struct, gc=False):
     outputs: list[_Output]
 
 
+class _Request(msgspec.Struct, gc=False):
+    inputs: list[_Output]
+
+
 _answer: Final = msgspec.json.Decoder(_Answer)
+_request: Final = msgspec.json.Decoder(_Request)
 
 
 class OpenInference(Protocol):
@@ -44,6 +54,7 @@ class OpenInference(Protocol):
     name: str = "open_inference"
     ready_path: str = "/v2/models/{model}/ready"
     paths_name_models: bool = True
+    reads_requests: bool = True
 
     def calls_for_prediction(self, method: bytes, path: bytes) -> bool:
         """POST .../infer; metadata, health, and all that some servers add (generate, repository) do not."""
@@ -72,6 +83,10 @@ class OpenInference(Protocol):
 
         return OpenInferenceQuestions(model, types)
 
+    def table(self, body: bytes, content_type: str) -> Table | None:  # noqa: ARG002 - clients send none at times
+        """A column for each input of shape [rows] or [rows, 1]; one of several columns has no names for them."""
+        return _table(body)
+
 
 def _predictions(names: Names, body: bytes) -> list[Prediction]:
     """One per row.
@@ -92,14 +107,42 @@ def _predictions(names: Names, body: bytes) -> list[Prediction]:
     places = _places(outputs, len(tail)) if tail else {}
 
     def tensor(name: str) -> tensors.Tensor:
-        output = found[name]
-        if name in places:
-            return tensors.binary(output.datatype, output.shape, tail[places[name]])
-        if output.data is None:
-            raise Unreadable(f"expected data in every output, or {_BINARY_SIZE} and so many bytes behind the JSON")
-        return tensors.nested(output.datatype, output.shape, output.data)
+        return _tensor(found[name], tail, places)
 
     return tensors.predictions(tensor(value), tensor(score) if score is not None else None)
+
+
+def _tensor(output: _Output, tail: memoryview, places: Mapping[str, slice]) -> Tensor:
+    from router.protocols import tensors  # noqa: PLC0415 - a proxy imports this module and has no numpy
+
+    if output.name in places:
+        return tensors.binary(output.datatype, output.shape, tail[places[output.name]])
+    if output.data is None:
+        raise Unreadable(f"expected data in every tensor, or {_BINARY_SIZE} and so many bytes behind the JSON")
+    return tensors.nested(output.datatype, output.shape, output.data)
+
+
+def _table(body: bytes) -> Table:
+    """A request's inputs by column.
+
+    Raises:
+        Unreadable: no request of this protocol, or inputs of different numbers of rows.
+    """
+    tail = memoryview(b"")
+    try:
+        inputs = _request.decode(body).inputs
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        head, tail = _parts(body)
+        inputs = read_json(head, _request, _EXPECTED_REQUEST).inputs
+    if not inputs or min(len(each.shape) for each in inputs) < 1 or len({each.shape[0] for each in inputs}) > 1:
+        raise Unreadable("expected inputs whose first dimension is the same number of rows")
+    rows = inputs[0].shape[0]
+    places = _places(inputs, len(tail)) if tail else {}
+    found = [(each.name, _tensor(each, tail, places)) for each in inputs]
+    if any(len(tensor.values) != rows for _, tensor in found):
+        return Table({}, rows)
+    names_once([name for name, _ in found])
+    return Table({name: tensor.values[:MOST_ROWS] for name, tensor in found}, rows)
 
 
 def _places(outputs: list[_Output], length: int) -> dict[str, slice]:

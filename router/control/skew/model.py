@@ -116,7 +116,7 @@ class ModelSkew:
     def _request(self, request: SampledRequest, at: float) -> str:
         if len(request.body) > MOST_BODY_BYTES:
             return "too_large"
-        if request.content_encoding.strip().lower() not in (b"", b"identity") or request.header_length:
+        if request.content_encoding.strip().lower() not in (b"", b"identity"):
             return "encoded"
         try:
             table = self._protocol.table(request.body, request.content_type.decode("latin-1"))

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.protocols.mlflow_table import MOST_ROWS
 from router.protocols.protocol import Unreadable
+from router.protocols.request_rows import MOST_ROWS
 from router.protocols.select import protocol
 
 CELLS = st.one_of(st.none(), st.booleans(), st.integers(-(2**60), 2**60), st.floats(allow_nan=False), st.text())

@@ -56,7 +56,6 @@ def role(model, name="champion", at=1.0):
         (request(b"nothing"), "unreadable"),
         (request(b" " * (MOST_BODY_BYTES + 1)), "too_large"),
         (request(b"...", coding=b"gzip"), "encoded"),
-        (request(b"...", header_length=b"2"), "encoded"),
         (request({"inputs": [{"a": 1, "b": 2}]}, coding=b"Identity"), "checked"),
     ],
 )

@@ -198,8 +198,8 @@ def test_settings_that_change_take_effect():
 
 
 def test_a_protocol_whose_requests_are_not_read_has_no_skew():
-    with pytest.raises(ValueError, match="requests of the protocol kserve_v1 are not read yet"):
-        ModelSettings.model_validate({"endpoint": "http://v{version}:1", "protocol": "kserve_v1", "skew": {}})
+    with pytest.raises(ValueError, match="requests of the protocol openai are not read yet"):
+        ModelSettings.model_validate({"endpoint": "http://v{version}:1", "protocol": "openai", "skew": {}})
 
 
 @pytest.mark.parametrize(
