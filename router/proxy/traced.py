@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from router.proxy.plane import DataPlane
     from router.proxy.pool import Endpoint
     from router.proxy.request import Request
-    from router.proxy.routes import Served
+    from router.proxy.routes import Served, Target
     from router.proxy.server import ClientConnection
     from router.proxy.spans import SpanQueue
     from router.proxy.upstream import UpstreamConnection
@@ -67,9 +67,17 @@ class TracedShadow(ShadowExchange):
     __slots__ = ("_context", "_id", "_method", "_path", "_sent_after", "_span_id", "_spans")
 
     def __init__(
-        self, plane: DataPlane, served: ServedExchange, to: Served, message: list[bytes], now: float, *, probe: bool
+        self,
+        plane: DataPlane,
+        served: ServedExchange,
+        target: Target,
+        to: Served,
+        message: list[bytes],
+        now: float,
+        *,
+        probe: bool,
     ) -> None:
-        super().__init__(plane, served, to, message, now, probe=probe)
+        super().__init__(plane, served, target, to, message, now, probe=probe)
         traced = cast("TracedExchange", served)  # the only one that makes these
         self._context = traced.context
         self._spans = traced.spans
@@ -160,12 +168,14 @@ class TracedExchange(ServedExchange):
         super().connected(connection)
         request.lines = lines
 
-    def _offer(self, body: list[bytes], now: float) -> None:
+    def copy_to(self, target: Target, body: list[bytes], now: float, *, again: bool = False) -> str | None:
+        """As the others, under a span of the copy's own."""
         request, lines = self.request, self.request.lines
         self.copy_id = new_span_id()
         request.lines = self.context.passed_on(lines, self.copy_id)
-        super()._offer(body, now)
+        shed = super().copy_to(target, body, now, again=again)
         request.lines = lines
+        return shed
 
     def _shed(self, reason: str) -> None:
         self._shed_by = reason
