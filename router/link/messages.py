@@ -71,7 +71,9 @@ class Limits(msgspec.Struct, frozen=True):
     upstream_connections: int = 128  # per endpoint
     mirror_slots: int = 64  # shadow exchanges in flight, per model, and per lane
     mirror_body_bytes: int = 1024 * 1024  # a larger request is not mirrored
-    mirror_bytes: int = 16 * 1024 * 1024  # bodies of shadow exchanges in flight, per model, its lanes included: each has an equal share
+    mirror_bytes: int = (
+        16 * 1024 * 1024
+    )  # bodies of shadow exchanges in flight, per model, its lanes included: each has an equal share
     breaker_wait_seconds: float = 15.0  # at least, between cutting a failing challenger off and probing it
     scan_bytes: int = 1024 * 1024  # of a request's body, in which the model's name is looked for (Routes.by_body)
     extract_bytes: int = 64 * 1024
@@ -175,7 +177,10 @@ class Counters(msgspec.Struct, frozen=True, tag_field="t", tag="counters"):
 
 
 class BreakerChanged(msgspec.Struct, frozen=True, tag_field="t", tag="breaker"):
-    """The breaker of one challenger, the model's or a lane's, changed. `tripped`: the probe after the wait found it still failing."""
+    """The breaker of a model's challenger, or a lane's, changed.
+
+    `tripped`: the probe after the wait found it still failing.
+    """
 
     model: str
     rollout_id: int

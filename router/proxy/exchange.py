@@ -142,9 +142,7 @@ class ServedExchange:
             raise refusal.NO_CHAMPION
         self._served = target.champion
         if match.predicts:
-            self._predict(target, match.mode)
-            if match.lanes:
-                self._enter_lanes(match.lanes)
+            self._predict(target, match.mode, match.lanes)
         self.forwarded = self._client.forwarded.of(request)
         if request.expects_continue and not request.complete and not request.http10:
             self._client.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -162,8 +160,7 @@ class ServedExchange:
             self._served.endpoint.acquire(self, now)
             if copy:
                 self._offer(body, now)
-            if self._lanes is not None and not self._over:
-                self._lanes.offer(plane, self, now, body)
+            self._offer_lanes(now, body)
             return
         self._take_chunks()
         self._served.endpoint.acquire(self, self._started)
@@ -227,13 +224,15 @@ class ServedExchange:
 
     # ---- assignment
 
-    def _predict(self, target: Target, mode: int) -> None:
+    def _predict(self, target: Target, mode: int, lanes: tuple[Target, ...]) -> None:
         self._recorded = True
         if target.samples and in_sample(self.request_hi, self.request_lo, target.samples):
             self._sample = []
         self._mode = mode
         if mode:
             self._assign(target)
+        if lanes:
+            self._enter_lanes(lanes)
 
     def _assign(self, target: Target) -> None:
         if target.rules and self._forced(target):
@@ -332,8 +331,7 @@ class ServedExchange:
             self._sampled(self._sample, now)
         if self._copy is not None:
             self._offer(self._copy, now)
-        if self._lanes is not None:
-            self._lanes.offer(self._plane, self, now)
+        self._offer_lanes(now)
 
     def _sampled(self, body: list[bytes], now: float) -> None:
         self._sample = None
@@ -349,6 +347,10 @@ class ServedExchange:
         self.flags &= ~COPY_FIRST
         if shed:
             self._shed(shed)
+
+    def _offer_lanes(self, now: float, body: list[bytes] | None = None) -> None:
+        if self._lanes is not None and not self._over:
+            self._lanes.offer(self._plane, self, now, body)
 
     def copy_to(self, target: Target, body: list[bytes], now: float, *, again: bool = False) -> str | None:
         """Send a copy by the routes of the model, or of a lane; see `mirror.offer`."""

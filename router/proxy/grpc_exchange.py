@@ -208,7 +208,15 @@ class GrpcExchange:
         )
         for lane, sent in self._in_lanes:
             took = now - self.started if latency is None else latency
-            row = (now + plane.epoch, self.request_hi, self.request_lo, self.served.version, kept, self.first_byte, took)
+            row = (
+                now + plane.epoch,
+                self.request_hi,
+                self.request_lo,
+                self.served.version,
+                kept,
+                self.first_byte,
+                took,
+            )
             record_for(plane, lane, (*row, _status(outcome, code), outcome, state), sent=sent)
 
     def _assign(self, given: Metadata, identity: bytes) -> None:

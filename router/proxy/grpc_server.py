@@ -20,7 +20,7 @@ from router.link.grpc_place import SERVICE, GrpcListen
 from router.protocols.open_inference_grpc import TRUE, model_of
 from router.protocols.wire import Malformed, text_field
 from router.proxy import codes
-from router.proxy.grpc_exchange import Context, GrpcExchange, connected, offer, offer_to_lanes
+from router.proxy.grpc_exchange import Context, GrpcExchange, GrpcShadow, connected, offer, offer_to_lanes
 from router.proxy.grpc_metadata import Metadata, back
 from router.proxy.grpc_routes import Channels, GrpcTarget, Reached
 from router.proxy.grpc_stream import Stream

@@ -120,9 +120,7 @@ class LaneCopies:
             self._sent.append(shed is None)
         self._body = []
 
-    def record(
-        self, plane: DataPlane, row: tuple[float, int, int, int, bytes, float, float, int, int, int]
-    ) -> None:
+    def record(self, plane: DataPlane, row: tuple[float, int, int, int, bytes, float, float, int, int, int]) -> None:
         """The champion has answered; see `record`."""
         for lane, sent in zip(self._lanes, self._sent, strict=False):  # nothing was sent, or shed, before the body came
             record(plane, lane, row, sent=sent)

@@ -152,7 +152,9 @@ class ShadowExchange:
         self._message = message
         self._sent = served.request.received
         self._probe = probe
-        self._flags = served.flags if target is served.target else 0  # which of a pair goes first is told of the model's
+        self._flags = (
+            served.flags if target is served.target else 0
+        )  # which of a pair goes first is told of the model's
         self._started = now
         self._deadline = now + plane.limits.mirror_seconds
         self._first_byte = float("nan")

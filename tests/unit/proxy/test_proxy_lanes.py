@@ -135,7 +135,9 @@ def test_what_is_no_prediction_is_not_copied():
 
 def test_a_body_that_comes_in_chunks_is_copied_whole():
     desk = Desk()
-    desk.client.data_received(b"POST /invocations HTTP/1.1\r\nHost: m\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n")
+    desk.client.data_received(
+        b"POST /invocations HTTP/1.1\r\nHost: m\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n"
+    )
     desk.client.data_received(b"2\r\nde\r\n0\r\n\r\n")
     (copy,) = [data for name, data in desk.journal if name == "b"]
     assert copy.endswith(b"\r\n\r\nabcde")
