@@ -381,7 +381,7 @@ class ControlPlane:
 
     async def _probe_target(self, model: str, controller: ModelController, version: int | None) -> None:
         """See whether the version that would get the title answers now: the last probe may not have been of it."""
-        if version is None:
+        if version is None or controller.title.lane is not None:
             return
         settings = self.settings.models[model]
         url = settings.probed_at(version)
