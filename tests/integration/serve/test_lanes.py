@@ -59,6 +59,30 @@ def aliases(world):
     return {name: int(version) for name, version in found.items()}
 
 
+def _titleshot(*words):
+    done = subprocess.run(
+        [Path(sys.executable).parent / "titleshot", *words], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def _shown(world):
+    """What the command line, the console and the metrics say of lanes."""
+    settings = ("--settings", world.settings_path)
+    assert GOOD in _titleshot("status", "--admin", world.admin)
+    assert "never promoted" in _titleshot("status", GOOD, "--admin", world.admin)
+    page = httpx.get(f"{world.admin}/console/models/{MODEL}", timeout=10, trust_env=False).text
+    assert f'href="/console/models/{MODEL}%40challenger-b"' in page
+    page = httpx.get(f"{world.admin}/console/models/{GOOD}", timeout=10, trust_env=False).text
+    assert f'href="/console/models/{MODEL}"' in page
+    assert "Promote now" not in page
+    assert f'model="{GOOD}"' in httpx.get(f"{world.admin}/metrics", timeout=10, trust_env=False).text
+    assert f"{GOOD}: whole" in _titleshot("audit", "verify", "--registry", *settings)
+    entry = next(each["id"] for each in read(world, BAD, "/history")["decisions"] if each["kind"] == "roll_back")
+    assert "1.66667 %" in _titleshot("explain", entry, *settings)  # a third of alpha
+
+
 def test_a_bad_lane_ends_and_a_good_one_passes_beside_a_canary(lanes):
     world, named = lanes, aliases(lanes)
     wait_for(lambda: phase(world, MODEL) == "canary", "@challenger is in its canary")
@@ -107,26 +131,7 @@ def test_a_bad_lane_ends_and_a_good_one_passes_beside_a_canary(lanes):
     wait_for(lambda: read(world, GOOD)["roles"]["challenger"]["answers"] > counted + 50, "copies go on")
     assert passing(world)
 
-    told = subprocess.run(
-        [Path(sys.executable).parent / "titleshot", "status", "--admin", world.admin],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout
-    assert GOOD in told
-    page = httpx.get(f"{world.admin}/console/models/{MODEL}", timeout=10, trust_env=False).text
-    assert f'href="/console/models/{MODEL}%40challenger-b"' in page
-    page = httpx.get(f"{world.admin}/console/models/{GOOD}", timeout=10, trust_env=False).text
-    assert f'href="/console/models/{MODEL}"' in page
-    assert "Promote now" not in page
-    assert f'model="{GOOD}"' in httpx.get(f"{world.admin}/metrics", timeout=10, trust_env=False).text
-    audit = subprocess.run(
-        [Path(sys.executable).parent / "titleshot", "audit", "verify", "--settings", world.settings_path, "--registry"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert audit.returncode == 0, audit.stdout + audit.stderr
+    _shown(world)
 
 
 def test_a_lane_begins_anew_when_the_champion_changes_and_is_judged_again_when_a_person_says_so(lanes):

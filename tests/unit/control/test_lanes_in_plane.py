@@ -3,27 +3,45 @@
 import asyncio
 import time
 from pathlib import Path
+from urllib.parse import unquote_plus
 
 import numpy as np
 import pytest
 
 from comparator.acts import Refused
-from comparator.events import LABEL, OBSERVATION, AliasesRead, Command, CommandKind, Gated, Mode, Role
+from comparator.events import (
+    LABEL,
+    OBSERVATION,
+    AliasesRead,
+    Command,
+    CommandKind,
+    Decision,
+    DecisionKind,
+    Gated,
+    Mode,
+    Role,
+)
 from comparator.lane import Lane as TitleLane
+from comparator.outside import Check
 from comparator.title import Serving, Title
 from router.control.admin.operations import UnknownModel
 from router.control.controller import ModelController
 from router.control.journal import Journal
 from router.control.ledger import LedgerUnavailable
 from router.control.metrics import Metrics
+from router.control.notifier import Notifier
+from router.control.outgoing import Failed
 from router.control.plane import ControlPlane
 from router.control.probe import Prober
 from router.control.publish import Publisher
+from router.control.queries import NoAnswer, Queries
 from router.control.routing import model_routes
 from router.control.spool import Spool
 from router.link.messages import EXCHANGE_ROW, Backend, BreakerChanged, Exchanges, Lane
 from router.settings import load_settings
 from router.settings.lanes import alias_of, model_of
+from router.settings.notify import NotifySettings
+from router.settings.outside import PrometheusSettings
 
 B, C = "eta@b", "eta@c"
 
@@ -276,6 +294,46 @@ def test_an_observation_is_none_of_another_lane(tmp_path):
         columns["rollout_id"], columns["version"] = 99, 3
         await rig.plane.controllers[B].observations(columns)
         assert rig.plane.controllers[B].title.rollout.evidence._copies == [0, 0]
+        await rig.plane.close()
+
+    asyncio.run(story())
+
+
+def test_a_check_names_the_model_in_its_query_whose_lane_it_is(tmp_path):
+    asked = []
+
+    class Outgoing:
+        async def post(self, url, content, headers, **_):
+            asked.append(unquote_plus(content.decode()))
+            raise Failed("away")
+
+    place = PrometheusSettings(url="http://127.0.0.1:9090")
+    check = Check("queue", 'q{m="{model}",v="{version}",role="{role}"}', at_most=1.0)
+
+    async def story():
+        with pytest.raises(NoAnswer):
+            await Queries({}, lambda: place, Outgoing())._number(check, B, Role.CHALLENGER, 3)
+
+    asyncio.run(story())
+    assert asked == ['query=q{m="eta",v="3",role="challenger"}&timeout=' + f"{place.timeout:g}"]
+
+
+def test_news_of_a_lane_goes_to_who_hears_of_its_model_and_a_moved_champion_is_told_once(tmp_path):
+    def target(name, **more):
+        return NotifySettings(name=name, url="http://127.0.0.1:9/x", format="slack", **more)
+
+    async def story():
+        rig = Rig(tmp_path)
+        await rig.begun()
+        targets = [target("all", events=("paused", "registry_moved")), target("other", models=("other",))]
+        notifier = Notifier(rig.plane.controllers, lambda: targets)
+        notifier.recorded(B, Decision(DecisionKind.PAUSE, 1.0, 7, 3, "why", "ann", phase="shadow"), 1)
+        for name in (B, "eta"):
+            notifier.recorded(name, Decision(DecisionKind.FOREIGN_MOVE, 1.0, 0, 2, "why", "registry"), 2)
+        told = {
+            name: [(each.model, each.event.value) for each, _ in line.waiting] for name, line in notifier.lines.items()
+        }
+        assert told == {"all": [(B, "paused"), ("eta", "registry_moved")], "other": []}
         await rig.plane.close()
 
     asyncio.run(story())
