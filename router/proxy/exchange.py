@@ -121,7 +121,7 @@ class ServedExchange:
 
     # ---- called by the client's connection
 
-    def start(self) -> None:
+    def start(self) -> None:  # noqa: C901 - on the path of every request, where a call is not free
         """The request's head is there, and maybe its body: assign it and send it on.
 
         Raises:
@@ -160,7 +160,8 @@ class ServedExchange:
             self._served.endpoint.acquire(self, now)
             if copy:
                 self._offer(body, now)
-            self._offer_lanes(now, body)
+            if self._lanes is not None and not self._over:
+                self._lanes.offer(plane, self, now, body)
             return
         self._take_chunks()
         self._served.endpoint.acquire(self, self._started)
@@ -331,7 +332,8 @@ class ServedExchange:
             self._sampled(self._sample, now)
         if self._copy is not None:
             self._offer(self._copy, now)
-        self._offer_lanes(now)
+        if self._lanes is not None and not self._over:
+            self._lanes.offer(self._plane, self, now)
 
     def _sampled(self, body: list[bytes], now: float) -> None:
         self._sample = None
@@ -340,7 +342,7 @@ class ServedExchange:
 
     def _offer(self, body: list[bytes], now: float) -> None:
         self._copy = None
-        shed = self.copy_to(self.target, body, now, again=self._mode == codes.MODE_TWICE)
+        shed = mirror.offer(self._plane, self, self.target, body, now, again=self._mode == codes.MODE_TWICE)
         if shed is None:
             self._attempted_both = True
             return
@@ -348,13 +350,9 @@ class ServedExchange:
         if shed:
             self._shed(shed)
 
-    def _offer_lanes(self, now: float, body: list[bytes] | None = None) -> None:
-        if self._lanes is not None and not self._over:
-            self._lanes.offer(self._plane, self, now, body)
-
-    def copy_to(self, target: Target, body: list[bytes], now: float, *, again: bool = False) -> str | None:
-        """Send a copy by the routes of the model, or of a lane; see `mirror.offer`."""
-        return mirror.offer(self._plane, self, target, body, now, again=again)
+    def copy_to(self, lane: Target, body: list[bytes], now: float) -> str | None:
+        """Send a copy to a lane, or say why not; see `mirror.offer`."""
+        return mirror.offer(self._plane, self, lane, body, now, again=False)
 
     # ---- Taker: called by the model server's connection, or its pool
 

@@ -153,7 +153,8 @@ class GrpcExchange:
         """A lane's copy was sent, or shed: why; empty where mirroring has just been switched off."""
         if shed:
             self._plane.shed(lane.name, shed)
-        self._in_lanes.append((lane, shed is None))
+        if shed != "":
+            self._in_lanes.append((lane, shed is None))
 
     def answered(self, metadata: Metadata | None) -> Metadata:
         """The model server's metadata, as the client gets it."""

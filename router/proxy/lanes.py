@@ -95,13 +95,13 @@ class LaneCopies:
         too_large: its body is known to be too large for a copy.
     """
 
-    __slots__ = ("_body", "_lanes", "_sent", "_too_large")
+    __slots__ = ("_body", "_lanes", "_told", "_too_large")
 
     def __init__(self, lanes: list[Target], *, too_large: bool) -> None:
         self._lanes = lanes
         self._too_large = too_large
         self._body: list[bytes] = []
-        self._sent: list[bool] = []  # by lane, once the body was there
+        self._told: list[tuple[Target, bool]] = []  # whose copy was sent, or shed, once the body was there
 
     def keep(self, chunks: list[bytes], *, too_large: bool) -> None:
         """More of the body has come; beyond the bound there will be no copy."""
@@ -117,10 +117,11 @@ class LaneCopies:
             shed = mirror.TOO_LARGE if self._too_large else served.copy_to(lane, pieces, now)
             if shed:
                 plane.shed(lane.name, shed)
-            self._sent.append(shed is None)
+            if shed != "":  # mirroring has not just been switched off
+                self._told.append((lane, shed is None))
         self._body = []
 
     def record(self, plane: DataPlane, row: tuple[float, int, int, int, bytes, float, float, int, int, int]) -> None:
         """The champion has answered; see `record`."""
-        for lane, sent in zip(self._lanes, self._sent, strict=False):  # nothing was sent, or shed, before the body came
+        for lane, sent in self._told:
             record(plane, lane, row, sent=sent)

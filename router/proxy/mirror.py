@@ -31,7 +31,7 @@ REASONS = (FULL, BREAKER_OPEN, TOO_LARGE, STREAM, DEADLINE)
 class Shadows:
     """The slots and the breaker of one model's rollout, or a lane's; they outlive snapshots of the routes."""
 
-    __slots__ = ("_subject", "breaker", "bytes", "mirroring", "open", "sharers")
+    __slots__ = ("_subject", "breaker", "bytes", "mirroring", "most_bytes", "open")
 
     def __init__(self, routes: ModelRoutes, limits: Limits) -> None:
         self._subject = (routes.rollout_id, routes.other)
@@ -39,23 +39,25 @@ class Shadows:
         self.open = 0
         self.bytes = 0  # of the bodies of those that are open
         self.mirroring = routes.mirror > 0
-        self.sharers = 1  # of the bound on bytes: the model and its lanes
+        self.most_bytes = limits.mirror_bytes
 
     @staticmethod
     def following(before: Shadows | None, routes: ModelRoutes, limits: Limits, sharers: int = 1) -> Shadows:
-        """Those of the snapshot before where the same version is on the same trial, else new ones."""
-        shadows = Shadows._following(before, routes, limits)
-        shadows.sharers = sharers
+        """Those of the snapshot before where the same version is on the same trial, else new ones.
+
+        `sharers` of the bound on bytes are the model and its lanes.
+        """
+        shadows = Shadows._same(before, routes) or Shadows(routes, limits)
+        shadows.most_bytes = limits.mirror_bytes // sharers
         return shadows
 
     @staticmethod
-    def _following(before: Shadows | None, routes: ModelRoutes, limits: Limits) -> Shadows:
-        if before is not None:
-            if before._subject == (routes.rollout_id, routes.other):  # noqa: SLF001 - of the same class
-                before.mirroring = routes.mirror > 0
-                return before
-            before.mirroring = False
-        return Shadows(routes, limits)
+    def _same(before: Shadows | None, routes: ModelRoutes) -> Shadows | None:
+        if before is None:
+            return None
+        same = before._subject == (routes.rollout_id, routes.other)  # noqa: SLF001 - of the same class
+        before.mirroring = same and routes.mirror > 0
+        return before if same else None
 
 
 def admitted(plane: DataPlane, target: Flow, size: int, now: float, *, again: bool) -> Admission | str:
@@ -64,7 +66,7 @@ def admitted(plane: DataPlane, target: Flow, size: int, now: float, *, again: bo
     One that goes to the champion (`again`) is none of the breaker's.
     """
     shadows, limits = target.shadows, plane.limits
-    if shadows.open >= limits.mirror_slots or shadows.bytes + size > limits.mirror_bytes // shadows.sharers:
+    if shadows.open >= limits.mirror_slots or shadows.bytes + size > shadows.most_bytes:
         return FULL
     if again:
         return Admission.ADMIT

@@ -168,14 +168,24 @@ class TracedExchange(ServedExchange):
         super().connected(connection)
         request.lines = lines
 
-    def copy_to(self, target: Target, body: list[bytes], now: float, *, again: bool = False) -> str | None:
+    def _offer(self, body: list[bytes], now: float) -> None:
+        lines = self._copy_lines()
+        super()._offer(body, now)
+        self.request.lines = lines
+
+    def copy_to(self, lane: Target, body: list[bytes], now: float) -> str | None:
         """As the others, under a span of the copy's own."""
+        lines = self._copy_lines()
+        shed = super().copy_to(lane, body, now)
+        self.request.lines = lines
+        return shed
+
+    def _copy_lines(self) -> list[bytes]:
+        """From now on the request's fields are those of a copy; what they were before."""
         request, lines = self.request, self.request.lines
         self.copy_id = new_span_id()
         request.lines = self.context.passed_on(lines, self.copy_id)
-        shed = super().copy_to(target, body, now, again=again)
-        request.lines = lines
-        return shed
+        return lines
 
     def _shed(self, reason: str) -> None:
         self._shed_by = reason

@@ -225,3 +225,15 @@ def test_the_copies_of_a_traced_request_have_spans_of_their_own():
     parents = {data.split(b"traceparent: ")[1][:55] for name, data in desk.journal if name in ("challenger", "b", "c")}
     assert len(parents) == 3
     assert len({parent[3:35] for parent in parents}) == 1  # of one trace
+
+
+def test_what_came_while_a_lane_was_switched_off_is_no_row_of_it():
+    desk = Desk()
+    desk.client.data_received(b"POST /invocations HTTP/1.1\r\nHost: m\r\nContent-Length: 2\r\n\r\n")
+    desk.apply(2, lanes=LANES[1:])  # between the head and the body
+    desk.client.data_received(b"{}")
+    desk.servers["champion"].data_received(ANSWER)
+    rows = desk.rows()
+    assert "m@challenger-b" not in rows
+    assert {row[ROLE] for row in rows["m@challenger-c"]} == {codes.CHAMPION}
+    assert desk.plane.counters().shadow_dropped == {}
