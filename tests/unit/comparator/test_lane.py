@@ -1,7 +1,11 @@
 """A lane: judged in shadow like any challenger, with nothing to say in the registry but marks."""
 
+import contextlib
+
 import pytest
-from desk import PROMOTE, SHADOW, Desk, kinds, policy
+from desk import PROMOTE, SHADOW, Desk, kinds, policy, state
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from comparator.acts import Refused
 from comparator.events import CommandKind, DecisionKind, VersionFacts
@@ -132,3 +136,42 @@ def test_the_gate_is_that_of_the_model():
     assert "no report of the gate in staging" in held.reason
     reports[2, own.digest, 1] = Outcome(Verdict.PASS, "it passed")
     assert kinds(desk.read()) == [K.START]
+
+
+ALIASES = st.sampled_from([None, 1, 2, 3])
+STEPS = st.one_of(
+    st.tuples(st.just("read"), st.sampled_from(["champion", "challenger", "previous"]), ALIASES),
+    st.tuples(st.just("answers"), st.sampled_from([None, 1, 2, 3])),
+    st.tuples(st.just("command"), st.sampled_from(list(C)), ALIASES),
+    st.sampled_from([("tick",), ("breaker",), ("confirm",)]),
+)
+
+
+@settings(deadline=None, max_examples=150)
+@given(st.lists(STEPS, max_size=25))
+def test_whatever_happens_it_tells_the_registry_marks_alone_and_a_restart_agrees(steps):
+    desk = of_lane()
+    desk.read()
+    for what, *how in steps:
+        named = dict(desk.aliases)
+        match what:
+            case "read":
+                named[how[0]] = how[1]
+                desk.read(**{how[0]: how[1]})
+            case "answers":
+                desk.answers(30, failing=how[0])
+            case "command":
+                with contextlib.suppress(Refused):
+                    desk.command(how[0], how[1], evidence="x")
+            case _:
+                getattr(desk, what)()
+        assert desk.aliases == named
+        assert desk.title.pending is None
+        assert desk.phase not in (Phase.CANARY, Phase.SIGN_OFF, Phase.PROMOTING, Phase.WATCH, Phase.PROMOTED)
+        effect = desk.title.effect
+        assert effect is None or effect == Effect(marks=((desk.title.rollout.version, "rejected"),), confirms=True)
+        assert desk.title.serving.share == 0
+    fresh = Title(desk.title.policy, dict(desk.title.policies), sticky=True, lane=desk.title.lane)
+    for fact in desk.recorded:
+        assert fresh.receive(fact) == []
+    assert state(fresh) == state(desk.title)
