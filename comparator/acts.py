@@ -45,12 +45,14 @@ def asked_for(title: Title, command: Command) -> Decision:
     if not command.reason.strip():
         raise Refused(f"cannot {verb}: expected a reason, which is kept with the decision")
     running = rollout if rollout is not None and rollout.active else None
+    if title.lane is not None and (forbidden := title.lane.forbids(command)) is not None:
+        raise Refused(f"cannot {verb}: {forbidden}")
     if title.fault and command.kind in FORWARD:
         raise Refused(f"cannot {verb}: {title.fault}; roll back or abort, or restart titleshot, which takes it again")
     if command.kind is CommandKind.ROLL_BACK:
         _as_seen(title, running, command)
     match command.kind:
-        case CommandKind.ROLL_BACK if running is None or command.to is not None:
+        case CommandKind.ROLL_BACK if title.lane is None and (running is None or command.to is not None):
             return _move_title_back(title, command)
         case CommandKind.ALERT:
             return _alerted(running, command)
@@ -117,7 +119,9 @@ def _of_rollout(title: Title, running: Rollout, command: Command) -> Decision | 
 def _started_again(title: Title, command: Command, version: int) -> Decision:
     digest = title.policy.digest
     if (version, digest) not in title.finished:
-        raise Refused(f"version {version} has not had its shot under this policy: set @challenger to it")
+        raise Refused(f"version {version} has not had its shot under this policy: set @{title.alias} to it")
+    if title.lane is not None and (title.aliases is None or title.aliases.challenger != version):
+        raise Refused(f"@{title.alias} does not name version {version}: set it, and its rollout starts")
     return Decision(DecisionKind.RETRY, command.at, 0, version, command.reason, command.actor, policy_digest=digest)
 
 

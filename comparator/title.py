@@ -36,6 +36,7 @@ from comparator.events import (
     VersionFacts,
 )
 from comparator.guardrail import Verdict
+from comparator.lane import Lane
 from comparator.pairing import Pairing
 from comparator.phases import Phase
 from comparator.policy import Policy
@@ -95,12 +96,20 @@ class Title:
         policies: recorded policies by digest, needed when recorded decisions are received again after a restart.
         sticky: clients of a canary stick to a side, by a header: its split of requests is not judged.
         seed: of the table of what waits for its label; a secret one where clients may choose ids. Decides nothing.
+        lane: it is that of a lane, whose alias stands in the place of @challenger; None: it is a model's.
     """
 
     def __init__(
-        self, policy: Policy, policies: dict[str, Policy] | None = None, *, sticky: bool = False, seed: int = 0
+        self,
+        policy: Policy,
+        policies: dict[str, Policy] | None = None,
+        *,
+        sticky: bool = False,
+        seed: int = 0,
+        lane: Lane | None = None,
     ) -> None:
         self.policy = policy
+        self.lane = lane
         self._sticky = sticky
         self.policies = {**(policies or {}), policy.digest: policy}
         self.aliases: AliasesRead | None = None
@@ -261,6 +270,9 @@ class Title:
     def effect(self) -> Effect | None:
         """What the registry still has to be told, or None."""
         rollout = self.rollout
+        if self.lane is not None:
+            taken_out = rollout is not None and rollout.phase is Phase.ROLLING_BACK
+            return Effect(marks=((rollout.version, "rejected"),), confirms=True) if taken_out and rollout else None
         if self.pending is not None:
             promoting = rollout is not None and rollout.phase is Phase.PROMOTING
             return Effect(
@@ -309,7 +321,9 @@ class Title:
             read.at,
             rollout_id=self.rollout.rollout_id if self.rollout is not None and self.rollout.active else 0,
             version=named,
-            reason=f"@champion was moved from version {self.champion} to {named} in the registry, not by titleshot",
+            reason=f"@champion was moved from version {self.champion} to {named} in the registry, not by titleshot"
+            if self.lane is None
+            else f"@champion was moved from version {self.champion} to {named}: what was compared with it is no more",
             actor=REGISTRY,
             phase=Phase.ABORTED.value,
             move=AliasMove(expected=self.champion, to=named),
@@ -326,9 +340,9 @@ class Title:
             if named == rollout.version or rollout.phase in (Phase.PROMOTING, Phase.WATCH, Phase.ROLLING_BACK):
                 return []
             if named is None or named == self.champion:
-                reason = f"@challenger no longer names version {rollout.version}"
+                reason = f"@{self.alias} no longer names version {rollout.version}"
                 return [rollout.end(DecisionKind.ABORT, read.at, reason, REGISTRY)]
-            reason = f"@challenger was moved from version {rollout.version} to {named}"
+            reason = f"@{self.alias} was moved from version {rollout.version} to {named}"
             return [rollout.end(DecisionKind.SUPERSEDE, read.at, reason, REGISTRY)]  # the next read starts the new one
         if named is None or self.champion is None or named == self.champion or self.pending is not None:
             return []
@@ -342,7 +356,8 @@ class Title:
         if champion is None:
             return None
         challenger = read.versions.get(version, VersionFacts(version))
-        staged = self.gates.get((version, self.policy.digest, champion))
+        digest, gates = (self.policy.digest, self.gates) if self.lane is None else self.lane.gates()
+        staged = gates.get((version, digest, champion))
         checked = gate.judge(self.policy, challenger, read.versions.get(champion, VersionFacts(champion)), staged)
         rollout = Rollout(rollout_id, self.policy, challenger, champion, sticky=self._sticky)
         rollout.confirmations = self._confirmations(rollout_id, self.policy.digest)
@@ -358,7 +373,7 @@ class Title:
             reason = waiting(unconfirmed)
             held = held if self._same(rollout_id, self.policy.digest) else ""  # of another policy: others are asked
         else:
-            return rollout.start(read.at, f"@challenger names version {version}; {checked.reason}")
+            return rollout.start(read.at, f"@{self.alias} names version {version}; {checked.reason}")
         return rollout.hold(read.at, reason) if reason != held else None
 
     def questions(self, at: float) -> list[Question]:
@@ -405,6 +420,11 @@ class Title:
     # ---- people
 
     @property
+    def alias(self) -> str:
+        """The alias that names the challenger."""
+        return "challenger" if self.lane is None else self.lane.alias
+
+    @property
     def on_trial(self) -> int | None:
         """The version of the rollout under way, if there is one."""
         return self.rollout.version if self.rollout is not None and self.rollout.active else None
@@ -412,6 +432,8 @@ class Title:
     @property
     def way_back(self) -> int | None:
         """The version that a rollback by hand would move @champion to, unless it names one; None: it moves nothing."""
+        if self.lane is not None:
+            return None
         if self.rollout is not None and self.rollout.active:
             return self.rollout.reference if self.rollout.phase is Phase.WATCH else None
         return self.aliases.previous if self.aliases is not None else None
@@ -471,7 +493,8 @@ class Title:
                 ended = "rejected" if refused else _ENDED_AS[rollout.phase]
                 self.finished[rollout.version, rollout.policy.digest] = ended
                 self.endings.end(rollout.version, ended, decision)
-                self.uncleared = rollout.phase is not Phase.ROLLED_BACK  # whose end says that it is cleared
+                # whose end says that it is cleared; of a lane it never is
+                self.uncleared = rollout.phase is not Phase.ROLLED_BACK and self.lane is None
         if kind in (DecisionKind.PROMOTE, DecisionKind.ROLL_BACK):
             self.pending = decision.move
         if decision.move is not None and kind in (DecisionKind.ROLL_BACK, DecisionKind.FOREIGN_MOVE):

@@ -237,27 +237,35 @@ async def _model(
     publisher: Publisher,
     notifier: Notifier,
 ) -> tuple[ModelController, Follower]:
-    """One model's controller, brought to where its recorded facts leave it, and its follower.
+    """One model's controller, or that of a lane, brought to where its recorded facts leave it, and its follower.
 
     Raises:
         LedgerUnavailable: the facts cannot be read, or what was spooled after them is not among them yet.
     """
+    from comparator.lane import Lane
     from comparator.policy import Policy
     from comparator.title import Title
     from router.control.controller import ModelController
     from router.control.follow import Follower
     from router.control.resume import resumed
+    from router.settings.lanes import alias_of, model_of
 
-    settings = plane.settings.models[model]
-    policy = settings.policy()
+    settings, alias = plane.settings.models[model_of(model)], alias_of(model)
+    policy, lane = settings.policy(), None
+    if alias is not None:
+        policy = settings.lane_policy()
+        own = plane.controllers[model_of(model)].title
+        lane = Lane(alias, lambda: (own.policy.digest, own.gates))
     recorded = {digest: Policy.from_canonical(text) for digest, text in (await plane.ledger.policies()).items()}
     await journal.drain()
     await journal.head(model)  # from now on it is known without the ledger
     since = time.time() - policy.label_retention_seconds
     sticky = settings.assign_by is not None
     seed = secrets.randbits(64)  # ids are the clients' own: none may be chosen to fall on others
-    title, facts = await resumed(plane.ledger, model, since, lambda: Title(policy, recorded, sticky=sticky, seed=seed))
-    if title.champion is None and (served := publisher.served(model)) is not None:
+    title, facts = await resumed(
+        plane.ledger, model, since, lambda: Title(policy, recorded, sticky=sticky, seed=seed, lane=lane)
+    )
+    if title.champion is None and (served := publisher.served(model_of(model))) is not None:
         # Nothing was ever decided: whoever answered before goes on, until the registry says otherwise.
         title.champion = served if settings.probed_at(served) is not None else None
     if facts:

@@ -79,14 +79,18 @@ def _audited(recorded: Recorded, model: str, *, registry: bool) -> Audit:
 
 
 def _tags(recorded: Recorded, model: str) -> dict[int, str] | None:
-    """What the registry has; None: the settings no longer have this model."""
+    """What the registry has, of a lane nothing; None: the settings no longer have this model."""
     from router.control.registry import MlflowRegistry, RegistryUnavailable  # noqa: PLC0415 - only where it is asked
+    from router.settings.lanes import alias_of  # noqa: PLC0415
 
-    if recorded.settings is None or model not in recorded.settings.models:
+    settings = recorded.settings.find(model) if recorded.settings is not None else None
+    if settings is None or recorded.settings is None:
         return None
+    if alias_of(model) is not None:
+        return {}
     registry = MlflowRegistry(recorded.settings.registry)
     try:
-        return asyncio.run(registry.chain_tags(recorded.settings.models[model].registered_model))
+        return asyncio.run(registry.chain_tags(settings.registered_model))
     except RegistryUnavailable as error:
         raise UnreachableError(f"the registry cannot be read: {error}") from None
     finally:

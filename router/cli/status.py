@@ -72,12 +72,14 @@ def _overview(models: Mapping[str, Any], now: object) -> Table:
 
 def model_parts(name: str, state: Mapping[str, Any]) -> list[RenderableType]:
     """One model in detail, to be printed one below the other."""
-    registry, rollout = state.get("registry") or {}, state.get("rollout")
+    registry, rollout, lane = state.get("registry") or {}, state.get("rollout"), state.get("lane") or {}
     facts = {
         "model": name,
         "champion": version(state.get("champion")),
         "challenger": version(state.get("challenger")),
         "previous": version(state.get("previous")),
+        "lane": f"@{lane.get('alias')} of {lane.get('of')}: in shadow, never promoted" if lane else "",
+        "lanes": ", ".join(state.get("lanes") or ()),
         "ready": ", ".join(version(each) for each in state.get("ready", [])) or "-",
         "traffic": _traffic(state.get("traffic") or {}),
         **({"rules": rules_line(rules)} if (rules := state.get("rules")) else {}),

@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 
 class Follower:
-    """One loop per model. Reads and effects take turns in it, so that no read is older than the effect before it.
+    """One loop per model and per lane. Reads and effects take turns, so that no read is older than the effect before.
 
     Args:
         controller: the model's.
@@ -98,8 +98,8 @@ class Follower:
 
     async def _proven(self, effect: Effect) -> Effect:
         """The effect with the end of the decisions' chain, so that a record whose end is cut off shows."""
-        if effect.move is None and not effect.marks:
-            return effect
+        if self._controller.title.lane is not None or (effect.move is None and not effect.marks):
+            return effect  # the tag is of the chain over the model's own decisions
         try:
             head = await self._controller.head()
         except LedgerUnavailable as error:  # known without it, but right after a restart
@@ -109,7 +109,7 @@ class Follower:
 
     async def _read(self, untold: str) -> None:
         try:
-            aliases = await self._registry.read(self.settings.registered_model)
+            aliases = await self._registry.read(self.settings.registered_model, self._controller.title.alias)
             aliases, facts, unread = await self._facts(aliases)
         except (RegistryUnavailable, UnknownModel) as error:
             self._failed(error)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from comparator.events import Columns
+from comparator.events import Columns, Role
 from router.control.controller import ModelController
 from router.control.extract import extract
 from router.control.ledger import LedgerUnavailable
@@ -19,6 +19,7 @@ from router.control.recordings import Recordings
 from router.control.skew.watch import SkewWatch
 from router.link.messages import Exchanges
 from router.settings import ModelSettings
+from router.settings.lanes import alias_of
 
 log = logging.getLogger(__name__)
 
@@ -67,13 +68,17 @@ class Ingest:
         """Extract predictions and keep the observations for the next flush."""
         extracted = extract(exchanges, settings.reader, settings.coding, settings.grpc_reader)
         self._metrics.clamped(exchanges.model, clamp(extracted.columns, time.time()))
-        self._metrics.observe(exchanges.model, extracted.columns)
+        counted = extracted.columns
+        if alias_of(exchanges.model) is None:
+            self._recordings.observed(exchanges.model, counted)
+            if self._skew is not None:
+                self._skew.observed(exchanges.model, counted)
+        else:
+            counted = counted[counted["role"] == Role.CHALLENGER]  # the champion's answers are counted as the model's
+        self._metrics.observe(exchanges.model, counted)
         self._metrics.unpredicted(exchanges.model, unreadable=extracted.unreadable, unread=extracted.unread)
         if extracted.tokens is not None:
             self._metrics.tokens(exchanges.model, extracted.tokens)
-        self._recordings.observed(exchanges.model, extracted.columns)
-        if self._skew is not None:
-            self._skew.observed(exchanges.model, extracted.columns)
         self._waiting[exchanges.model].append(Batch(extracted.columns))
         self._bound(exchanges.model)
 

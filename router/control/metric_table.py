@@ -71,6 +71,8 @@ made from the table in `router/control/metric_table.py`: `python -m router.contr
 - Counters and one-hot gauges are there from the first scrape, at 0; histograms of the role previous, which answers in a
   watch only, from its first answer. A gauge that has nothing to say yet (no labels, no
   rollout, no such alias) is left out; there is no NaN.
+- The `model` of a [lane](governance.md#several-challengers) is MODEL@ALIAS. What the champion answers is counted
+  once, as the model's; labels and evidence are each lane's own.
 - Roles are labels, versions are not, so that nothing grows with the number of versions. Which version an alias names is
   told by `titleshot_version_info`.
 - Counters start at 0 with the control process. Gauges made from the ledger (precision, quantiles, evidence) survive its

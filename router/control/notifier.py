@@ -15,12 +15,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
 
-from comparator.events import Decision
+from comparator.events import Decision, DecisionKind
 from comparator.title import Title
 from router.control.metric_table import NOTIFICATION_OUTCOMES
 from router.control.notifications import Notification, body, notifications
 from router.control.outgoing import Failed, Outgoing
 from router.control.signing import stamped
+from router.settings.lanes import alias_of, model_of
 from router.settings.notify import NotifySettings
 from router.settings.outside import is_address
 
@@ -122,9 +123,11 @@ class Notifier:
             targets, lines = self._targets(), self.lines
             if not targets or model not in self._controlled:
                 return
+            if alias_of(model) is not None and decision.kind is DecisionKind.FOREIGN_MOVE:
+                return  # of the champion, as the model tells
             for told in notifications(model, self._controlled[model].title, decision, number):
                 for target in targets:
-                    if target.wants(told.event, model):
+                    if target.wants(told.event, model_of(model)):
                         lines[target.name].add(told, _now())
         except Exception:  # what is only told may not hold up what is decided
             log.exception("%s: nobody is told of %s", model, decision.kind.value)

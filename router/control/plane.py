@@ -1,4 +1,4 @@
-"""The control plane of this host: all models under control, and what the admin port can ask of them."""
+"""The control plane of this host: all models under control, their lanes, and what the admin port can ask of them."""
 
 from __future__ import annotations
 
@@ -39,6 +39,7 @@ from router.control.tracing import Tracing
 from router.link.messages import BreakerChanged, Counters, Exchanges, Sampled, Spans, Up
 from router.protocols.coding import Coding
 from router.settings import Settings
+from router.settings.lanes import alias_of, lane_name, model_of
 
 log = logging.getLogger(__name__)
 
@@ -107,8 +108,10 @@ class ControlPlane:
     async def join_missing(self) -> None:
         """Take the models under control whose records could not be read yet; their last routes stay until then."""
         async with self._membership:
-            missing = [model for model in self.settings.models if model not in self.controllers]
+            missing = [name for name in self.settings.names if name not in self.controllers]
             for model in missing:
+                if alias_of(model) is not None and model_of(model) not in self.controllers:
+                    continue  # a lane goes by what its model has
                 try:
                     await self.add(model)
                 except LedgerUnavailable as error:
@@ -180,8 +183,8 @@ class ControlPlane:
     def on_message(self, worker: int, message: Up) -> None:
         """A message over the link."""
         match message:
-            case Exchanges() if message.model in self.settings.models:
-                self.ingest.take(message, self.settings.models[message.model])
+            case Exchanges() if (settings := self.settings.find(message.model)) is not None:
+                self.ingest.take(message, settings)
             case Sampled():
                 self.recordings.requests(message)
                 self.skew.requests(message)
@@ -221,13 +224,13 @@ class ControlPlane:
             if getattr(settings, name) != getattr(self.settings, name):
                 log.warning("settings: %s changed; it takes effect at the next start", name)
         async with self._membership:
-            for model in self.controllers.keys() - settings.models.keys():
-                await self.remove(model)
+            for name in self.controllers.keys() - set(settings.names):
+                await self.remove(name)
             self.settings = settings
-            for model, controller in self.controllers.items():
-                self.followers[model].settings = settings.models[model]
-                of_model = settings.models[model]
-                controller.adopt(of_model.policy(), sticky=of_model.assign_by is not None)
+            for name, controller in self.controllers.items():
+                of_model = self.followers[name].settings = settings.models[model_of(name)]
+                policy = of_model.policy() if alias_of(name) is None else of_model.lane_policy()
+                controller.adopt(policy, sticky=of_model.assign_by is not None)
                 controller.wake.set()
         self.publish()
         await self.join_missing()
@@ -237,6 +240,10 @@ class ControlPlane:
     def models(self) -> list[str]:
         """The names of all models."""
         return sorted(self.settings.models)
+
+    def known(self, name: str) -> bool:
+        """Whether this is the name of a model or of a lane."""
+        return self.settings.find(name) is not None
 
     def coding(self, model: str) -> Coding:
         """How its labels become numbers. Raises UnknownModel."""
@@ -252,7 +259,7 @@ class ControlPlane:
 
     def attempted(self, refused: RefusedAct) -> None:
         """Somebody was refused who would have changed something. A name that is no model's is not kept."""
-        known = refused.model in self.settings.models
+        known = self.settings.find(refused.model) is not None
         self.refusals.add(refused if known else replace(refused, model=""))
 
     def alerted(self, results: Mapping[str, int]) -> None:
@@ -260,8 +267,17 @@ class ControlPlane:
         self.metrics.alerted(results)
 
     async def add_labels(self, model: str, columns: Columns) -> None:
-        """Record labels; they are safe when this returns. Raises UnknownModel, LedgerUnavailable."""
+        """Record labels; they are safe when this returns. Raises UnknownModel, LedgerUnavailable.
+
+        The model's lanes have them as well, where a version is on trial: what was not copied to a lane waits there in
+        vain for as long as labels are kept.
+        """
+        if alias_of(model) is not None:
+            raise UnknownModel(model)  # labels are the model's
         await self._controller(model).labels(columns)
+        for lane in self._lanes(model):
+            if (controller := self._controller(lane)).title.on_trial is not None:
+                await controller.labels(columns)
         self.recordings.labelled(model, columns)
 
     async def command(self, model: str, command: Command) -> Decision:
@@ -274,6 +290,8 @@ class ControlPlane:
     async def gated(self, model: str, fact: Gated) -> Decision:
         """Take note of a report of the gate in staging, of a version that there is; see `Operations.gated`."""
         controller, version = self._controller(model), fact.report.get("version")
+        if alias_of(model) is not None:
+            raise Refused(f"the gate in staging is that of the model: report to {model_of(model)}")
         if isinstance(version, int) and 0 < version < 2**31:
             try:
                 await self.followers[model].look_up(int(version))
@@ -326,6 +344,9 @@ class ControlPlane:
         """Everything that people and scripts want to know, as plain data."""
         return plane_status(self.controllers, self.followers, self.prober, self.skew.told)
 
+    def _lanes(self, model: str) -> list[str]:
+        return [lane_name(model, alias) for alias in self.settings.models[model].challengers]
+
     def health(self) -> tuple[bool, list[str]]:
         """Whether traffic is served as the registry wants it, and what is missing."""
         reasons = [
@@ -335,6 +356,8 @@ class ControlPlane:
         ]
         for name, controller in self.controllers.items():
             title = controller.title
+            if alias_of(name) is not None:
+                continue  # clients are not answered by a lane
             if title.champion is None:
                 # not what the registry said: this answer is open to everybody
                 unread = "the registry cannot be read" if self.followers[name].error else "it has not been read yet"
@@ -365,13 +388,13 @@ class ControlPlane:
         try:
             return self.controllers[model]
         except KeyError:
-            if model in self.settings.models:
+            if self.settings.find(model) is not None:
                 raise LedgerUnavailable("the model's records have not been read yet") from None
             raise UnknownModel(model) from None
 
     async def _probe_target(self, model: str, controller: ModelController, version: int | None) -> None:
         """See whether the version that would get the title answers now: the last probe may not have been of it."""
-        if version is None:
+        if version is None or controller.title.lane is not None:
             return
         settings = self.settings.models[model]
         url = settings.probed_at(version)

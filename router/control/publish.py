@@ -15,6 +15,7 @@ from router.control.routing import model_routes
 from router.link.messages import Limits, ModelRoutes, Routes, routes_from_file, routes_to_file
 from router.link.server import LinkServer
 from router.settings import ModelSettings
+from router.settings.lanes import lane_name
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +57,9 @@ class Publisher:
         for name, written in settings.items():
             title = controllers[name].title if name in controllers else None
             if title is not None and (title.aliases is not None or title.champion is not None):
-                models.append(model_routes(name, written, title.serving, sample(name)))
+                beside = (lane_name(name, alias) for alias in written.challengers)
+                lanes = {lane: controllers[lane].title.serving for lane in beside if lane in controllers}
+                models.append(model_routes(name, written, title.serving, sample(name), lanes))
             elif name in self._last:
                 models.append(self._last[name])
         current = self.current

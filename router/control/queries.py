@@ -20,6 +20,7 @@ from comparator.phases import COMPARED
 from comparator.rollout import Rollout
 from router.control.controller import ModelController
 from router.control.outgoing import Failed, Outgoing, plain
+from router.settings.lanes import model_of
 from router.settings.outside import PrometheusSettings
 
 log = logging.getLogger(__name__)
@@ -183,7 +184,7 @@ class Queries:
             raise NoAnswer("the settings name no prometheus")
         name = role.name.lower()
         try:
-            query = fill(check.query, role=name, version=version, model=model)
+            query = fill(check.query, role=name, version=version, model=model_of(model))
             answer = await self._outgoing.post(
                 f"{place.url}/api/v1/query",
                 urlencode({"query": query, "timeout": f"{place.timeout:g}"}).encode(),

@@ -119,14 +119,14 @@ class MlflowRegistry:
         self._writes = ThreadPoolExecutor(1, "mlflow-write")
         self._facts: OrderedDict[tuple[str, int], tuple[float, VersionFacts]] = OrderedDict()
 
-    async def read(self, model: str) -> Aliases:
-        """The aliases now, by one call.
+    async def read(self, model: str, challenger: str = CHALLENGER) -> Aliases:
+        """The aliases now, by one call; `challenger` is the alias that names the challenger, of a lane another one.
 
         Raises:
             UnknownModel: there is no such model.
             RegistryUnavailable: no sensible answer in time.
         """
-        return await self._run(self._reads, lambda calls: _aliases(calls, model))
+        return await self._run(self._reads, lambda calls: _aliases(calls, model, challenger))
 
     async def version(self, model: str, version: int) -> VersionFacts:
         """What `router.control.lineage` finds of one version, at most COMPLETE_SECONDS old.
@@ -276,12 +276,12 @@ def make_client(uri: str) -> Any:  # noqa: ANN401 - MLflow is untyped
 # ---- reading, in a thread
 
 
-def _aliases(calls: _Calls, model: str) -> Aliases:
+def _aliases(calls: _Calls, model: str, challenger: str = CHALLENGER) -> Aliases:
     try:
         named = calls("get_registered_model", model).aliases
     except _Missing:
         raise UnknownModel(f"the registry has no model {model}") from None
-    return Aliases(*(_number(named.get(alias)) for alias in (CHAMPION, CHALLENGER, PREVIOUS)))
+    return Aliases(*(_number(named.get(alias)) for alias in (CHAMPION, challenger, PREVIOUS)))
 
 
 def _number(version: object) -> int | None:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from comparator.events import Mode
 from comparator.title import Serving
-from router.link.messages import Backend, ModelRoutes
+from router.link.messages import Backend, Lane, ModelRoutes
 from router.settings import ModelSettings
 
 
-def model_routes(name: str, settings: ModelSettings, serving: Serving, sample: int = 0) -> ModelRoutes:
+def model_routes(
+    name: str, settings: ModelSettings, serving: Serving, sample: int = 0, lanes: Mapping[str, Serving] | None = None
+) -> ModelRoutes:
     """The routes of one model.
 
-    `sample` is the percent of its requests that proxies are to copy to control.
+    `sample` is the percent of its requests that proxies are to copy to control; `lanes` are who serves by its lanes, by
+    their names. One that is compared with another champion than the one that answers gets no copies.
 
     A version without an endpoint gets no traffic: as the champion it means 503, as the other none at all.
     """
@@ -35,6 +41,13 @@ def model_routes(name: str, settings: ModelSettings, serving: Serving, sample: i
         sample=sample,
         served_as=settings.served_as,
         predict_path=settings.predict_path or "",
+        lanes=tuple(
+            Lane(lane, backend, beside.rollout_id, beside.mirror)
+            for lane, beside in (lanes or {}).items()
+            if beside.mode is Mode.SHADOW
+            and beside.champion == serving.champion
+            and (backend := _backend(settings, beside.other)) is not None
+        ),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 from uuid import UUID
@@ -20,6 +20,7 @@ from comparator.title import Title
 from router.control.controller import ModelController
 from router.control.follow import Follower
 from router.control.probe import Prober
+from router.settings.lanes import model_of
 
 
 def _said(value: float, policy: Policy) -> float | str | None:
@@ -43,14 +44,24 @@ def plane_status(
     return {
         "at": time.time(),
         "models": {
-            name: {**model_status(controller, followers[name], prober.ready(name)), "skew": skew(name)}
+            name: {
+                **model_status(
+                    controller,
+                    followers[name],
+                    prober.ready(name),
+                    [lane for lane in controllers if lane != name and model_of(lane) == name],
+                ),
+                "skew": skew(name),
+            }
             for name, controller in controllers.items()
         },
     }
 
 
-def model_status(controller: ModelController, follower: Follower, ready: frozenset[int]) -> dict[str, Any]:
-    """One model: aliases, traffic, rollout, evidence, what was counted per role, and the registry's state."""
+def model_status(
+    controller: ModelController, follower: Follower, ready: frozenset[int], lanes: Sequence[str] = ()
+) -> dict[str, Any]:
+    """One model, or lane: aliases, traffic, rollout, evidence, what was counted per role, and the registry's state."""
     title = controller.title
     serving, aliases, rollout = title.serving, title.aliases, title.rollout
     roles = {Role.CHAMPION: serving.champion, serving.other_role: serving.other}
@@ -58,6 +69,8 @@ def model_status(controller: ModelController, follower: Follower, ready: frozens
         "champion": serving.champion,
         "challenger": aliases.challenger if aliases else None,
         "previous": aliases.previous if aliases else None,
+        "lanes": sorted(lanes),
+        "lane": {"of": model_of(controller.name), "alias": title.alias} if title.lane is not None else None,
         "awaited": title.awaited,
         "pending": {"expected": title.pending.expected, "to": title.pending.to} if title.pending else None,
         "ready": sorted(ready),

@@ -69,13 +69,24 @@ class Limits(msgspec.Struct, frozen=True):
     max_body_bytes: int = 64 * 1024 * 1024
     max_connections: int = 4096
     upstream_connections: int = 128  # per endpoint
-    mirror_slots: int = 64  # shadow exchanges in flight, per model
+    mirror_slots: int = 64  # shadow exchanges in flight, per model, and per lane
     mirror_body_bytes: int = 1024 * 1024  # a larger request is not mirrored
-    mirror_bytes: int = 16 * 1024 * 1024  # bodies of shadow exchanges in flight, per model
+    mirror_bytes: int = (
+        16 * 1024 * 1024
+    )  # bodies of shadow exchanges in flight, per model, its lanes included: each has an equal share
     breaker_wait_seconds: float = 15.0  # at least, between cutting a failing challenger off and probing it
     scan_bytes: int = 1024 * 1024  # of a request's body, in which the model's name is looked for (Routes.by_body)
     extract_bytes: int = 64 * 1024
     record_rows: int = 100_000  # kept while control is away, then dropped and counted
+
+
+class Lane(msgspec.Struct, frozen=True):
+    """A further challenger of a model: it gets copies of what the champion answers."""
+
+    name: str  # its rows, counters and breaker are told of under this name
+    other: Backend
+    rollout_id: int
+    mirror: int  # percent
 
 
 class ModelRoutes(msgspec.Struct, frozen=True):
@@ -100,6 +111,7 @@ class ModelRoutes(msgspec.Struct, frozen=True):
     sample: int = 0  # percent of the requests that control gets a copy of
     served_as: str = ""  # the model's name in paths, for protocols that have one; "": `name`
     predict_path: str = ""  # the only path of predictions, for protocols that know none; "": what the protocol says
+    lanes: tuple[Lane, ...] = ()
 
 
 class Routes(msgspec.Struct, frozen=True):
@@ -166,7 +178,10 @@ class Counters(msgspec.Struct, frozen=True, tag_field="t", tag="counters"):
 
 
 class BreakerChanged(msgspec.Struct, frozen=True, tag_field="t", tag="breaker"):
-    """The breaker of one model's challenger changed. `tripped`: the probe after the wait found it still failing."""
+    """The breaker of a model's challenger, or a lane's, changed.
+
+    `tripped`: the probe after the wait found it still failing.
+    """
 
     model: str
     rollout_id: int

@@ -14,6 +14,7 @@ from router.proxy import codes, mirror, refusal
 from router.proxy.answer import AnswerHead, Framing, answer_head, framing_of
 from router.proxy.breaker import Admission
 from router.proxy.identity import client_key
+from router.proxy.lanes import LaneCopies, due
 from router.proxy.refusal import Refusal
 from router.proxy.request import CHUNKED_LINE, Request, passed_on, start_line
 from router.proxy.rules import forced_role
@@ -58,6 +59,7 @@ class ServedExchange:
         "_head_sent",
         "_held",
         "_keep",
+        "_lanes",
         "_mode",
         "_moved",
         "_over",
@@ -112,13 +114,14 @@ class ServedExchange:
         self._first_byte = _NAN
         self._unsent: list[bytes] = []
         self._copy: list[bytes] | None = None
+        self._lanes: LaneCopies | None = None
         self._sample: list[bytes] | None = None
         self._body: list[bytes] = []
         self._body_size = 0
 
     # ---- called by the client's connection
 
-    def start(self) -> None:
+    def start(self) -> None:  # noqa: C901 - on the path of every request, where a call is not free
         """The request's head is there, and maybe its body: assign it and send it on.
 
         Raises:
@@ -139,7 +142,7 @@ class ServedExchange:
             raise refusal.NO_CHAMPION
         self._served = target.champion
         if match.predicts:
-            self._predict(target, match.mode)
+            self._predict(target, match.mode, match.lanes)
         self.forwarded = self._client.forwarded.of(request)
         if request.expects_continue and not request.complete and not request.http10:
             self._client.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -157,6 +160,8 @@ class ServedExchange:
             self._served.endpoint.acquire(self, now)
             if copy:
                 self._offer(body, now)
+            if self._lanes is not None and not self._over:
+                self._lanes.offer(plane, self, now, body)
             return
         self._take_chunks()
         self._served.endpoint.acquire(self, self._started)
@@ -220,13 +225,15 @@ class ServedExchange:
 
     # ---- assignment
 
-    def _predict(self, target: Target, mode: int) -> None:
+    def _predict(self, target: Target, mode: int, lanes: tuple[Target, ...]) -> None:
         self._recorded = True
         if target.samples and in_sample(self.request_hi, self.request_lo, target.samples):
             self._sample = []
         self._mode = mode
         if mode:
             self._assign(target)
+        if lanes:
+            self._enter_lanes(lanes)
 
     def _assign(self, target: Target) -> None:
         if target.rules and self._forced(target):
@@ -256,6 +263,16 @@ class ServedExchange:
         """What the assignment sticks to."""
         source = target.assign_by(self.request, self.path) if target.assign_by is not None else b""
         return source or self.request_id
+
+    def _enter_lanes(self, lanes: tuple[Target, ...]) -> None:
+        """Copies go to the lanes of what the champion answers, unless a rule keeps it out of every trial."""
+        target = self.target
+        if self._role != codes.CHAMPION or self._mode == codes.MODE_FORCED:
+            return
+        if not self._mode and target.rules and forced_role(target.rules, self.request, self.path) is not None:
+            return
+        if chosen := due(lanes, self._key(target)):
+            self._lanes = LaneCopies(chosen, too_large=self.request.length > self._plane.limits.mirror_body_bytes)
 
     def _shed(self, reason: str) -> None:
         self.flags |= SHED
@@ -287,6 +304,8 @@ class ServedExchange:
                 self._shed(mirror.TOO_LARGE)
             else:
                 self._copy += chunks
+        if self._lanes is not None:
+            self._lanes.keep(chunks, too_large=request.received > self._plane.limits.mirror_body_bytes)
         if self._sample is not None:
             self._sample += chunks
             if request.received > self._plane.limits.mirror_body_bytes:
@@ -313,6 +332,8 @@ class ServedExchange:
             self._sampled(self._sample, now)
         if self._copy is not None:
             self._offer(self._copy, now)
+        if self._lanes is not None and not self._over:
+            self._lanes.offer(self._plane, self, now)
 
     def _sampled(self, body: list[bytes], now: float) -> None:
         self._sample = None
@@ -321,13 +342,17 @@ class ServedExchange:
 
     def _offer(self, body: list[bytes], now: float) -> None:
         self._copy = None
-        shed = mirror.offer(self._plane, self, body, now, again=self._mode == codes.MODE_TWICE)
+        shed = mirror.offer(self._plane, self, self.target, body, now, again=self._mode == codes.MODE_TWICE)
         if shed is None:
             self._attempted_both = True
             return
         self.flags &= ~COPY_FIRST
         if shed:
             self._shed(shed)
+
+    def copy_to(self, lane: Target, body: list[bytes], now: float) -> str | None:
+        """Send a copy to a lane, or say why not; see `mirror.offer`."""
+        return mirror.offer(self._plane, self, lane, body, now, again=False)
 
     # ---- Taker: called by the model server's connection, or its pool
 
@@ -489,4 +514,20 @@ class ServedExchange:
                 outcome,
                 state,
             )
+            if self._lanes is not None:
+                self._lanes.record(
+                    plane,
+                    (
+                        now + plane.epoch,
+                        self.request_hi,
+                        self.request_lo,
+                        self._served.version,
+                        body,
+                        self._first_byte,
+                        now - self._started,
+                        status,
+                        outcome,
+                        state,
+                    ),
+                )
         self._client.exchange_over(now, keep=self._keep and self.request.complete)

@@ -18,6 +18,8 @@ from router.proxy.grpc_codes import HTTP_STATUS, outcome_of
 from router.proxy.grpc_metadata import Head, Metadata, address_of, as_copy, back, onward, value_of
 from router.proxy.grpc_routes import GrpcTarget, Reached
 from router.proxy.identity import client_key
+from router.proxy.lanes import due
+from router.proxy.lanes import record as record_for
 from router.proxy.rules import forced_role
 
 if TYPE_CHECKING:
@@ -46,6 +48,7 @@ class GrpcExchange:
     __slots__ = (
         "_attempted_both",
         "_context",
+        "_in_lanes",
         "_mode",
         "_over",
         "_plane",
@@ -54,6 +57,7 @@ class GrpcExchange:
         "deadline",
         "first_byte",
         "flags",
+        "lanes",
         "metadata",
         "request_hi",
         "request_id",
@@ -94,8 +98,12 @@ class GrpcExchange:
         self._attempted_both = False
         self._probe = False
         self._over = False
+        self.lanes: list[GrpcTarget] = []  # those that a copy of it is due to
+        self._in_lanes: list[tuple[GrpcTarget, bool]] = []  # and whether it was sent
         if self._mode:
             self._assign(given, identity)
+        if assigned and target.lanes:
+            self._enter_lanes(given, identity)
 
     def copies(self, size: int) -> bool:
         """Whether a copy of a request of so many bytes is due; asked once."""
@@ -140,6 +148,13 @@ class GrpcExchange:
         self._attempted_both = True
         if first:
             self.flags |= COPY_FIRST
+
+    def copied_to(self, lane: GrpcTarget, shed: str | None) -> None:
+        """A lane's copy was sent, or shed: why; empty where mirroring has just been switched off."""
+        if shed:
+            self._plane.shed(lane.name, shed)
+        if shed != "":
+            self._in_lanes.append((lane, shed is None))
 
     def answered(self, metadata: Metadata | None) -> Metadata:
         """The model server's metadata, as the client gets it."""
@@ -192,6 +207,18 @@ class GrpcExchange:
             outcome,
             state,
         )
+        for lane, sent in self._in_lanes:
+            took = now - self.started if latency is None else latency
+            row = (
+                now + plane.epoch,
+                self.request_hi,
+                self.request_lo,
+                self.served.version,
+                kept,
+                self.first_byte,
+                took,
+            )
+            record_for(plane, lane, (*row, _status(outcome, code), outcome, state), sent=sent)
 
     def _assign(self, given: Metadata, identity: bytes) -> None:
         target = self.target
@@ -199,6 +226,15 @@ class GrpcExchange:
             return
         if target.splits and target.assignment.to_other(self._key(given, identity)):
             self._challenge()
+
+    def _enter_lanes(self, given: Metadata, identity: bytes) -> None:
+        """See `ServedExchange`."""
+        target = self.target
+        if self._role != codes.CHAMPION or self._mode == codes.MODE_FORCED:
+            return
+        if not self._mode and target.rules and forced_role(target.rules, Head(given), b"") is not None:
+            return
+        self.lanes = due(target.lanes, self._key(given, identity))
 
     def _challenge(self) -> None:
         """To the challenger, unless the breaker has taken it out: then the champion answers, outside the evidence."""
@@ -233,15 +269,23 @@ class GrpcExchange:
 class GrpcShadow:
     """One copy and its answer, which is recorded and reaches nobody. Its slot is taken when it is made."""
 
-    __slots__ = ("_again", "_call", "_exchange", "_first", "_plane", "_probe", "_size", "_started", "_to")
+    __slots__ = ("_again", "_call", "_exchange", "_first", "_plane", "_probe", "_size", "_started", "_target", "_to")
 
     def __init__(
-        self, plane: DataPlane, exchange: GrpcExchange, to: Reached, method: str, request: bytes, *, probe: bool
+        self,
+        plane: DataPlane,
+        exchange: GrpcExchange,
+        target: GrpcTarget,
+        to: Reached,
+        method: str,
+        request: bytes,
+        *,
+        probe: bool,
     ) -> None:
-        target = exchange.target
         self._plane = plane
+        self._target = target
         self._to = to
-        self._again = exchange.asked_twice
+        self._again = target is exchange.target and exchange.asked_twice
         self._exchange = exchange
         self._probe = probe
         self._size = len(request)
@@ -258,7 +302,6 @@ class GrpcShadow:
         body: bytes | None = None
         code: grpc.StatusCode | None = None
         outcome = codes.CANCELLED  # the process ends
-        target = self._exchange.target
         try:
             body = await self._call
             code, outcome = grpc.StatusCode.OK, codes.OK
@@ -266,13 +309,12 @@ class GrpcShadow:
             code = error.code()
             outcome = outcome_of(code, connected=connected(self._to))
             if outcome == codes.TIMEOUT:
-                self._plane.shed(target.name, mirror.DEADLINE)
+                self._plane.shed(self._target.name, mirror.DEADLINE)
         finally:
             self._finish(outcome, code, body)
 
     def _finish(self, outcome: int, code: grpc.StatusCode | None, body: bytes | None) -> None:
-        plane, exchange, now = self._plane, self._exchange, monotonic()
-        target = exchange.target
+        plane, exchange, target, now = self._plane, self._exchange, self._target, monotonic()
         target.shadows.open -= 1
         target.shadows.bytes -= self._size
         role, mode = target.other_role, target.mode
@@ -292,7 +334,7 @@ class GrpcShadow:
             kept,
             took if body is not None else _NAN,
             took,
-            exchange.flags,
+            exchange.flags if target is exchange.target else 0,
             _status(outcome, code),
             role,
             mode,
@@ -312,7 +354,26 @@ def offer(plane: DataPlane, exchange: GrpcExchange, method: str, request: bytes)
     if isinstance(admission, str):
         exchange.shed(admission)
         return None
-    return GrpcShadow(plane, exchange, to, method, request, probe=admission is Admission.PROBE)
+    return GrpcShadow(plane, exchange, target, to, method, request, probe=admission is Admission.PROBE)
+
+
+def offer_to_lanes(plane: DataPlane, exchange: GrpcExchange, method: str, request: bytes) -> list[GrpcShadow]:
+    """Send each lane its copy of a request, or shed it, as `offer` does."""
+    sent: list[GrpcShadow] = []
+    for lane in exchange.lanes:
+        admission: Admission | str = ""
+        if len(request) > plane.limits.mirror_body_bytes:
+            admission = mirror.TOO_LARGE
+        elif lane.shadows.mirroring:
+            admission = mirror.admitted(plane, lane, len(request), monotonic(), again=False)
+        if isinstance(admission, str):
+            exchange.copied_to(lane, admission)
+            continue
+        assert lane.other is not None  # else it is no lane of these routes
+        probe = admission is Admission.PROBE
+        sent.append(GrpcShadow(plane, exchange, lane, lane.other, method, request, probe=probe))
+        exchange.copied_to(lane, None)
+    return sent
 
 
 def connected(served: Reached) -> bool:

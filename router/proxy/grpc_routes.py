@@ -16,6 +16,7 @@ import grpc.aio
 from router.link.endpoint import Tls
 from router.link.grpc_channel import grpc_channel
 from router.link.messages import Backend, Limits, ModelRoutes
+from router.proxy.lanes import lane_routes
 from router.proxy.mirror import Shadows
 from router.proxy.plane import DataPlane
 from router.proxy.routes import Flow, Table
@@ -48,15 +49,18 @@ class Reached:
 
 
 class GrpcTarget(Flow):
-    """How one model's traffic over gRPC goes, in one snapshot."""
+    """How one model's traffic over gRPC goes, in one snapshot; or the copies of a lane."""
 
-    __slots__ = ("champion", "id_field", "other")
+    __slots__ = ("champion", "id_field", "lanes", "other")
 
-    def __init__(self, routes: ModelRoutes, shadows: Shadows, channels: Channels) -> None:
+    def __init__(
+        self, routes: ModelRoutes, shadows: Shadows, channels: Channels, lanes: tuple[GrpcTarget, ...] = ()
+    ) -> None:
         self.champion = channels.to(routes.champion)
         self.other = channels.to(routes.other)
         super().__init__(routes, shadows, reachable=self.other is not None)
         self.id_field = self.request_id.decode()
+        self.lanes = tuple(lane for lane in lanes if lane.other is not None)
 
 
 class GrpcTable:
@@ -69,7 +73,10 @@ class GrpcTable:
             http = table.target(routes.name)
             backends = (routes.champion, routes.other)
             if http is not None and any(backend is not None and backend.grpc for backend in backends):
-                self._targets[routes.served_as or routes.name] = GrpcTarget(routes, http.shadows, channels)
+                lanes = tuple(
+                    GrpcTarget(lane_routes(routes, lane), table.shadows[lane.name], channels) for lane in routes.lanes
+                )
+                self._targets[routes.served_as or routes.name] = GrpcTarget(routes, http.shadows, channels, lanes)
 
     def target(self, name: str) -> GrpcTarget | None:
         """The routes of a model by the name that its servers know, or None."""

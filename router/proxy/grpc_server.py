@@ -20,7 +20,7 @@ from router.link.grpc_place import SERVICE, GrpcListen
 from router.protocols.open_inference_grpc import TRUE, model_of
 from router.protocols.wire import Malformed, text_field
 from router.proxy import codes
-from router.proxy.grpc_exchange import Context, GrpcExchange, connected, offer
+from router.proxy.grpc_exchange import Context, GrpcExchange, GrpcShadow, connected, offer, offer_to_lanes
 from router.proxy.grpc_metadata import Metadata, back
 from router.proxy.grpc_routes import Channels, GrpcTarget, Reached
 from router.proxy.grpc_stream import Stream
@@ -106,6 +106,9 @@ class GrpcPort:
         exchange.handed_over()
         if copies:
             self._copy(exchange, request, first=False)
+        if exchange.lanes:
+            for shadow in offer_to_lanes(self._plane, exchange, INFER, request):
+                self._await(shadow)
         try:
             body: bytes = await call
         except asyncio.CancelledError:
@@ -169,6 +172,9 @@ class GrpcPort:
         if shadow is None:
             return
         exchange.copied(first=first)
+        self._await(shadow)
+
+    def _await(self, shadow: GrpcShadow) -> None:
         task = asyncio.ensure_future(shadow.run())
         self._copies.add(task)
         task.add_done_callback(self._copies.discard)

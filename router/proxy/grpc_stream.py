@@ -62,6 +62,8 @@ class Stream:
         exchange = GrpcExchange(plane, target, champion, context, plane.limits.total_seconds, assigned=not pinned)
         if exchange.copies(0):
             exchange.shed(mirror.STREAM)
+        for lane in exchange.lanes:
+            exchange.copied_to(lane, mirror.STREAM)
         call = exchange.served.channel.stream_stream(self._method)(
             timeout=exchange.seconds_left(), metadata=exchange.metadata
         )

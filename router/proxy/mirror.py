@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from router.proxy.exchange import ServedExchange
     from router.proxy.plane import DataPlane
     from router.proxy.refusal import Refusal
-    from router.proxy.routes import Flow, Served
+    from router.proxy.routes import Flow, Served, Target
     from router.proxy.upstream import UpstreamConnection
 
 FULL = "full"
@@ -29,9 +29,9 @@ REASONS = (FULL, BREAKER_OPEN, TOO_LARGE, STREAM, DEADLINE)
 
 
 class Shadows:
-    """The slots and the breaker of one model's rollout; they outlive snapshots of the routes."""
+    """The slots and the breaker of one model's rollout, or a lane's; they outlive snapshots of the routes."""
 
-    __slots__ = ("_subject", "breaker", "bytes", "mirroring", "open")
+    __slots__ = ("_subject", "breaker", "bytes", "mirroring", "most_bytes", "open")
 
     def __init__(self, routes: ModelRoutes, limits: Limits) -> None:
         self._subject = (routes.rollout_id, routes.other)
@@ -39,16 +39,25 @@ class Shadows:
         self.open = 0
         self.bytes = 0  # of the bodies of those that are open
         self.mirroring = routes.mirror > 0
+        self.most_bytes = limits.mirror_bytes
 
     @staticmethod
-    def following(before: Shadows | None, routes: ModelRoutes, limits: Limits) -> Shadows:
-        """Those of the snapshot before where the same version is on the same trial, else new ones."""
-        if before is not None:
-            if before._subject == (routes.rollout_id, routes.other):  # noqa: SLF001 - of the same class
-                before.mirroring = routes.mirror > 0
-                return before
-            before.mirroring = False
-        return Shadows(routes, limits)
+    def following(before: Shadows | None, routes: ModelRoutes, limits: Limits, sharers: int = 1) -> Shadows:
+        """Those of the snapshot before where the same version is on the same trial, else new ones.
+
+        `sharers` of the bound on bytes are the model and its lanes.
+        """
+        shadows = Shadows._same(before, routes) or Shadows(routes, limits)
+        shadows.most_bytes = limits.mirror_bytes // sharers
+        return shadows
+
+    @staticmethod
+    def _same(before: Shadows | None, routes: ModelRoutes) -> Shadows | None:
+        if before is None:
+            return None
+        same = before._subject == (routes.rollout_id, routes.other)  # noqa: SLF001 - of the same class
+        before.mirroring = same and routes.mirror > 0
+        return before if same else None
 
 
 def admitted(plane: DataPlane, target: Flow, size: int, now: float, *, again: bool) -> Admission | str:
@@ -57,7 +66,7 @@ def admitted(plane: DataPlane, target: Flow, size: int, now: float, *, again: bo
     One that goes to the champion (`again`) is none of the breaker's.
     """
     shadows, limits = target.shadows, plane.limits
-    if shadows.open >= limits.mirror_slots or shadows.bytes + size > limits.mirror_bytes:
+    if shadows.open >= limits.mirror_slots or shadows.bytes + size > shadows.most_bytes:
         return FULL
     if again:
         return Admission.ADMIT
@@ -67,14 +76,16 @@ def admitted(plane: DataPlane, target: Flow, size: int, now: float, *, again: bo
     return BREAKER_OPEN if admission is Admission.REFUSE else admission
 
 
-def offer(plane: DataPlane, served: ServedExchange, body: list[bytes], now: float, *, again: bool) -> str | None:
-    """Send the copy of a request whose body is there; `again`: to the champion.
+def offer(
+    plane: DataPlane, served: ServedExchange, target: Target, body: list[bytes], now: float, *, again: bool
+) -> str | None:
+    """Send the copy of a request whose body is there, by the model's own routes or a lane's; `again`: to the champion.
 
     Returns:
         None: it was sent; only then were both versions asked. Else the reason it was shed, empty where mirroring has
         just been switched off.
     """
-    target, request = served.target, served.request
+    request = served.request
     shadows, other = target.shadows, target.champion if again else target.other
     if other is None or not shadows.mirroring:
         return ""
@@ -88,7 +99,7 @@ def offer(plane: DataPlane, served: ServedExchange, body: list[bytes], now: floa
     lines = request.lines if target.mirrors_credentials else without_secrets(request)
     message += passed_on(request, lines, served.forwarded, served.request_id)
     message += body
-    shadow = served.shadow_kind(plane, served, other, message, now, probe=admission is Admission.PROBE)
+    shadow = served.shadow_kind(plane, served, target, other, message, now, probe=admission is Admission.PROBE)
     shadows.open += 1
     shadows.bytes += size
     plane.shadows.add(shadow)
@@ -122,20 +133,30 @@ class ShadowExchange:
     )
 
     def __init__(
-        self, plane: DataPlane, served: ServedExchange, to: Served, message: list[bytes], now: float, *, probe: bool
+        self,
+        plane: DataPlane,
+        served: ServedExchange,
+        target: Target,
+        to: Served,
+        message: list[bytes],
+        now: float,
+        *,
+        probe: bool,
     ) -> None:
         self._plane = plane
-        self._target = served.target
+        self._target = target
         self._to = to
-        self._role, self._mode = served.target.other_role, served.target.mode
-        if to is served.target.champion:
+        self._role, self._mode = target.other_role, target.mode
+        if to is target.champion:
             self._role, self._mode = codes.CHAMPION, codes.MODE_AGAIN
         self._request_hi = served.request_hi
         self._request_lo = served.request_lo
         self._message = message
         self._sent = served.request.received
         self._probe = probe
-        self._flags = served.flags
+        self._flags = (
+            served.flags if target is served.target else 0
+        )  # which of a pair goes first is told of the model's
         self._started = now
         self._deadline = now + plane.limits.mirror_seconds
         self._first_byte = float("nan")

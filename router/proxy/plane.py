@@ -71,9 +71,9 @@ class DataPlane:
         self.tracing = Tracing(routes.traced, self.spans) if routes.traced is not None else None
         former = self.table
         self.table = Table(routes, self.endpoints, former)
-        for target in former.targets():
-            if self.table.target(target.name) is None:
-                target.shadows.mirroring = False
+        for name, shadows in former.shadows.items():
+            if name not in self.table.shadows:
+                shadows.mirroring = False
         self.endpoints.keep_only(self.table.endpoints())
         return True
 

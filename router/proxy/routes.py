@@ -16,6 +16,7 @@ from router.proxy import codes
 from router.proxy.assignment import Assignment, asked_twice
 from router.proxy.body_model import body_model
 from router.proxy.breaker import State
+from router.proxy.lanes import lane_routes
 from router.proxy.mirror import Shadows
 from router.proxy.pool import Endpoint, Endpoints
 from router.proxy.refusal import BAD_TARGET, NO_ROUTES, UNKNOWN_MODEL, UNNAMED_MODEL, Refusal
@@ -95,14 +96,17 @@ class Flow:
 
 
 class Target(Flow):
-    """How one model's traffic over HTTP goes, in one snapshot."""
+    """How one model's traffic over HTTP goes, in one snapshot; or the copies of a lane."""
 
-    __slots__ = ("champion", "other", "predict_path", "protocol", "served_as")
+    __slots__ = ("champion", "lanes", "other", "predict_path", "protocol", "served_as")
 
-    def __init__(self, routes: ModelRoutes, endpoints: Endpoints, shadows: Shadows) -> None:
+    def __init__(
+        self, routes: ModelRoutes, endpoints: Endpoints, shadows: Shadows, lanes: tuple[Target, ...] = ()
+    ) -> None:
         self.protocol: Protocol = protocol(routes.protocol)
         self.champion = _served(routes.champion, endpoints)
         self.other = _served(routes.other, endpoints)
+        self.lanes = tuple(lane for lane in lanes if lane.other is not None)
         self.served_as = (routes.served_as or routes.name).encode()
         self.predict_path = routes.predict_path.encode()
         super().__init__(routes, shadows, reachable=self.other is not None)
@@ -119,11 +123,12 @@ class Match:
     Where `in_body`, the model is named in the request's body: `Table.named` finds it, and nothing else is known yet.
     """
 
-    __slots__ = ("in_body", "mode", "path", "predicts", "target")
+    __slots__ = ("in_body", "lanes", "mode", "path", "predicts", "target")
 
     target: Target
     predicts: bool
     mode: int
+    lanes: tuple[Target, ...]
 
     def __init__(self, target: Target | None, url: bytes, path: bytes, method: bytes) -> None:
         self.path = url
@@ -131,7 +136,8 @@ class Match:
         if target is not None:
             self.target = target
             self.predicts = target.predicts(method, path)
-            self.mode = codes.MODE_NONE if target.protocol.pins_version(path) else target.mode
+            pinned = target.protocol.pins_version(path)
+            self.mode, self.lanes = (codes.MODE_NONE, ()) if pinned else (target.mode, target.lanes)
 
 
 class Table:
@@ -149,11 +155,19 @@ class Table:
         self.limits = routes.limits
         self.models = routes.models
         self._targets: dict[bytes, Target] = {}
+        self.shadows: dict[str, Shadows] = {}
+        """By the names of models and lanes."""
+        before = former.shadows if former is not None else {}
         for model in routes.models:
-            before = former.target(model.name) if former is not None else None
-            shadows = Shadows.following(before.shadows if before is not None else None, model, routes.limits)
+            sharers = 1 + len(model.lanes)
             try:
-                self._targets[model.name.encode()] = Target(model, endpoints, shadows)
+                made = [
+                    (each, Shadows.following(before.get(each.name), each, routes.limits, sharers))
+                    for each in (model, *(lane_routes(model, lane) for lane in model.lanes))
+                ]
+                lanes = tuple(Target(each, endpoints, shadows) for each, shadows in made[1:])
+                self._targets[model.name.encode()] = Target(model, endpoints, made[0][1], lanes)
+                self.shadows.update((each.name, shadows) for each, shadows in made)
             except ValueError as error:  # its protocol; the other models are served
                 log.error("model %s gets no traffic: %s", model.name, error)  # noqa: TRY400 - the text says all
         self._in_paths = {(target.protocol.name, target.served_as): target for target in self._targets.values()}
@@ -179,7 +193,7 @@ class Table:
         return {
             served.endpoint
             for target in self._targets.values()
-            for served in (target.champion, target.other)
+            for served in (target.champion, target.other, *(lane.other for lane in target.lanes))
             if served is not None
         }
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from router.proxy.plane import DataPlane
     from router.proxy.pool import Endpoint
     from router.proxy.request import Request
-    from router.proxy.routes import Served
+    from router.proxy.routes import Served, Target
     from router.proxy.server import ClientConnection
     from router.proxy.spans import SpanQueue
     from router.proxy.upstream import UpstreamConnection
@@ -67,9 +67,17 @@ class TracedShadow(ShadowExchange):
     __slots__ = ("_context", "_id", "_method", "_path", "_sent_after", "_span_id", "_spans")
 
     def __init__(
-        self, plane: DataPlane, served: ServedExchange, to: Served, message: list[bytes], now: float, *, probe: bool
+        self,
+        plane: DataPlane,
+        served: ServedExchange,
+        target: Target,
+        to: Served,
+        message: list[bytes],
+        now: float,
+        *,
+        probe: bool,
     ) -> None:
-        super().__init__(plane, served, to, message, now, probe=probe)
+        super().__init__(plane, served, target, to, message, now, probe=probe)
         traced = cast("TracedExchange", served)  # the only one that makes these
         self._context = traced.context
         self._spans = traced.spans
@@ -161,11 +169,23 @@ class TracedExchange(ServedExchange):
         request.lines = lines
 
     def _offer(self, body: list[bytes], now: float) -> None:
+        lines = self._copy_lines()
+        super()._offer(body, now)
+        self.request.lines = lines
+
+    def copy_to(self, lane: Target, body: list[bytes], now: float) -> str | None:
+        """As the others, under a span of the copy's own."""
+        lines = self._copy_lines()
+        shed = super().copy_to(lane, body, now)
+        self.request.lines = lines
+        return shed
+
+    def _copy_lines(self) -> list[bytes]:
+        """From now on the request's fields are those of a copy; what they were before."""
         request, lines = self.request, self.request.lines
         self.copy_id = new_span_id()
         request.lines = self.context.passed_on(lines, self.copy_id)
-        super()._offer(body, now)
-        request.lines = lines
+        return lines
 
     def _shed(self, reason: str) -> None:
         self._shed_by = reason

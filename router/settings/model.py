@@ -6,6 +6,7 @@ import math
 import re
 import string
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Annotated, Literal, Self
 from urllib.parse import quote
 
@@ -25,6 +26,7 @@ from router.protocols.select import protocol, reader
 from router.settings.answer import AnswerSettings, uncompared
 from router.settings.block import Block, Class, Number, Percent, Switch, Text, wrong, wrong_at
 from router.settings.grpc import GrpcUrl
+from router.settings.lanes import MOST_LANES, Challengers
 from router.settings.policy import PolicySettings
 from router.settings.problems import Path, did_you_mean
 from router.settings.recording import RecordingSettings
@@ -312,6 +314,13 @@ class ModelSettings(PolicySettings):
     split: Split | None = Field(
         default=None, description="A manual split, instead of a rollout: never promoted by itself."
     )
+    challengers: Challengers = Field(
+        default=(),
+        description="Further aliases of the registry, each of a challenger that is compared in shadow beside "
+        f"@challenger, whatever that is at, and never promoted; at most {MOST_LANES}. alpha is shared among all.",
+        examples=[["challenger-b", "challenger-c"]],
+        json_schema_extra={"maxItems": MOST_LANES, "uniqueItems": True},
+    )
 
     _name: str = PrivateAttr(default="")
     _reader: Reader | None = PrivateAttr(default=None)
@@ -324,6 +333,11 @@ class ModelSettings(PolicySettings):
             problems.append((("endpoint",), "expected endpoint (a template) or endpoints (one URL by version)"))
         if self.split is not None and self.rollout is not None:
             problems.append((("split",), "expected either split or rollout"))
+        if self.split is not None and self.challengers:
+            expected = (
+                "expected none beside a split: they are on trial for what a rollout does, and a split ends in none"
+            )
+            problems.append((("challengers",), expected))
         metrics = {rail.metric for rail in self.guardrails.guardrails()} if self.guardrails is not None else set()
         if Metric.REWARD in metrics and metrics & CLASS_METRICS and self.positive != 1.0:
             expected = f"expected positive to be 1, not {self.positive}: beside a reward, labels are kept as numbers"
@@ -411,6 +425,16 @@ class ModelSettings(PolicySettings):
         if self.split is None:
             return super().policy()
         return self.policy_with((self.split.step(),))
+
+    def policy_with(self, steps: tuple[Step, ...]) -> Policy:
+        """As of any policy; alpha is shared among @challenger and the further ones."""
+        policy = super().policy_with(steps)
+        return replace(policy, alpha=policy.alpha / (1 + len(self.challengers))) if self.challengers else policy
+
+    def lane_policy(self) -> Policy:
+        """The policy of each further challenger: the first shadow step's share, or all, and nothing after it."""
+        shadows = [step for step in self.policy().steps if step.kind is StepKind.SHADOW]
+        return self.policy_with((Step(StepKind.SHADOW, shadows[0].percent if shadows else 100),))
 
     @property
     def tls(self) -> Tls:

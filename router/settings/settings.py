@@ -24,6 +24,7 @@ from router.protocols.select import protocol
 from router.settings.address import Address, is_loopback, parse_address
 from router.settings.block import Block, Count, Duration, Text, written, wrong, wrong_at
 from router.settings.grpc import installed, unheard
+from router.settings.lanes import alias_of, lane_name, model_of
 from router.settings.limits import LimitsSettings
 from router.settings.model import ModelName, ModelSettings
 from router.settings.notify import NotifySettings, misnamed
@@ -194,6 +195,20 @@ class Settings(Block):
         if problems:
             raise wrong_at(problems)
         return self
+
+    @property
+    def names(self) -> list[str]:
+        """Of all that is judged: each model, and then its lanes."""
+        return [
+            name
+            for model, settings in self.models.items()
+            for name in (model, *(lane_name(model, alias) for alias in settings.challengers))
+        ]
+
+    def find(self, name: str) -> ModelSettings | None:
+        """The settings of a model, or those of the model of a lane; None: there is no such name."""
+        found, alias = self.models.get(model_of(name)), alias_of(name)
+        return found if found is not None and (alias is None or alias in found.challengers) else None
 
     @property
     def state(self) -> Path:

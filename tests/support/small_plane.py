@@ -34,6 +34,9 @@ class SmallPlane:
         self.policy = Policy()
         self.extra = {}  # laid over a model's status
 
+    def known(self, name):
+        return name in self.models()
+
     def models(self):
         return sorted(self.positives)
 

@@ -196,7 +196,7 @@ class _Api:
 
     def _model(self, request: Request) -> str:
         name = str(request.path_params["name"])
-        if name not in self._operations.models():
+        if not self._operations.known(name):
             raise UnknownModel(name)
         return name
 

@@ -29,6 +29,10 @@ class Operations(Protocol):
         """The names of all models."""
         ...
 
+    def known(self, name: str) -> bool:
+        """Whether this is the name of a model, or of a lane (MODEL@ALIAS), of which status and record are kept, too."""
+        ...
+
     def coding(self, model: str) -> Coding:
         """How its labels become numbers. Raises UnknownModel."""
         ...

@@ -47,7 +47,8 @@ def offers(model: Mapping[str, Any]) -> list[Offer]:
     if active and phase == "sign_off":
         says = f"Version {version} is turned down: it is rejected under this policy, and gets no traffic any more."
         found.append(Offer("reject", "Reject", says, grave=True))
-    if active and phase in _UNDER_WAY and not paused and not _rules(rollout):
+    lane = model.get("lane") or {}
+    if active and phase in _UNDER_WAY and not paused and not _rules(rollout) and not lane:
         says = (
             f"@champion moves from version {champion} to {version} now, whatever the evidence says. "
             f"Version {champion} stays pinned as @previous."
@@ -68,7 +69,8 @@ def offers(model: Mapping[str, Any]) -> list[Offer]:
         )
         found.append(Offer("abort", "Abort", says, grave=True))
     if not active and version is not None and version != champion and phase not in (None, "superseded"):
-        says = f"Version {version} gets another shot under the present policy, if @challenger names it."
+        alias = lane.get("alias", "challenger")
+        says = f"Version {version} gets another shot under the present policy, if @{alias} names it."
         found.append(Offer("start", "Start again", says, {"to": str(version)}))
     return found
 

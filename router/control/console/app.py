@@ -167,7 +167,9 @@ class Console:
             verdict=view.verdict(model),
             says=str(evidence.get("reason", "")) if rollout.get("active") else "",
             problems=view.problems(model),
-            aliases=[(alias, view.version(model.get(alias))) for alias in ("champion", "challenger", "previous")],
+            aliases=view.aliases(model),
+            lanes=[str(lane) for lane in model.get("lanes") or ()],
+            lane_of=str((model.get("lane") or {}).get("of", "")),
             roles=view.roles(model),
             steps=view.steps(rollout),
             forced=view.forced(model),
@@ -339,7 +341,7 @@ class Console:
 
     def _name(self, request: Request) -> str:
         name = str(request.path_params["name"])
-        if name not in self._operations.models():
+        if not self._operations.known(name):
             raise UnknownModel(name)
         return name
 
@@ -364,7 +366,7 @@ class Console:
         """What kept a page from being shown, or an act from being done."""
         name = str(request.path_params.get("name", ""))
         text = f"nothing was done: {text}" if request.method == "POST" else text
-        known = name if name in self._operations.models() else ""
+        known = name if self._operations.known(name) else ""
         return self._page("problem.html", actor, status, problem=f"{text[:1].upper()}{text[1:]}.", name=known)
 
     def _guarded(self, handler: Handler) -> Callable[[Request], Awaitable[Response]]:

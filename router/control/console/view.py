@@ -92,6 +92,13 @@ def problems(model: Mapping[str, Any]) -> list[str]:
     return found
 
 
+def aliases(model: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """(alias, what it names); of a lane that which names its challenger."""
+    lane = model.get("lane") or {}
+    named = (("champion", "champion"), ("challenger", str(lane.get("alias", "challenger"))), ("previous", "previous"))
+    return [(alias, version(model.get(key))) for key, alias in named if not lane or key != "previous"]
+
+
 def roles(model: Mapping[str, Any]) -> list[Row]:
     """(role, version, answers, failed, p50, p99, precision) of each side."""
     return [

@@ -38,6 +38,9 @@ class Plane:
         self.pending = None
         self.decisions = []
 
+    def known(self, name):
+        return name in self.models()
+
     def models(self):
         return self.names
 

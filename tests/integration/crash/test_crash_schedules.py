@@ -118,7 +118,7 @@ class Registry:
     def __init__(self, world):
         self.world = world
 
-    async def read(self, _model):
+    async def read(self, _model, _challenger):
         found = registry_module._aliases(Client(self.world), "m")
         return Aliases(found.champion, found.challenger, found.previous)
 

@@ -58,7 +58,7 @@ class Registry:
         self.tags = {}  # by version
         self.no_tags = {}  # version -> an exception
 
-    async def read(self, model):
+    async def read(self, model, challenger="challenger"):
         self.reads += 1
         if self.away is not None:
             raise self.away
