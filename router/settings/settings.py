@@ -26,7 +26,8 @@ from router.settings.block import Block, Count, Duration, Text, written, wrong, 
 from router.settings.grpc import installed, unheard
 from router.settings.lanes import alias_of, lane_name, model_of
 from router.settings.limits import LimitsSettings
-from router.settings.model import ModelName, ModelSettings
+from router.settings.model import ModelSettings
+from router.settings.model_types import ModelName
 from router.settings.notify import NotifySettings, misnamed
 from router.settings.outside import Name, PrometheusSettings, WebhookSettings, unknown
 from router.settings.problems import Path as Where
