@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from router.link.endpoint import Renewed, Tls, client_context
+from router.link.endpoint import Tls, Trusts
 
 LONGEST_TEXT: Final = 200
 """Characters of what others say that go into reasons."""
@@ -34,7 +34,7 @@ class Outgoing:
     """Every question opens a connection of its own: they are few, and no answer of one can come to another."""
 
     def __init__(self) -> None:
-        self._trust: dict[Tls, Renewed] = {}
+        self._trusts = Trusts()
 
     async def post(
         self,
@@ -71,9 +71,7 @@ class Outgoing:
         """How it is reached. Raises OSError: a file of its `tls` cannot be read."""
         if urlsplit(url).scheme != "https":  # which is told whatever its case
             return httpx.AsyncHTTPTransport(verify=False)
-        trust = self._trust.get(tls)
-        if trust is None:
-            trust = self._trust[tls] = Renewed(lambda: client_context(tls), (tls.ca, tls.certificate, tls.key))
+        trust = self._trusts[tls]
         trust.renew()
         return httpx.AsyncHTTPTransport(verify=trust.context)
 

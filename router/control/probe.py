@@ -9,7 +9,7 @@ from typing import Final
 
 import httpx
 
-from router.link.endpoint import Renewed, Tls, client_context, place_of
+from router.link.endpoint import Tls, Trusts, place_of
 from router.link.grpc_place import grpc_place, is_grpc
 
 NO_TLS: Final = Tls()
@@ -87,7 +87,7 @@ class Prober:
         self._wake = asyncio.Event()
         self._slots = asyncio.Semaphore(_MOST_AT_ONCE)
         self._probes: set[asyncio.Task[None]] = set()
-        self._trust: dict[Tls, Renewed] = {}
+        self._trusts = Trusts()
 
     def set_targets(
         self, model: str, targets: Mapping[int, str], ready_path: str = READY_PATH, tls: Tls = NO_TLS
@@ -190,10 +190,7 @@ class Prober:
         """How this server is reached. Raises OSError: a file of its `tls` cannot be read."""
         if not server.secure:
             return httpx.AsyncHTTPTransport(uds=server.socket or None, verify=False)
-        tls = server.tls
-        trust = self._trust.get(tls)
-        if trust is None:
-            trust = self._trust[tls] = Renewed(lambda: client_context(tls), (tls.ca, tls.certificate, tls.key))
+        trust = self._trusts[server.tls]
         trust.renew()
         return httpx.AsyncHTTPTransport(verify=trust.context)
 

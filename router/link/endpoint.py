@@ -8,10 +8,13 @@ import ssl
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Generic, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
+
+T = TypeVar("T")
+Stamp = tuple[int, int, int]
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +35,11 @@ class Tls(msgspec.Struct, frozen=True):
     key: str = ""
     server_name: str = ""  # that its certificate must bear; empty: the endpoint's host
 
+    @property
+    def files(self) -> tuple[str, ...]:
+        """All that it is read from; those that there are not are empty."""
+        return self.ca, self.certificate, self.key
+
 
 class ListenTls(msgspec.Struct, frozen=True):
     """What the data port shows its clients. Files are PEM."""
@@ -39,6 +47,11 @@ class ListenTls(msgspec.Struct, frozen=True):
     certificate: str
     key: str
     client_ca: str = ""  # who signs the clients' certificates; empty: they need none
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """All that it is read from; those that there are not are empty."""
+        return self.certificate, self.key, self.client_ca
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +125,8 @@ def server_context(tls: ListenTls) -> ssl.SSLContext:
     return context
 
 
-class Renewed:
-    """A context that is made anew when one of its files has changed: certificates are renewed while we run.
+class Renewed(Generic[T]):
+    """A context of TLS that is made anew when one of its files has changed: certificates are renewed while we run.
 
     Args:
         make: the context, out of the files as they are now; raises OSError.
@@ -123,33 +136,50 @@ class Renewed:
         OSError: it cannot be made.
     """
 
-    def __init__(self, make: Callable[[], ssl.SSLContext], files: Iterable[str]) -> None:
+    def __init__(self, make: Callable[[], T], files: Iterable[str]) -> None:
         self._make = make
-        self._files = [Path(file) for file in files if file]
-        self._seen = self._stamps()
+        self._files = [file for file in files if file]
+        self._seen = stamps(self._files)
         self.context = make()
 
     def renew(self) -> bool:
         """Look at the files; whether there is a new context. Where they are bad, the old one stays."""
-        stamps = self._stamps()
-        if stamps == self._seen:
+        seen = stamps(self._files)
+        if seen == self._seen:
             return False
-        self._seen = stamps
+        self._seen = seen
         try:
             self.context = self._make()
         except OSError as error:
-            log.error("%s: %s; the former certificates stay", ", ".join(map(str, self._files)), error)  # noqa: TRY400
+            log.error("%s: %s; the former certificates stay", ", ".join(self._files), error)  # noqa: TRY400
             return False
-        log.info("%s: read again", ", ".join(map(str, self._files)))
+        log.info("%s: read again", ", ".join(self._files))
         return True
 
-    def _stamps(self) -> list[tuple[int, int, int] | None]:
-        return [_stamp(file) for file in self._files]
+
+Trust = Renewed[ssl.SSLContext]
 
 
-def _stamp(file: Path) -> tuple[int, int, int] | None:
+class Trusts(dict[Tls, Trust]):
+    """How model servers are trusted: one context for all that have the same `Tls`, made when it is first asked for.
+
+    Raises:
+        OSError: on the way to an item: a file of its `Tls` cannot be read.
+    """
+
+    def __missing__(self, tls: Tls) -> Trust:
+        trust = self[tls] = Trust(lambda: client_context(tls), tls.files)
+        return trust
+
+
+def stamps(files: Iterable[str]) -> tuple[Stamp | None, ...]:
+    """What tells that one of the files has changed; those without a name are left out."""
+    return tuple(_stamp(file) for file in files if file)
+
+
+def _stamp(file: str) -> Stamp | None:
     try:
-        found = file.stat()
+        found = Path(file).stat()
     except OSError:
         return None
     return found.st_mtime_ns, found.st_ino, found.st_size

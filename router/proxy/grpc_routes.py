@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from pathlib import Path
 from typing import Final
 
 import grpc
 import grpc.aio
 
-from router.link.endpoint import Tls
+from router.link.endpoint import Stamp, Tls, stamps
 from router.link.grpc_channel import grpc_channel
 from router.link.messages import Backend, Limits, ModelRoutes
 from router.proxy.lanes import lane_routes
@@ -23,7 +22,6 @@ from router.proxy.routes import Flow, Table
 
 log = logging.getLogger(__name__)
 
-_Stamps = tuple[tuple[int, int] | None, ...]
 _At = tuple[str, Tls]
 
 LONGEST_BACKOFF_MILLISECONDS: Final = 1000
@@ -97,7 +95,7 @@ class Channels:
     def __init__(self, plane: DataPlane) -> None:
         self._plane = plane
         self._open: dict[_At, grpc.aio.Channel] = {}
-        self._seen: dict[_At, _Stamps] = {}  # their files, as they were last looked at
+        self._seen: dict[_At, tuple[Stamp | None, ...]] = {}  # their files, as they were last looked at
         self._named: set[_At] = set()  # by the routes
         self._closing: set[asyncio.Task[None]] = set()
         self._table = GrpcTable(plane.table, self)
@@ -110,16 +108,16 @@ class Channels:
 
     def renew(self) -> None:
         """Look at the files of TLS: where some have changed, calls from now on go over new channels."""
-        if any(seen != _stamps(tls) for (_, tls), seen in self._seen.items()):
+        if any(former != stamps(tls.files) for (_, tls), former in self._seen.items()):
             self._make_table()
 
     def to(self, backend: Backend | None) -> Reached | None:
         """A version, where it has a gRPC port and its files of TLS can be read, or could be before."""
         if backend is None or not backend.grpc:
             return None
-        at, stamps = (backend.grpc, backend.tls), _stamps(backend.tls)
+        at, seen = (backend.grpc, backend.tls), stamps(backend.tls.files)
         channel = self._open.get(at)
-        if channel is None or self._seen.get(at) != stamps:
+        if channel is None or self._seen.get(at) != seen:
             former = channel
             try:
                 channel = self._open[at] = _channel(backend, self._plane.limits)
@@ -129,7 +127,7 @@ class Channels:
             else:
                 if former is not None:
                     self._close(former, self._plane.limits.total_seconds)
-        self._seen[at] = stamps
+        self._seen[at] = seen
         self._named.add(at)
         return Reached(backend.version, channel) if channel is not None else None
 
@@ -152,19 +150,6 @@ class Channels:
         task = asyncio.ensure_future(channel.close(grace_seconds))
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
-
-
-def _stamps(tls: Tls) -> _Stamps:
-    """What tells that a file has changed."""
-    return tuple(_stamp(file) for file in (tls.ca, tls.certificate, tls.key) if file)
-
-
-def _stamp(file: str) -> tuple[int, int] | None:
-    try:
-        found = Path(file).stat()
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_ino
 
 
 def _channel(backend: Backend, limits: Limits) -> grpc.aio.Channel:

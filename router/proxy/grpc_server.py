@@ -7,7 +7,6 @@ is answered. What is said by gRPC itself (deadlines, cancellation, statuses, met
 from __future__ import annotations
 
 import asyncio
-import logging
 from pathlib import Path
 from time import monotonic
 from typing import NoReturn
@@ -15,7 +14,7 @@ from typing import NoReturn
 import grpc
 import grpc.aio
 
-from router.link.endpoint import ListenTls, server_context
+from router.link.endpoint import ListenTls, Renewed, server_context
 from router.link.grpc_place import SERVICE, GrpcListen
 from router.protocols.open_inference_grpc import TRUE, model_of
 from router.protocols.wire import Malformed, text_field
@@ -25,8 +24,6 @@ from router.proxy.grpc_metadata import Metadata, back
 from router.proxy.grpc_routes import Channels, GrpcTarget, Reached
 from router.proxy.grpc_stream import Stream
 from router.proxy.plane import DataPlane
-
-log = logging.getLogger(__name__)
 
 INFER = f"/{SERVICE}/ModelInfer"
 STREAM = f"/{SERVICE}/ModelStreamInfer"
@@ -251,41 +248,19 @@ def _bound(port: GrpcPort, method: str) -> object:
 
 
 def _credentials(tls: ListenTls) -> grpc.ServerCredentials:
-    """TLS of the port; renewed files are read without a restart. Raises OSError."""
-    certificates = _Certificates(tls)
+    """TLS of the port; its files are looked at for every connection, in a thread of gRPC's. Raises OSError."""
+    held = Renewed(lambda: _configuration(tls), tls.files)
     return grpc.dynamic_ssl_server_credentials(
-        certificates.made(), certificates.renewed, require_client_authentication=bool(tls.client_ca)
+        held.context,
+        lambda: held.context if held.renew() else None,
+        require_client_authentication=bool(tls.client_ca),
     )
 
 
-class _Certificates:
-    """The files of a port's TLS, looked at for every connection, in a thread of gRPC's."""
-
-    def __init__(self, tls: ListenTls) -> None:
-        self._tls = tls
-        self._files = [Path(file) for file in (tls.certificate, tls.key, tls.client_ca) if file]
-        self._seen = self._stamps()
-
-    def made(self) -> grpc.ServerCertificateConfiguration:
-        """Of the files as they are now. Raises OSError: they cannot be read, or are not what they should be."""
-        tls = self._tls
-        server_context(tls)  # gRPC would say nothing of a key that belongs to another certificate
-        pair = (Path(tls.key).read_bytes(), Path(tls.certificate).read_bytes())
-        return grpc.ssl_server_certificate_configuration(
-            [pair], root_certificates=Path(tls.client_ca).read_bytes() if tls.client_ca else None
-        )
-
-    def renewed(self) -> grpc.ServerCertificateConfiguration | None:
-        """None: the files are what they were, or are bad, and the former certificates stay."""
-        try:
-            stamps = self._stamps()
-            if stamps == self._seen:
-                return None
-            self._seen = stamps
-            return self.made()
-        except OSError as error:
-            log.error("%s: %s; the former certificates stay", ", ".join(map(str, self._files)), error)  # noqa: TRY400
-            return None
-
-    def _stamps(self) -> list[tuple[int, int]]:
-        return [(found.st_mtime_ns, found.st_ino) for found in (file.stat() for file in self._files)]
+def _configuration(tls: ListenTls) -> grpc.ServerCertificateConfiguration:
+    """Of the files as they are now. Raises OSError: they cannot be read, or are not what they should be."""
+    server_context(tls)  # gRPC would say nothing of a key that belongs to another certificate
+    pair = (Path(tls.key).read_bytes(), Path(tls.certificate).read_bytes())
+    return grpc.ssl_server_certificate_configuration(
+        [pair], root_certificates=Path(tls.client_ca).read_bytes() if tls.client_ca else None
+    )

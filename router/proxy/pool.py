@@ -7,7 +7,7 @@ import logging
 import time
 from collections import deque
 
-from router.link.endpoint import Renewed, Tls, client_context, place_of
+from router.link.endpoint import Tls, Trust, Trusts, place_of
 from router.link.messages import Limits
 from router.proxy import refusal
 from router.proxy.upstream import Taker, UpstreamConnection
@@ -44,7 +44,7 @@ class Endpoint:
         "url",
     )
 
-    def __init__(self, url: str, limits: Limits, server_name: str = "", trust: Renewed | None = None) -> None:
+    def __init__(self, url: str, limits: Limits, server_name: str = "", trust: Trust | None = None) -> None:
         place = self.place = place_of(url)
         self.url = url
         self.limits = limits
@@ -164,7 +164,7 @@ class Endpoints:
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self._known: dict[tuple[str, Tls], Endpoint] = {}
-        self._trusts: dict[Tls, Renewed] = {}  # shared: making one reads all that the system trusts
+        self._trusts = Trusts()  # shared: making one reads all that the system trusts
 
     def at(self, url: str, tls: Tls = Tls()) -> Endpoint:  # noqa: B008 - immutable
         """The endpoint of this URL.
@@ -175,7 +175,7 @@ class Endpoints:
         """
         endpoint = self._known.get((url, tls))
         if endpoint is None:
-            trust = self._trust(tls) if place_of(url).scheme == "https" else None
+            trust = self._trusts[tls] if place_of(url).scheme == "https" else None
             endpoint = self._known[url, tls] = Endpoint(url, self.limits, tls.server_name, trust)
         endpoint.retired = False
         return endpoint
@@ -187,12 +187,6 @@ class Endpoints:
                 for (_, its), endpoint in self._known.items():
                     if its == tls:
                         endpoint.close()
-
-    def _trust(self, tls: Tls) -> Renewed:
-        trust = self._trusts.get(tls)
-        if trust is None:
-            trust = self._trusts[tls] = Renewed(lambda: client_context(tls), (tls.ca, tls.certificate, tls.key))
-        return trust
 
     @property
     def connections(self) -> int:

@@ -83,10 +83,10 @@ class ProxyProcess:
         self._grpc = grpc
         self._grpc_port: GrpcPort | None = None
         self._listen_tls = tls
-        self._trust: Renewed | None = None
+        self._trust: Renewed[ssl.SSLContext] | None = None
         self._context: ssl.SSLContext | None = None
         if tls is not None:
-            self._trust = Renewed(lambda: server_context(tls), (tls.certificate, tls.key, tls.client_ca))
+            self._trust = Renewed(lambda: server_context(tls), tls.files)
             self._context = self._trust.context
         self._plane = DataPlane(self._breaker_changed)
         self._link = LinkClient(link_path, hello, self._on_message, self._on_connected)
