@@ -173,7 +173,6 @@ class Counters(msgspec.Struct, frozen=True, tag_field="t", tag="counters"):
     client_connections: int  # open now
     upstream_connections: int  # open now
     revision: int  # the routes in use
-    samples_dropped: int = 0  # copies for control that were too much
     overhead: dict[str, Overhead] = {}  # model -> of the requests that were handed to model servers
 
 

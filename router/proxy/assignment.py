@@ -11,6 +11,9 @@ from collections.abc import Callable
 
 SPACE = 1 << 32
 
+ALL = 100
+"""Percent of the keys."""
+
 _ASSIGN = b"titleshot.assign"  # BLAKE2b's personalisation: at most 16 bytes
 _MIRROR = b"titleshot.mirror"
 _TWICE = b"titleshot.twice"

@@ -12,6 +12,7 @@ from router.link.messages import BODY_NONE, BODY_UNREAD, COPY_FIRST, SHED
 from router.link.sampling import in_sample
 from router.proxy import codes, mirror, refusal
 from router.proxy.answer import AnswerHead, Framing, answer_head, framing_of
+from router.proxy.assignment import ALL
 from router.proxy.breaker import Admission
 from router.proxy.identity import client_key
 from router.proxy.lanes import LaneCopies, due
@@ -31,9 +32,6 @@ MOST_UNSENT_BYTES = 64 * 1024
 
 QUEUE_SECONDS = 1.0
 """A request waits so much longer than a connect may take for one of the connections that are in use."""
-
-ALL = 100
-"""Percent."""
 
 UPSTREAM = "upstream"
 UNCONNECTED = "unconnected"
@@ -280,9 +278,7 @@ class ServedExchange:
 
     def _challenge(self, target: Target) -> None:
         """To the challenger, unless the breaker has taken it out: then the champion answers, outside the evidence."""
-        admission, change = target.shadows.breaker.admit(self._started)
-        if change is not None:
-            self._plane.breaker_changed(target, change)
+        admission = self._plane.admit(target, self._started)
         if admission is Admission.REFUSE or target.other is None:
             self._mode = codes.MODE_FORCED
             return

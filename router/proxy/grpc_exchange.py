@@ -13,6 +13,7 @@ import grpc.aio
 
 from router.link.messages import BODY_NONE, BODY_PROTO, BODY_UNREAD, COPY_FIRST, SHED
 from router.proxy import codes, mirror
+from router.proxy.assignment import ALL
 from router.proxy.breaker import Admission
 from router.proxy.grpc_codes import HTTP_STATUS, outcome_of
 from router.proxy.grpc_metadata import Head, Metadata, address_of, as_copy, back, onward, value_of
@@ -26,9 +27,6 @@ if TYPE_CHECKING:
     from router.proxy.plane import DataPlane
 
 Context: TypeAlias = grpc.aio.ServicerContext
-
-ALL: Final = 100
-"""Percent."""
 
 _NAN: Final = float("nan")
 
@@ -188,37 +186,32 @@ class GrpcExchange:
         if self._mode:
             challenging = self._role != codes.CHAMPION
             plane.judge(target, outcome, now, is_challenger=challenging, probe=self._probe)
+        at, status = now + plane.epoch, _status(outcome, code)
+        took = now - self.started if latency is None else latency
         kept, state = _kept(plane, outcome, code, body)
         plane.recorder.record(
             target.name,
-            now + plane.epoch,
+            at,
             target.rollout_id,
             self.request_hi,
             self.request_lo,
             self.served.version,
             kept,
             self.first_byte,
-            now - self.started if latency is None else latency,
+            took,
             self.flags,
-            _status(outcome, code),
+            status,
             self._role,
             self._mode,
             self._attempted_both,
             outcome,
             state,
         )
-        for lane, sent in self._in_lanes:
-            took = now - self.started if latency is None else latency
-            row = (
-                now + plane.epoch,
-                self.request_hi,
-                self.request_lo,
-                self.served.version,
-                kept,
-                self.first_byte,
-                took,
-            )
-            record_for(plane, lane, (*row, _status(outcome, code), outcome, state), sent=sent)
+        if self._in_lanes:
+            ids = (self.request_hi, self.request_lo, self.served.version)
+            row = (at, *ids, kept, self.first_byte, took, status, outcome, state)
+            for lane, sent in self._in_lanes:
+                record_for(plane, lane, row, sent=sent)
 
     def _assign(self, given: Metadata, identity: bytes) -> None:
         target = self.target
@@ -239,9 +232,7 @@ class GrpcExchange:
     def _challenge(self) -> None:
         """To the challenger, unless the breaker has taken it out: then the champion answers, outside the evidence."""
         target = self.target
-        admission, change = target.shadows.breaker.admit(self.started)
-        if change is not None:
-            self._plane.breaker_changed(target, change)
+        admission = self._plane.admit(target, self.started)
         if admission is Admission.REFUSE or target.other is None:
             self._mode = codes.MODE_FORCED
             return
@@ -269,7 +260,7 @@ class GrpcExchange:
 class GrpcShadow:
     """One copy and its answer, which is recorded and reaches nobody. Its slot is taken when it is made."""
 
-    __slots__ = ("_again", "_call", "_exchange", "_first", "_plane", "_probe", "_size", "_started", "_target", "_to")
+    __slots__ = ("_again", "_call", "_exchange", "_plane", "_probe", "_size", "_started", "_target", "_to")
 
     def __init__(
         self,

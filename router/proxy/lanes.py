@@ -6,12 +6,13 @@ rollout and what became of its copy: so a lane is compared as a challenger is th
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 import msgspec
 
 from router.link.messages import SHED, Lane, ModelRoutes
 from router.proxy import codes, mirror
+from router.proxy.assignment import ALL
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,11 +21,10 @@ if TYPE_CHECKING:
     from router.proxy.plane import DataPlane
     from router.proxy.routes import Flow, Target
 
-ALL = 100
-"""Percent."""
-
-
 L = TypeVar("L", bound="Flow")
+
+Row: TypeAlias = tuple[float, int, int, int, bytes, float, float, int, int, int]
+"""Of the champion's answer: at, request_hi, request_lo, version, body, first_byte, latency, status, outcome, state."""
 
 
 def lane_routes(model: ModelRoutes, lane: Lane) -> ModelRoutes:
@@ -53,7 +53,7 @@ def due(lanes: Iterable[L], key: bytes) -> list[L]:
 def record(
     plane: DataPlane,
     lane: Flow,
-    row: tuple[float, int, int, int, bytes, float, float, int, int, int],
+    row: Row,
     *,
     sent: bool,
 ) -> None:
@@ -62,7 +62,7 @@ def record(
     Args:
         plane: of this worker.
         lane: whose copy of the request was sent, or shed.
-        row: at, request_hi, request_lo, version, body, first_byte, latency, status, outcome, body_state.
+        row: of its answer to this request.
         sent: the copy was sent.
     """
     at, request_hi, request_lo, version, body, first_byte, latency, status, outcome, state = row
@@ -121,7 +121,7 @@ class LaneCopies:
                 self._told.append((lane, shed is None))
         self._body = []
 
-    def record(self, plane: DataPlane, row: tuple[float, int, int, int, bytes, float, float, int, int, int]) -> None:
+    def record(self, plane: DataPlane, row: Row) -> None:
         """The champion has answered; see `record`."""
         for lane, sent in self._told:
             record(plane, lane, row, sent=sent)

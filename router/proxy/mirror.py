@@ -70,9 +70,7 @@ def admitted(plane: DataPlane, target: Flow, size: int, now: float, *, again: bo
         return FULL
     if again:
         return Admission.ADMIT
-    admission, change = shadows.breaker.admit(now)
-    if change is not None:
-        plane.breaker_changed(target, change)
+    admission = plane.admit(target, now)
     return BREAKER_OPEN if admission is Admission.REFUSE else admission
 
 

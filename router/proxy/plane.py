@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from router.link.messages import BreakerChanged, Counters, Routes
 from router.link.overhead import Overhead
 from router.proxy import codes
-from router.proxy.breaker import Change
+from router.proxy.breaker import Admission, Change
 from router.proxy.identity import Identities
 from router.proxy.mirror import REASONS, ShadowExchange
 from router.proxy.pool import Endpoints
@@ -95,6 +95,13 @@ class DataPlane:
             overhead = self._overhead[model] = Overhead.none()
         overhead.add(seconds)
 
+    def admit(self, target: Flow, now: float) -> Admission:
+        """Ask the breaker whether a request, or a copy of one, may go to the other version now."""
+        admission, change = target.shadows.breaker.admit(now)
+        if change is not None:
+            self._breaker_changed(target, change)
+        return admission
+
     def judge(self, target: Flow, outcome: int, now: float, *, is_challenger: bool, probe: bool) -> None:
         """Tell the breaker of an outcome."""
         breaker = target.shadows.breaker
@@ -109,9 +116,9 @@ class DataPlane:
         else:
             change = breaker.challenger(now, failed=failed)
         if change is not None:
-            self.breaker_changed(target, change)
+            self._breaker_changed(target, change)
 
-    def breaker_changed(self, target: Flow, change: Change) -> None:
+    def _breaker_changed(self, target: Flow, change: Change) -> None:
         """Tell control. In a watch the other version is only the reference: cut off, but no reason to act."""
         self._on_breaker(
             BreakerChanged(
@@ -139,7 +146,6 @@ class DataPlane:
             refused=dict(self._refused),
             shadow_dropped={model: dict(reasons) for model, reasons in self._shed.items()},
             rows_dropped=self.recorder.dropped,
-            samples_dropped=self.sampler.dropped,
             lost_races=self.lost_races,
             client_connections=len(self.clients),
             upstream_connections=self.endpoints.connections,

@@ -63,7 +63,6 @@ class Flow:
         "rollout_id",
         "rules",
         "samples",
-        "served_as",
         "shadows",
         "splits",
     )
