@@ -8,11 +8,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 
+from router.control.daemon import in_daemon
 from router.control.metric_table import SPAN_OUTCOMES
 from router.control.metrics import Metrics
 from router.link.messages import Span, Spans
@@ -84,21 +85,12 @@ class Tracing:
         if settings is None:  # switched off since
             self._metrics.spanned(DROPPED, len(batch))
             return
-        loop = asyncio.get_running_loop()
-        done = self._open = loop.create_future()
-
-        def work() -> None:
-            problem = self._exporter.export(settings, batch)
-            with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
-                loop.call_soon_threadsafe(done.set_result, problem)
-
-        # A daemon, and no pool's: a collector that hangs holds nothing up, the end of the process neither.
-        threading.Thread(target=work, name="spans", daemon=True).start()
-        problem = await asyncio.shield(done)
+        self._open = in_daemon(lambda: self._exporter.export(settings, batch), "spans")  # a collector can hang
+        problem = await asyncio.shield(self._open)
         self._open = None
         self._metrics.spanned(FAILED if problem else EXPORTED, len(batch))
         if problem:
-            self._complain(problem, len(batch), loop.time())
+            self._complain(problem, len(batch), time.monotonic())
 
     def _complain(self, problem: str, spans: int, now: float) -> None:
         self._failed += spans

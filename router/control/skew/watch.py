@@ -7,16 +7,15 @@ processor. What was counted is in memory: a restart begins anew.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from comparator.events import Columns, Role
 from comparator.title import Title
+from router.control.daemon import in_daemon
 from router.control.recordings import in_samples
 from router.control.registry import RegistryUnavailable
 from router.control.skew.model import ModelSkew
@@ -48,7 +47,6 @@ MOST_WAIT_SECONDS: Final = 600.0
 
 _ROW_BYTES: Final = 100
 
-T = TypeVar("T")
 Piece = tuple[str, list[SampledRequest] | Columns, int]
 Plan = tuple[str, SkewSettings, Mapping[Role, tuple[int, Trained]]]
 """Protocol, settings, and the version that serves in each role with its training."""
@@ -211,7 +209,7 @@ class SkewWatch:
         """After how long to read again, if so."""
         try:
             async with asyncio.timeout(READ_SECONDS):
-                found = await _in_thread(lambda: self._reader.read(*key))
+                found = await in_daemon(lambda: self._reader.read(*key), "skew: training")  # a store can hang
         except (RegistryUnavailable, TimeoutError) as error:
             why = str(error) or f"no answer within {READ_SECONDS:g} s"
             log.warning("%s: signature and training profile of version %d cannot be read: %s", *key, why)
@@ -236,28 +234,3 @@ def _look(model: ModelSkew, rows: list[SampledRequest] | Columns) -> None:
         return
     for request in rows:
         model.request(request, time.monotonic())
-
-
-async def _in_thread(work: Callable[[], T]) -> T:
-    """In a thread of its own, which does not keep the process from ending: a store can hang."""
-    loop = asyncio.get_running_loop()
-    future: asyncio.Future[T] = loop.create_future()
-
-    def told(result: T | None, error: Exception | None) -> None:
-        if future.done():
-            return
-        if error is not None:
-            future.set_exception(error)
-        else:
-            future.set_result(result)  # type: ignore[arg-type]
-
-    def run() -> None:
-        try:
-            outcome: tuple[T | None, Exception | None] = (work(), None)
-        except Exception as error:  # noqa: BLE001 - told where it is waited for
-            outcome = (None, error)
-        with contextlib.suppress(RuntimeError):  # the loop is over
-            loop.call_soon_threadsafe(told, *outcome)
-
-    threading.Thread(target=run, name="skew: training", daemon=True).start()
-    return await future
