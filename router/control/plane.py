@@ -38,7 +38,7 @@ from router.control.status import plane_status
 from router.control.tracing import Tracing
 from router.link.messages import BreakerChanged, Counters, Exchanges, Sampled, Spans, Up
 from router.protocols.coding import Coding
-from router.settings import Settings
+from router.settings import ModelSettings, Settings
 from router.settings.lanes import alias_of, lane_name, model_of
 
 log = logging.getLogger(__name__)
@@ -247,15 +247,11 @@ class ControlPlane:
 
     def coding(self, model: str) -> Coding:
         """How its labels become numbers. Raises UnknownModel."""
-        if model not in self.settings.models:
-            raise UnknownModel(model)
-        return self.settings.models[model].coding
+        return self._settings(model).coding
 
     def rollback_on(self, model: str) -> tuple[Mapping[str, str], ...]:
         """Alerts with all labels of one of these roll the model's rollout back. Raises UnknownModel."""
-        if model not in self.settings.models:
-            raise UnknownModel(model)
-        return self.settings.models[model].rollback_on
+        return self._settings(model).rollback_on
 
     def attempted(self, refused: RefusedAct) -> None:
         """Somebody was refused who would have changed something. A name that is no model's is not kept."""
@@ -303,9 +299,7 @@ class ControlPlane:
 
     def recording(self, model: str, share: int) -> AbstractContextManager[Recording]:
         """See `Operations.recording`."""
-        if model not in self.settings.models:
-            raise UnknownModel(model)
-        settings = self.settings.models[model]
+        settings = self._settings(model)
         if settings.recording is None:
             raise Refused(
                 "requests of this model may not be recorded: its settings have no `recording`, which says what of them "
@@ -375,6 +369,12 @@ class ControlPlane:
     def _sampled(self, model: str) -> int:
         """Percent of a model's requests that somebody wants a copy of."""
         return max(self.recordings.share(model), self.skew.share(model))
+
+    def _settings(self, model: str) -> ModelSettings:
+        try:
+            return self.settings.models[model]
+        except KeyError:
+            raise UnknownModel(model) from None
 
     def _title(self, model: str) -> Title | None:
         return self.controllers[model].title if model in self.controllers else None
