@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 from hashlib import blake2b
 
-from comparator.class_code import class_code
+from comparator.class_code import FIRST_CODE, class_code
 from comparator.policy_error import PolicyError
 
 
@@ -57,9 +57,6 @@ AVERAGED = frozenset({Metric.PRECISION, Metric.RECALL})
 
 MOST_CLASSES = 100
 LONGEST_CLASS = 256
-
-FIRST_CODE = 2.0**52
-"""Numbers from here on stand for texts, see `class_code`."""
 
 Class = float | str
 """A class, as answers and labels say it."""

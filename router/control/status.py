@@ -9,11 +9,12 @@ from dataclasses import asdict
 from typing import Any
 from uuid import UUID
 
+from comparator.class_code import FIRST_CODE
 from comparator.events import Role
 from comparator.guardrail import Estimate
 from comparator.phases import COMPARED, Phase
 from comparator.policy import Policy
-from comparator.rail import FIRST_CODE, code
+from comparator.rail import code
 from comparator.rollout import Rollout
 from comparator.sign_off import Screen
 from comparator.title import Title

@@ -13,8 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
-from comparator.class_code import class_code
-from comparator.rail import FIRST_CODE
+from comparator.class_code import FIRST_CODE, class_code
 from router.protocols.protocol import Prediction
 
 _NAN = float("nan")
