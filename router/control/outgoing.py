@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from router.link.endpoint import Tls, Trusts
+from router.link.http_client import named
 
 LONGEST_TEXT: Final = 200
 """Characters of what others say that go into reasons."""
@@ -47,14 +48,13 @@ class Outgoing:
         most_bytes: int,
     ) -> Answer:
         """POST once. Raises Failed."""
-        named = {"sni_hostname": tls.server_name} if tls.server_name else {}
         try:
             async with (
                 asyncio.timeout(deadline_seconds),
                 httpx.AsyncClient(
                     transport=self._transport(url, tls), trust_env=False, timeout=deadline_seconds
                 ) as client,
-                client.stream("POST", url, content=body, headers=_PLAIN | headers, extensions=named) as answer,
+                client.stream("POST", url, content=body, headers=_PLAIN | headers, extensions=named(tls)) as answer,
             ):
                 held = b""
                 async for piece in answer.aiter_raw():  # no encoding: a small answer could become a large one

@@ -11,6 +11,7 @@ import httpx
 
 from router.link.endpoint import Tls, Trusts, place_of
 from router.link.grpc_place import grpc_place, is_grpc
+from router.link.http_client import named
 
 NO_TLS: Final = Tls()
 READY_PATH: Final = "/ping"
@@ -173,14 +174,13 @@ class Prober:
             from router.control.grpc_probe import server_ready  # noqa: PLC0415 - where there are such servers
 
             return await server_ready(server.url, server.tls, self._deadline_seconds)
-        named = {"sni_hostname": server.tls.server_name} if server.tls.server_name else {}
         try:
             async with (
                 asyncio.timeout(self._deadline_seconds),
                 httpx.AsyncClient(
                     transport=self._transport(server), trust_env=False, timeout=self._deadline_seconds
                 ) as client,
-                client.stream("GET", server.url, extensions=named) as answer,
+                client.stream("GET", server.url, extensions=named(server.tls)) as answer,
             ):
                 return answer.status_code == 200
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, OSError):

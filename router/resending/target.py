@@ -11,7 +11,8 @@ from typing import Final
 import httpx
 
 from comparator.events import Outcome
-from router.link.endpoint import Tls, client_context, place_of
+from router.link.endpoint import Tls, place_of
+from router.link.http_client import http_client, named, origin
 from router.recordings.lines import Asked
 
 MOST_BYTES: Final = 64 << 20
@@ -50,21 +51,11 @@ class Target:
 
     def __init__(self, url: str, tls: Tls, at_once: int, seconds: float) -> None:
         place = place_of(url)
-        secure = place.scheme == "https"
-        self._url = httpx.URL(f"{'https' if secure else 'http'}://{place.authority}")
+        self._url = httpx.URL(origin(place))
         self._base = place.base
-        self._named = {"sni_hostname": tls.server_name} if tls.server_name else {}
+        self._named = named(tls)
         self._seconds = seconds
-        self._http = httpx.AsyncClient(
-            transport=httpx.AsyncHTTPTransport(
-                uds=place.socket or None,
-                verify=client_context(tls) if secure else False,
-                limits=httpx.Limits(max_connections=at_once, max_keepalive_connections=at_once, keepalive_expiry=4.0),
-            ),
-            timeout=seconds,
-            trust_env=False,
-            follow_redirects=False,
-        )
+        self._http = http_client(place, tls, at_once, seconds)
 
     async def close(self) -> None:
         """Close its connections."""

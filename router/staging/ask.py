@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 import httpx
 import numpy as np
 
-from router.link.endpoint import Tls, client_context, place_of
+from router.link.endpoint import Tls, place_of
+from router.link.http_client import http_client, named, origin
 from router.protocols.coding import Coding
 from router.protocols.protocol import Prediction, Questions, Reader, Unreadable
 from router.staging.contract import Answer, Row
@@ -43,19 +44,12 @@ class Server:
 
     def __init__(self, url: str, path: str, ready_path: str, reader: Reader, tls: Tls | None = None) -> None:
         place, tls = place_of(url), tls or Tls()
-        self._base = f"{'https' if place.scheme == 'https' else 'http'}://{place.authority}{place.base}"
+        self._base = origin(place) + place.base
         self._path = path
         self._ready_path = ready_path
         self._reader = reader
-        self._named = {"sni_hostname": tls.server_name} if tls.server_name else {}
-        transport = httpx.AsyncHTTPTransport(
-            uds=place.socket or None,
-            verify=client_context(tls) if place.scheme == "https" else False,
-            limits=httpx.Limits(max_connections=_AT_ONCE, max_keepalive_connections=_AT_ONCE, keepalive_expiry=4.0),
-        )
-        self._http = httpx.AsyncClient(
-            transport=transport, timeout=EXCHANGE_SECONDS, trust_env=False, follow_redirects=False
-        )
+        self._named = named(tls)
+        self._http = http_client(place, tls, _AT_ONCE, EXCHANGE_SECONDS)
 
     async def close(self) -> None:
         """Close its connections."""
