@@ -12,7 +12,9 @@ from typing import Final
 
 import msgspec
 
+from router.protocols.json_pointer import at, pointer
 from router.protocols.protocol import Prediction
+from router.protocols.rows import as_float
 
 EXACT: Final = "exact"
 NORMALISED: Final = "normalised"
@@ -28,7 +30,6 @@ REFUSED: Final = Prediction("\0refusal")
 
 _NAN: Final = float("nan")
 _POINTED: Final = re.compile(r"(field|number):[ ]?((?:/(?:[^~/]|~[01])*)*)")
-_INDEX: Final = re.compile(r"0|[1-9][0-9]{0,8}", re.ASCII)
 _decode: Final = msgspec.json.Decoder().decode
 
 
@@ -88,25 +89,6 @@ def normalised(text: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold()).split())
 
 
-def pointer(text: str) -> tuple[str, ...]:
-    """The keys of a JSON pointer (RFC 6901). Raises ValueError."""
-    if text and not text.startswith("/"):
-        raise ValueError("expected a JSON pointer, such as /label")
-    return tuple(key.replace("~1", "/").replace("~0", "~") for key in text.split("/")[1:])
-
-
-def at(value: object, keys: tuple[str, ...]) -> object:
-    """What stands there in a JSON value; UNSET: nothing."""
-    for key in keys:
-        if isinstance(value, dict) and key in value:
-            value = value[key]
-        elif isinstance(value, list) and _INDEX.fullmatch(key) is not None and int(key) < len(value):
-            value = value[int(key)]
-        else:
-            return msgspec.UNSET
-    return value
-
-
 def _field(value: object) -> float | str:
     """A text or a number is itself; what has parts is its canonical JSON."""
     if isinstance(value, str):
@@ -120,8 +102,5 @@ def _number(value: object) -> float:
     """A finite number, true as 1; else NaN."""
     if not isinstance(value, (int, float)):
         return _NAN
-    try:
-        number = float(value)
-    except OverflowError:
-        return _NAN
+    number = as_float(value)
     return number if math.isfinite(number) else _NAN

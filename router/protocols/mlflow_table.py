@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
+from router.protocols.json_text import read_json
 from router.protocols.protocol import Table, Unreadable
 from router.protocols.request_rows import by_column, columns_or_records, names_once, records
 
@@ -21,6 +21,7 @@ NOT_AVAILABLE: Final = frozenset(
 )
 """What pandas takes for a missing value in CSV."""
 
+_any: Final[msgspec.json.Decoder[Any]] = msgspec.json.Decoder(Any)
 _EXPECTED: Final = "exactly one of dataframe_split, dataframe_records, instances and inputs"
 
 
@@ -28,26 +29,12 @@ def table_of(body: bytes, content_type: str) -> Table:
     """The rows. Raises Unreadable: MLflow's server would refuse it, too, or it is more than is read."""
     if content_type.partition(";")[0].strip().lower() == "text/csv":
         return _csv(body)
-    data = _json(body)
+    data = read_json(body, _any, "JSON")
     found = [(read, data[name]) for name, read in _FORMS.items() if name in data] if isinstance(data, dict) else []
     if len(found) != 1:
         raise Unreadable(f"expected {_EXPECTED}")
     read, rows = found[0]
     return read(rows)
-
-
-def _json(body: bytes) -> object:
-    try:
-        return msgspec.json.decode(body)
-    except RecursionError:
-        raise Unreadable("expected JSON that is not nested so deeply") from None
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        if b"NaN" not in body and b"Infinity" not in body:
-            raise Unreadable("expected JSON") from None
-    try:
-        return json.loads(body)  # NaN and Infinity are not JSON, but MLflow reads them
-    except (ValueError, RecursionError):
-        raise Unreadable("expected JSON") from None
 
 
 def _csv(body: bytes) -> Table:

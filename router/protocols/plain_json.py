@@ -8,27 +8,24 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from router.protocols.json_pointer import Keys, at, pointer
 from router.protocols.json_text import read_json
 from router.protocols.protocol import Prediction, Protocol, Reader, Reading, Unreadable
 from router.protocols.rows import NAN, names_of, row_of, rows_of, score_of
 
 _POINTER: Final = re.compile(r"(?:/(?:[^~/]|~[01])*)+")
 _WHOLE: Final = "#"
-_ITEM: Final = re.compile(r"0|[1-9][0-9]{0,8}", re.ASCII)
 _USUAL: Final = names_of(Reading())
 
 _any: Final[msgspec.json.Decoder[Any]] = msgspec.json.Decoder(Any)
-
-Steps = tuple[str, ...]
-"""A JSON pointer, taken apart."""
 
 
 class _Places(NamedTuple):
     """Where they are; None: the settings do not say."""
 
-    prediction: Steps | None
-    score: Steps | None
-    rows: Steps | None
+    prediction: Keys | None
+    score: Keys | None
+    rows: Keys | None
 
 
 class PlainJson(Protocol):
@@ -48,22 +45,22 @@ class PlainJson(Protocol):
 
     def reader(self, reading: Reading) -> Reader:
         """All three are JSON pointers; `prediction` and `score` start at the row where `rows` is set."""
-        places = _Places(*(_steps(name, getattr(reading, name)) for name in _Places._fields))
+        places = _Places(*(_keys(name, getattr(reading, name)) for name in _Places._fields))
         if places.score is not None and places.prediction is None:
             raise ValueError("expected answer.prediction beside answer.score, both as JSON pointers such as /label")
         return partial(_predictions, places)
 
 
-def _steps(name: str, pointer: str) -> Steps | None:
-    if not pointer:
+def _keys(name: str, text: str) -> Keys | None:
+    if not text:
         return None
-    if pointer == _WHOLE:
+    if text == _WHOLE:
         return ()
-    if _POINTER.fullmatch(pointer) is None:
+    if _POINTER.fullmatch(text) is None:
         raise ValueError(
-            f"expected answer.{name} to be a JSON pointer such as /outputs/0/label, or # for the whole, not {pointer!r}"
+            f"expected answer.{name} to be a JSON pointer such as /outputs/0/label, or # for the whole, not {text!r}"
         )
-    return tuple(step.replace("~1", "/").replace("~0", "~") for step in pointer[1:].split("/"))
+    return pointer(text)
 
 
 def _predictions(places: _Places, body: bytes) -> list[Prediction]:
@@ -86,7 +83,7 @@ def _row(row: Any, places: _Places) -> Prediction:  # noqa: ANN401 - whatever st
     found = row_of(_at(row, places.prediction, "prediction") if places.prediction is not None else row, _USUAL)
     if places.score is None:
         return found
-    return Prediction(found.value, score_of(_at(row, places.score, "score", default=None)))
+    return Prediction(found.value, score_of(_score_at(row, places.score)))
 
 
 def _by_column(whole: Any, places: _Places) -> list[Prediction]:  # noqa: ANN401 - whatever stood there
@@ -95,7 +92,7 @@ def _by_column(whole: Any, places: _Places) -> list[Prediction]:  # noqa: ANN401
     found = rows_of(values, _USUAL, "answer.prediction")
     if places.score is None:
         return found
-    score = _at(whole, places.score, "score", default=None)
+    score = _score_at(whole, places.score)
     if not isinstance(values, list):
         return [Prediction(found[0].value, score_of(score))] if len(found) == 1 else found
     if score is None:
@@ -105,19 +102,15 @@ def _by_column(whole: Any, places: _Places) -> list[Prediction]:  # noqa: ANN401
     return [Prediction(each.value, score_of(one)) for each, one in zip(found, score, strict=True)]
 
 
-def _at(found: Any, steps: Steps, name: str, **default: Any) -> Any:  # noqa: ANN401 - whatever stands there
-    """What a pointer points at.
-
-    Raises:
-        Unreadable: nothing, and there is no `default`.
-    """
-    for step in steps:
-        if isinstance(found, dict) and step in found:
-            found = found[step]
-        elif isinstance(found, list) and _ITEM.fullmatch(step) is not None and int(step) < len(found):
-            found = found[int(step)]
-        elif "default" in default:
-            return default["default"]
-        else:
-            raise Unreadable(f"expected something where answer.{name} points")
+def _at(value: object, keys: Keys, name: str) -> Any:  # noqa: ANN401 - whatever stands there
+    """What a pointer points at. Raises Unreadable: nothing."""
+    found = at(value, keys)
+    if found is msgspec.UNSET:
+        raise Unreadable(f"expected something where answer.{name} points")
     return found
+
+
+def _score_at(value: object, keys: Keys) -> Any:  # noqa: ANN401 - whatever stands there
+    """None: nothing."""
+    found = at(value, keys)
+    return None if found is msgspec.UNSET else found

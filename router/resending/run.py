@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from comparator.columns import key_bytes
+from comparator.columns import CHALLENGER_VERSION, CHAMPION_VERSION, key_bytes
 from comparator.events import OBSERVATION, Columns, Mode, Role
 from router.control.extract import extract
 from router.link.messages import BODY_NONE, BODY_WHOLE, EXCHANGE_ROW, Exchanges
@@ -22,7 +22,7 @@ from router.resending.target import Reply, Target
 BATCH = 512
 """Answers whose predictions are read together."""
 
-VERSIONS = {Role.CHAMPION: 1, Role.CHALLENGER: 2}
+VERSIONS = {Role.CHAMPION: CHAMPION_VERSION, Role.CHALLENGER: CHALLENGER_VERSION}
 """Of a and of b, in what is told."""
 
 

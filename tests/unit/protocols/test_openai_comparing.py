@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from comparator.class_code import class_code
 from router.protocols.coding import Coding, Predicts
-from router.protocols.comparing import REFUSED, Comparison, at, normalised, pointer
+from router.protocols.comparing import REFUSED, Comparison, normalised
+from router.protocols.json_pointer import at, pointer
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(st.characters(exclude_categories=["Cs"])),
