@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -21,6 +22,7 @@ from router.link.messages import (
     Exchanges,
 )
 from router.protocols.coding import Coding
+from router.protocols.numbers import Numbers, coded
 from router.protocols.protocol import Failed, Metered, Prediction, Reader, Unreadable, Usage
 
 EXCHANGE: Final = np.dtype(
@@ -110,13 +112,13 @@ def extract(exchanges: Exchanges, read: Reader, coding: Coding, read_grpc: Reade
     usages: list[tuple[int, Usage]] = []
     unreadable = unread = 0
     good = (rows["outcome"] == Outcome.OK).tolist()
-    coded = _Coded(rows)
+    packed = _Coded(rows)
     for index, kept in enumerate(bodies):
-        body = coded.body(index, kept) if index in coded.states and kept is not None else kept
+        body = packed.body(index, kept) if index in packed.states and kept is not None else kept
         if good[index] and body is not None:
             try:
                 found = (read_grpc if over_grpc[index] and read_grpc is not None else read)(body)
-                predictions = _coded(found, coding)
+                predicted, scored = _coded(found, coding)
             except Failed as failure:
                 outcomes[index] = _outcome(failure)
             except Unreadable:
@@ -125,13 +127,12 @@ def extract(exchanges: Exchanges, read: Reader, coding: Coding, read_grpc: Reade
             else:
                 if type(found) is Metered:
                     usages.append((index, found.usage))
-                if 0 < len(predictions) <= MOST_ROWS:
-                    counts[index] = len(predictions)
-                    for value, score in predictions:
-                        values.append(value)
-                        scores.append(score)
+                if 0 < len(predicted) <= MOST_ROWS:
+                    counts[index] = len(predicted)
+                    values += predicted
+                    scores += scored
                     continue
-                unread += len(predictions) > MOST_ROWS
+                unread += len(predicted) > MOST_ROWS
         elif good[index]:
             unread += 1
         values.append(_NAN)
@@ -171,12 +172,17 @@ class _Coded:
         return found
 
 
-def _coded(predictions: list[Prediction], coding: Coding) -> list[tuple[float, float]]:
-    """(prediction, score) per row. Raises Unreadable: there are rows, and no prediction is in any of them."""
-    coded = [coding.prediction(prediction) for prediction in predictions]
-    if coded and not any(value == value for value, _ in coded):  # noqa: PLR0124 - NaN is not itself
+def _coded(predictions: Sequence[Prediction], coding: Coding) -> tuple[list[float], list[float]]:
+    """Prediction and score per row. Raises Unreadable: there are rows, and no prediction is in any of them."""
+    if type(predictions) is Numbers:
+        columns = coded(predictions, coding)
+        values, scores = columns[0].tolist(), columns[1].tolist()
+    else:
+        rows = [coding.prediction(prediction) for prediction in predictions]
+        values, scores = [value for value, _ in rows], [score for _, score in rows]
+    if values and values[0] != values[0] and all(value != value for value in values):  # noqa: PLR0124 - NaN is not itself
         raise Unreadable("expected a prediction of the kind that the model's is")
-    return coded
+    return values, scores
 
 
 def _outcome(failure: Failed) -> Outcome:

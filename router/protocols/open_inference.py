@@ -8,7 +8,7 @@ headers: it is seen by the body itself, since JSON has an end, and the tensors s
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -26,12 +26,13 @@ _MODEL: Final = re.compile(rb"/v2/models/([^/]+)(?:/versions/([^/]+))?(?:/|$)")
 _EXPECTED: Final = '{"outputs": [...]}'
 _EXPECTED_REQUEST: Final = '{"inputs": [...]}'
 _BINARY_SIZE: Final = "binary_data_size"
+_NOWHERE: Final[Mapping[str, slice]] = {}
 
 
 class _Output(msgspec.Struct, gc=False):
     name: str
     datatype: str
-    shape: list[int]
+    shape: tuple[int, ...]
     parameters: dict[str, Any] | None = None
     data: list[Any] | None = None
 
@@ -88,7 +89,7 @@ class OpenInference(Protocol):
         return _table(body)
 
 
-def _predictions(names: Names, body: bytes) -> list[Prediction]:
+def _predictions(names: Names, body: bytes) -> Sequence[Prediction]:
     """One per row.
 
     Raises:
@@ -102,14 +103,11 @@ def _predictions(names: Names, body: bytes) -> list[Prediction]:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         head, tail = _parts(body)
         outputs = read_json(head, _answer, _EXPECTED).outputs
-    found = {output.name: output for output in outputs}
-    value, score = tensors.chosen(tuple(found), names)
-    places = _places(outputs, len(tail)) if tail else {}
-
-    def tensor(name: str) -> tensors.Tensor:
-        return _tensor(found[name], tail, places)
-
-    return tensors.predictions(tensor(value), tensor(score) if score is not None else None)
+    value, score = tensors.chosen(tuple([output.name for output in outputs]), names)
+    places = _places(outputs, len(tail)) if tail else _NOWHERE
+    return tensors.predictions(
+        _tensor(outputs[value], tail, places), _tensor(outputs[score], tail, places) if score is not None else None
+    )
 
 
 def _tensor(output: _Output, tail: memoryview, places: Mapping[str, slice]) -> Tensor:
@@ -128,6 +126,8 @@ def _table(body: bytes) -> Table:
     Raises:
         Unreadable: no request of this protocol, or inputs of different numbers of rows.
     """
+    from router.protocols import tensors  # noqa: PLC0415 - a proxy imports this module and has no numpy
+
     tail = memoryview(b"")
     try:
         inputs = _request.decode(body).inputs
@@ -137,12 +137,12 @@ def _table(body: bytes) -> Table:
     if not inputs or min(len(each.shape) for each in inputs) < 1 or len({each.shape[0] for each in inputs}) > 1:
         raise Unreadable("expected inputs whose first dimension is the same number of rows")
     rows = inputs[0].shape[0]
-    places = _places(inputs, len(tail)) if tail else {}
+    places = _places(inputs, len(tail)) if tail else _NOWHERE
     found = [(each.name, _tensor(each, tail, places)) for each in inputs]
     if any(len(tensor.values) != rows for _, tensor in found):
         return Table({}, rows)
     names_once([name for name, _ in found])
-    return Table({name: tensor.values[:MOST_ROWS] for name, tensor in found}, rows)
+    return Table({name: tensors.items(tensor)[:MOST_ROWS] for name, tensor in found}, rows)
 
 
 def _places(outputs: list[_Output], length: int) -> dict[str, slice]:

@@ -7,6 +7,7 @@ Field numbers are those of the published `open_inference_grpc.proto`; Triton's e
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from functools import partial
 from typing import Final, NamedTuple
 
@@ -79,7 +80,7 @@ def stream_answer(message: bytes) -> tuple[bytes, bool]:
     return answer, failed
 
 
-def _predictions(names: Names, body: bytes) -> list[Prediction]:
+def _predictions(names: Names, body: bytes) -> Sequence[Prediction]:
     """One per row.
 
     Raises:
@@ -89,18 +90,18 @@ def _predictions(names: Names, body: bytes) -> list[Prediction]:
 
     try:
         outputs, raw = _outputs(memoryview(body))
-        value, score = tensors.chosen(tuple(output.name for output in outputs), names)
-        found: dict[str, tensors.Tensor] = {}
-        for at, output in enumerate(outputs):
-            if output.name in (value, score):
-                found[output.name] = (
-                    tensors.binary(output.datatype, output.shape, raw[at])
-                    if raw
-                    else tensors.nested(output.datatype, output.shape, _typed(output))
-                )
+        value, score = tensors.chosen(tuple([output.name for output in outputs]), names)
+
+        def tensor(at: int) -> tensors.Tensor:
+            output = outputs[at]
+            shape = tuple(output.shape)
+            if raw:
+                return tensors.binary(output.datatype, shape, raw[at])
+            return tensors.nested(output.datatype, shape, _typed(output))
+
+        return tensors.predictions(tensor(value), tensor(score) if score is not None else None)
     except Malformed as error:
         raise Unreadable(f"expected a ModelInferResponse: {error}") from None
-    return tensors.predictions(found[value], found[score] if score is not None else None)
 
 
 class _Output(NamedTuple):

@@ -73,10 +73,10 @@ class Reading(msgspec.Struct, frozen=True):
     compare: str = ""
 
 
-Reader = Callable[[bytes], list[Prediction]]
+Reader = Callable[[bytes], Sequence[Prediction]]
 """The predictions of an answer's body, one per row; none: a good answer that predicts nothing. Off the request path.
 
-A `Metered` list says what the answer took, too.
+A `Metered` list says what the answer took, too; `Numbers` are columns.
 
 Raises:
     Failed: the answer says that it failed, whatever its status was.

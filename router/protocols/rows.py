@@ -19,7 +19,9 @@ VALUE_FIELDS: Final = ("prediction", "predictions", "predict", "label", "labels"
 SCORE_FIELDS: Final = ("score", "scores", "probability", "probabilities", "predict_proba", "output_probability")
 
 NAN: Final = float("nan")
-_SUM_TOLERANCE: Final = 1e-3  # probabilities in single or half precision, rounded to a few digits
+SUM_TOLERANCE: Final = 1e-3
+"""Of probabilities: in single or half precision, rounded to a few digits."""
+
 _EXPECTED_ROW: Final = (
     "expected a row to be a number, a boolean, a text, its classes' probabilities, "
     'or a record with "prediction" (or "label") and perhaps "score" (or "probability")'
@@ -88,7 +90,14 @@ def score_of(score: object) -> float:
 
 def second(items: list[Any]) -> float:
     """Of two probabilities, [of class 0, of class 1], the second; anything else is no score."""
-    found = probabilities(items) if len(items) == 2 else None
+    if len(items) != 2:
+        return NAN
+    first, other = items
+    if type(first) is float and type(other) is float:  # as nearly always
+        return (
+            other if 0.0 <= first <= 1.0 and 0.0 <= other <= 1.0 and abs(first + other - 1.0) <= SUM_TOLERANCE else NAN
+        )
+    found = probabilities(items)
     return found[1] if found is not None else NAN
 
 
@@ -101,7 +110,7 @@ def probabilities(items: list[Any]) -> list[float] | None:
         if not isinstance(item, (float, int)) or not 0.0 <= item <= 1.0:
             return None
         total += item
-    return [float(item) for item in items] if abs(total - 1.0) <= _SUM_TOLERANCE else None
+    return [float(item) for item in items] if abs(total - 1.0) <= SUM_TOLERANCE else None
 
 
 def likeliest(found: list[float]) -> Prediction:

@@ -1,6 +1,7 @@
 """Tensors of the Open Inference Protocol as predictions. Of both its services; needs numpy, so no proxy imports it.
 
-A tensor is [rows], [rows, 1], or [rows, classes] with the probabilities of the classes.
+A tensor is [rows], [rows, 1], or [rows, classes] with the probabilities of the classes. Of many rows, those that came
+as bytes stay arrays over these bytes; what came in JSON, and a few rows, are faster as Python's own numbers.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
+from router.protocols.numbers import Numbers
 from router.protocols.protocol import Prediction, Unreadable
-from router.protocols.rows import NAN, Names, as_float, likeliest, probabilities, second
+from router.protocols.rows import NAN, SUM_TOLERANCE, Names, as_float, likeliest, probabilities, second
 
 _NUMPY: Final[dict[str, np.dtype[Any]]] = {
     "BOOL": np.dtype("?"),
@@ -33,27 +36,40 @@ _NUMPY: Final[dict[str, np.dtype[Any]]] = {
 _HALF: Final = np.dtype("<u2")
 _LENGTH: Final = struct.Struct("<I")
 _MOST_DIMENSIONS: Final = 8
+_FEW: Final = 32
+"""So many values are faster as a list than as an array."""
+
+_EXPECTED_AS_MANY: Final = "expected outputs with as many rows as each other"
 _EXPECTED_SHAPE: Final = "expected outputs of shape [rows], [rows, 1], or [rows, classes] with probabilities"
 
 
 class Tensor(NamedTuple):
-    """One output. `values` is flat, row by row; what JSON had in place of a number stays."""
+    """One output. `values` is flat, row by row: an array of numbers, or a list in which stays what JSON had instead."""
 
-    shape: Sequence[int]
-    values: list[Any]
+    shape: tuple[int, ...]
+    values: list[Any] | NDArray[Any]
 
 
-def size_of(shape: Sequence[int]) -> int:
-    """How many values it has. Raises Unreadable: no shape."""
+class Layout(NamedTuple):
+    """What a shape comes to: how many values it has, and how many of one row; 0: it is none of the shapes above."""
+
+    size: int
+    width: int
+
+
+@lru_cache(maxsize=1024)
+def layout(shape: tuple[int, ...]) -> Layout:
+    """Of a shape without dimensions, there is one row. Raises Unreadable: no shape."""
     if len(shape) > _MOST_DIMENSIONS or min(shape, default=0) < 0:
         raise Unreadable(f"expected a shape of at most {_MOST_DIMENSIONS} dimensions, none of them below 0")
-    return math.prod(shape)
+    width = math.prod(shape[1:])
+    return Layout(math.prod(shape), width if len(shape) <= 2 or width == 1 else 0)
 
 
-def nested(datatype: str, shape: Sequence[int], data: list[Any]) -> Tensor:
+def nested(datatype: str, shape: tuple[int, ...], data: list[Any]) -> Tensor:
     """A tensor whose values stand in JSON, or in a message's typed contents; flat or nested as its shape."""
-    size = size_of(shape)
-    if data and isinstance(data[0], list):
+    size = layout(shape).size
+    if data and type(data[0]) is list:
         data = _flat(data, len(shape))
     if len(data) != size:
         raise Unreadable(f"expected {size} values of {datatype}, not {len(data)}")
@@ -69,13 +85,13 @@ def _flat(data: list[Any], dimensions: int) -> list[Any]:
     return data
 
 
-def binary(datatype: str, shape: Sequence[int], raw: memoryview) -> Tensor:
-    """A tensor as bytes: little-endian, row by row; texts each with 4 bytes of length. Nothing is copied but texts.
+def binary(datatype: str, shape: tuple[int, ...], raw: memoryview) -> Tensor:
+    """A tensor as bytes: little-endian, row by row; texts each with 4 bytes of length. Only texts and BF16 are copied.
 
     Raises:
         Unreadable: an unknown type, or another number of bytes than its shape has.
     """
-    size = size_of(shape)
+    size = layout(shape).size
     if datatype == "BYTES":
         return Tensor(shape, _texts(raw, size))
     kind = _HALF if datatype == "BF16" else _NUMPY.get(datatype)
@@ -86,11 +102,11 @@ def binary(datatype: str, shape: Sequence[int], raw: memoryview) -> Tensor:
     found = np.frombuffer(raw, kind)
     if datatype == "BF16":
         found = (found.astype(np.uint32) << 16).view(np.float32)
-    return Tensor(shape, found.tolist())
+    return Tensor(shape, found.tolist() if size <= _FEW else found)
 
 
 @lru_cache(maxsize=1024)
-def chosen(available: tuple[str, ...], names: Names) -> tuple[str, str | None]:
+def chosen(available: tuple[str, ...], names: Names) -> tuple[int, int | None]:
     """Which output has the predictions, and which the scores; None: none has.
 
     The prediction is the output that `names` has, or the only one there is, or that of the scores, if they are
@@ -99,52 +115,94 @@ def chosen(available: tuple[str, ...], names: Names) -> tuple[str, str | None]:
     Raises:
         Unreadable: none of them.
     """
-    value = next((name for name in names.value if name in available), None)
-    score = next((name for name in names.score if name in available), None)
+    value = next((available.index(name) for name in names.value if name in available), None)
+    score = next((available.index(name) for name in names.score if name in available), None)
     if value is not None:
         return value, score if score != value else None
     if len(available) == 1:
-        return available[0], None
+        return 0, None
     if score is not None:
         return score, None
     raise Unreadable(f"expected one output, or one named {' or '.join(names.value)}")
 
 
-def predictions(value: Tensor, score: Tensor | None) -> list[Prediction]:
+def predictions(value: Tensor, score: Tensor | None) -> Sequence[Prediction]:
     """One per row.
 
     Raises:
         Unreadable: no rows, a shape or values of another kind, or outputs that do not fit together.
     """
-    width = _width(value)
-    if not value.values:
+    width = layout(value.shape).width
+    if not width:
+        raise Unreadable(_EXPECTED_SHAPE)
+    if not len(value.values):
         raise Unreadable("expected at least one row in outputs")
+    if isinstance(value.values, np.ndarray) and (score is None or isinstance(score.values, np.ndarray)):
+        return _numbers(value.values, width, score)
     values: list[float | str]
     if width == 1:
-        values = [one if type(one) is float else _value(one) for one in value.values]
+        values = [one if type(one) is float else _value(one) for one in items(value)]
         if score is None:
             return [Prediction(one) for one in values]
     else:
-        found = [_of_classes(row) for row in _cut(value.values, width)]
+        found = [_of_classes(row) for row in _cut(items(value), width)]
         if score is None:
             return found
         values = [each.value for each in found]
-    width = _width(score)
-    scores = score.values if width == 1 else [second(row) for row in _cut(score.values, width)]
+    width = _score_width(score)
+    scores = (
+        [one if type(one) is float and math.isfinite(one) else _score(one) for one in items(score)]
+        if width == 1
+        else [second(row) for row in _cut(items(score), width)]
+    )
     if len(scores) != len(values):
-        raise Unreadable("expected outputs with as many rows as each other")
-    return [Prediction(one, _score(other)) for one, other in zip(values, scores, strict=True)]
+        raise Unreadable(_EXPECTED_AS_MANY)
+    return [Prediction(one, other) for one, other in zip(values, scores, strict=True)]
 
 
-def _width(tensor: Tensor) -> int:
-    """Values of one row; of a shape without dimensions, there is one row."""
-    shape = tensor.shape
-    if len(shape) < 2:
-        return 1
-    width = shape[1] if len(shape) == 2 else math.prod(shape[1:])
-    if width == 0 or (width > 1 and len(shape) > 2):
+def _numbers(values: NDArray[Any], width: int, score: Tensor | None) -> Numbers:
+    """The same of arrays."""
+    scores: NDArray[np.float64] | None = None
+    if width == 1:
+        found = values.astype(np.float64)
+    else:
+        classes, legal = _classes(values, width)
+        if not legal.all():
+            raise Unreadable(_EXPECTED_SHAPE)
+        found = classes.argmax(axis=1).astype(np.float64)
+        scores = classes[:, 1] if width == 2 else None
+    if score is not None:
+        width = _score_width(score)
+        if width == 1:
+            scores = np.asarray(score.values).astype(np.float64)
+            scores[~np.isfinite(scores)] = NAN
+        else:
+            classes, legal = _classes(np.asarray(score.values), width)
+            scores = np.where(legal, classes[:, 1], NAN) if width == 2 else np.full(len(classes), NAN)
+        if len(scores) != len(found):
+            raise Unreadable(_EXPECTED_AS_MANY)
+    return Numbers(found, np.full(len(found), NAN) if scores is None else scores)
+
+
+def _classes(values: NDArray[Any], width: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """One row per row, and whether its numbers are probabilities; see `rows.probabilities`."""
+    classes = values.reshape(-1, width).astype(np.float64)
+    between = ((classes >= 0) & (classes <= 1)).all(axis=1)
+    with np.errstate(invalid="ignore"):  # infinities of both signs
+        return classes, between & (np.abs(classes.sum(axis=1) - 1) <= SUM_TOLERANCE)
+
+
+def _score_width(score: Tensor) -> int:
+    width = layout(score.shape).width
+    if not width:
         raise Unreadable(_EXPECTED_SHAPE)
     return width
+
+
+def items(tensor: Tensor) -> list[Any]:
+    """Its values as a list, row by row."""
+    values = tensor.values
+    return values if isinstance(values, list) else values.tolist()
 
 
 def _cut(values: list[Any], width: int) -> list[list[Any]]:

@@ -236,9 +236,9 @@ def test_numbers_come_back_in_their_order_however_nested(values, depth):
     data = values
     for _ in range(depth):
         data = [[item] for item in data]
-    tensor = tensors.nested("FP64", [len(values)] + [1] * depth, data)
+    tensor = tensors.nested("FP64", (len(values), *[1] * depth), data)
     assert [each.value for each in tensors.predictions(tensor, None)] == values
-    assert tensors.chosen(("x",), names_of(Reading())) == ("x", None)
+    assert tensors.chosen(("x",), names_of(Reading())) == (0, None)
 
 
 @pytest.mark.parametrize(
