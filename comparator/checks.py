@@ -43,7 +43,7 @@ class CheckReport:
 
     Args:
         name: as in the policy.
-        verdict: FAIL or PASS after enough results in a row, else INCONCLUSIVE.
+        verdict: FAIL (of a check that does not merely hold) or PASS after enough results in a row, else INCONCLUSIVE.
         reason: one plain sentence with the figures.
         champion: the reference version's figure; None: none yet, or not asked for.
         challenger: the trial version's.
@@ -111,8 +111,8 @@ class Checks:
         return self._standing[name].problem if name in self._standing else ""
 
     def failing(self, checks: tuple[Check, ...]) -> bool:
-        """Whether one of them has enough results beyond its threshold."""
-        return any(self._standing[check.name].run <= -check.results for check in checks)
+        """Whether one of them that does not merely hold has enough results beyond its threshold."""
+        return any(self._standing[check.name].run <= -check.results for check in checks if not check.holds)
 
     def reports(self, checks: tuple[Check, ...], at: float) -> Iterator[CheckReport]:
         """Each of them at `at`."""
@@ -164,9 +164,8 @@ def _stale(check: Check, standing: Standing, at: float) -> bool:
 
 
 def _report(check: Check, standing: Standing, at: float) -> CheckReport:
-    stale = _stale(check, standing, at)
-    run = 0 if stale else standing.run
-    failed = standing.run <= -check.results  # harm that was shown does not pass away by silence
+    run = 0 if _stale(check, standing, at) else standing.run
+    failed = _failed(check, standing)
     verdict = PRECEDENCE[failed, run < check.results]
     return CheckReport(
         check.name,
@@ -179,11 +178,16 @@ def _report(check: Check, standing: Standing, at: float) -> CheckReport:
     )
 
 
+def _failed(check: Check, standing: Standing) -> bool:
+    """Harm that was shown does not pass away by silence."""
+    return not check.holds and standing.run <= -check.results
+
+
 def _words(check: Check, standing: Standing, at: float) -> str:
     problem = f"no answer: {standing.problem}" if standing.problem else ""
     if standing.challenger is None:
         return problem or "not answered yet"
-    if _stale(check, standing, at) and standing.run > -check.results:
+    if _stale(check, standing, at) and not _failed(check, standing):
         return problem or f"no answer for {at - standing.answered_at:.0f} s"
     figures = f"{standing.challenger:.4g}"
     if check.compares and standing.champion is not None:
@@ -193,7 +197,10 @@ def _words(check: Check, standing: Standing, at: float) -> str:
             figures += f" ({change * 100:+.3g} %)" if math.isfinite(change) else ""
     side = "within" if standing.run > 0 else "beyond"
     count = abs(standing.run)
-    told = f"{figures}, {side} {threshold(check)}, {count} of {check.results} results in a row ({NOT_ANYTIME_VALID})"
+    held = " (which holds)" if check.holds and standing.run < 0 else ""
+    told = (
+        f"{figures}, {side} {threshold(check)}{held}, {count} of {check.results} results in a row ({NOT_ANYTIME_VALID})"
+    )
     return f"{told}; {problem}" if problem else told
 
 

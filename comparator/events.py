@@ -113,7 +113,7 @@ class Labels:
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """What a check of the policy found, when it was asked of the user's own Prometheus in a step of a rollout.
+    """What a check of the policy found, when it was asked for in a step of a rollout.
 
     `challenger` and `champion` are the figures of the version on trial and of its reference; None: no answer, for which
     `problem` says why (or, of the champion's, the check does not compare).

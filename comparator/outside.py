@@ -1,6 +1,7 @@
-"""What a policy asks of others: checks on the user's own Prometheus, and webhooks.
+"""What a policy wants to know beside its evidence: checks, and webhooks.
 
-Where they are is no part of it: that only the settings say.
+Checks are on the user's own Prometheus, or on what titleshot measures itself. Where others are is no part of it: that
+only the settings say.
 """
 
 from __future__ import annotations
@@ -23,57 +24,80 @@ _PLAIN = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 MOST_CHECKS = 20
 MOST_WEBHOOKS = 5  # of each kind
 LONGEST_QUERY = 4000
+SKEWED_FEATURES = "skewed_features"
+FIGURES = (SKEWED_FEATURES,)
+"""What titleshot itself measures of a version: how many features live requests have otherwise than its training had."""
+
 RESERVED = frozenset({"none", "breaker", "operator", "alert", "deadline", "no_data", "webhook"})
 """What else a decision's trigger can be."""
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A query to the user's own Prometheus, and a threshold on what it answers: one number.
+    """A query to the user's own Prometheus, or a figure of titleshot's own: one number, and a threshold on it.
 
-    Exactly one of `worse_by`, `at_most` and `at_least`. A threshold is no test: looked at again and again, it has no
-    false-alarm rate.
+    Exactly one of `query` and `figure`, and one of `worse_by`, `at_most` and `at_least`. A threshold is no test: looked
+    at again and again, it has no false-alarm rate.
 
     Args:
         name: for decisions, and people.
         query: PromQL; {role}, {version} and {model} in it are filled in.
+        figure: one of FIGURES.
         worse_by: how much more than the champion's figure the challenger's may be, relative to it (0.2 is 20 percent).
         higher_is_better: with `worse_by`: how much less it may be.
         at_most: the challenger's figure may not be larger.
         at_least: the challenger's figure may not be smaller.
         every_seconds: between two results.
         results: so many in a row fail or pass.
+        holds: results beyond the threshold are no harm: they hold the rollout where it is, for as long as they last.
     """
 
     name: str
-    query: str
+    query: str = ""
     worse_by: float | None = None
     higher_is_better: bool = False
     at_most: float | None = None
     at_least: float | None = None
     every_seconds: float = 30.0
     results: int = 3
+    figure: str = ""
+    holds: bool = False
 
     def __post_init__(self) -> None:
         if NAME.fullmatch(self.name) is None or self.name in RESERVED:
             raise PolicyError("name", f"expected a name such as queue_time (a-z, 0-9 and _), not {self.name}")
-        if not self.query.strip() or len(self.query) > LONGEST_QUERY:
-            raise PolicyError("query", f"expected PromQL of at most {LONGEST_QUERY} characters")
-        thresholds = (self.worse_by, self.at_most, self.at_least)
-        if sum(each is not None for each in thresholds) != 1:
-            raise PolicyError("query", "expected exactly one of worse_by, at_most and at_least beside it")
-        if not all(each is None or math.isfinite(each) for each in thresholds):
-            raise PolicyError("query", "expected a finite threshold")
-        if self.worse_by is not None and not 0 < self.worse_by <= 100:
-            raise PolicyError("worse_by", "expected more than 0% and at most 10000%")
-        if self.worse_by is not None and not {"role", "version"} & set(_PLACEHOLDER.findall(self.query)):
-            raise PolicyError("query", "expected {role} or {version} in it: both versions would have the same figure")
+        self._asks()
+        self._compares()
         if self.higher_is_better and self.worse_by is None:
             raise PolicyError("better", "expected worse_by: a threshold says itself which side is better")
         if not 1 <= self.every_seconds <= 86_400:
             raise PolicyError("every", f"expected 1s to 1d, not {self.every_seconds:g} seconds")
         if not 1 <= self.results <= 100:
             raise PolicyError("for", f"expected 1 to 100 results, not {self.results}")
+
+    def _asks(self) -> None:
+        if bool(self.figure) is bool(self.query.strip()):
+            raise PolicyError("query", "expected either query or figure")
+        if self.figure and self.figure not in FIGURES:
+            raise PolicyError("figure", f"expected {' or '.join(FIGURES)}, not {self.figure}")
+        if len(self.query) > LONGEST_QUERY:
+            raise PolicyError("query", f"expected PromQL of at most {LONGEST_QUERY} characters")
+
+    def _compares(self) -> None:
+        thresholds = (self.worse_by, self.at_most, self.at_least)
+        asked = "figure" if self.figure else "query"
+        if sum(each is not None for each in thresholds) != 1:
+            raise PolicyError(asked, "expected exactly one of worse_by, at_most and at_least beside it")
+        if not all(each is None or math.isfinite(each) for each in thresholds):
+            raise PolicyError(asked, "expected a finite threshold")
+        if self.worse_by is None:
+            return
+        if not 0 < self.worse_by <= 100:
+            raise PolicyError("worse_by", "expected more than 0% and at most 10000%")
+        if self.figure:
+            raise PolicyError("worse_by", "expected at_most: of a number of features there is no percentage")
+        if not {"role", "version"} & set(_PLACEHOLDER.findall(self.query)):
+            raise PolicyError("query", "expected {role} or {version} in it: both versions would have the same figure")
 
     @property
     def compares(self) -> bool:
@@ -98,7 +122,7 @@ def fill(query: str, *, role: str, version: int, model: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Outside:
-    """All that a policy asks of others.
+    """All that a policy wants to know beside its evidence.
 
     Args:
         checks: each name once.
@@ -138,6 +162,9 @@ class Outside:
 
 
 CHECK_DEFAULTS: Mapping[str, object] = {
+    "query": "",
+    "figure": "",
+    "holds": False,
     "worse_by": None,
     "higher_is_better": False,
     "at_most": None,

@@ -162,7 +162,7 @@ async def _run_control(settings_path: Path, state: Path, generation: str, lifeli
             "checkpoint": plane.checkpoint_forever(),
             "console": console.sample_forever(),
             "loops": plane.watch_loops(),
-            "others": ask_others(plane.controllers, lambda: plane.settings),
+            "others": ask_others(plane.controllers, lambda: plane.settings, plane.skew.skewed_features),
             "notify": notifier.run(),
             "skew": plane.skew.run(),
             "tracing": plane.tracing.run(),

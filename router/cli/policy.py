@@ -108,10 +108,12 @@ def rail_words(rail: Guardrail) -> str:
 def outside_lines(read: Policy) -> list[str]:
     """What is asked of others; nothing where nothing is."""
     outside = read.outside
-    lines = [f"checks ({NOT_ANYTIME_VALID}; asked of the Prometheus of the settings):"] if outside.checks else []
+    lines = [f"checks ({NOT_ANYTIME_VALID}; queries are asked of the Prometheus of the settings):"] * bool(
+        outside.checks
+    )
     lines += [
-        f"  {check.name}: {threshold(check)}, every {write_duration(check.every_seconds)}, "
-        f"{check.results} results in a row: {check.query}"
+        f"  {check.name}: {threshold(check)}{', or it holds' if check.holds else ''}, "
+        f"every {write_duration(check.every_seconds)}, {check.results} results in a row: {check.query or check.figure}"
         for check in outside.checks
     ]
     named = {name: getattr(outside, name) for name in ("confirm_start", "confirm_promote", "on_rollback")}

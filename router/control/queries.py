@@ -1,4 +1,7 @@
-"""Asks the user's own Prometheus what the checks of running rollouts want to know, off every request's way."""
+"""Finds out what the checks of running rollouts want to know, off every request's way.
+
+It is asked of the user's own Prometheus, or measured here.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,7 @@ from comparator.phases import COMPARED
 from comparator.rollout import Rollout
 from router.control.controller import ModelController
 from router.control.outgoing import Failed, Outgoing, plain
+from router.control.skew.names import NoFigure
 from router.settings.lanes import model_of
 from router.settings.outside import PrometheusSettings
 
@@ -36,7 +40,11 @@ ITS_OWN: Final = (200, 400, 422, 503)
 
 
 class NoAnswer(Exception):
-    """A query that has no one finite number as its answer; the message says why."""
+    """A check that has no one finite number as its answer; the message says why."""
+
+
+Figure = Callable[[str, int], float]
+"""What is measured here of a model's (or lane's) version. Raises NoFigure."""
 
 
 class _Data(msgspec.Struct):
@@ -104,6 +112,7 @@ class Queries:
         controllers: the models under control, live.
         prometheus: where to ask, as the settings have it now; None: nowhere.
         outgoing: how others are reached.
+        figures: what is measured here, by name.
     """
 
     def __init__(
@@ -111,10 +120,12 @@ class Queries:
         controllers: Mapping[str, ModelController],
         prometheus: Callable[[], PrometheusSettings | None],
         outgoing: Outgoing,
+        figures: Mapping[str, Figure],
     ) -> None:
         self._controllers = controllers
         self._prometheus = prometheus
         self._outgoing = outgoing
+        self._figures = figures
         self._due: dict[_Asked, float] = {}  # of the loop's clock; infinite while a query is open
         self._slots = asyncio.Semaphore(MOST_AT_ONCE)
         self._open: set[asyncio.Task[None]] = set()
@@ -158,7 +169,7 @@ class Queries:
         try:
             async with self._slots:
                 ours = self._number(check, asked.model, trial, rollout.version)
-                if check.compares:
+                if check.compares:  # as no figure does
                     theirs = self._number(check, asked.model, reference, rollout.reference)
                     challenger, champion = await asyncio.gather(ours, theirs)
                 else:
@@ -178,7 +189,12 @@ class Queries:
         return rollout is not None and rollout.checks.problem(asked.check) != problem
 
     async def _number(self, check: Check, model: str, role: Role, version: int) -> float:
-        """What the query comes to for one version. Raises NoAnswer."""
+        """What the check asks for comes to for one version. Raises NoAnswer."""
+        if check.figure:
+            try:
+                return self._figures[check.figure](model, version)
+            except NoFigure as error:
+                raise NoAnswer(str(error)) from None
         place = self._prometheus()
         if place is None:
             raise NoAnswer("the settings name no prometheus")

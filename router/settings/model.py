@@ -223,14 +223,19 @@ class ModelSettings(PolicySettings):
                 self._grpc_reader = grpc_reader(self.answer.reading())
         except ValueError as error:
             problems.append((("answer",), str(error)))
-        if self.skew is not None and not protocol(self.protocol).reads_requests:
-            problems.append((("skew",), f"expected none: requests of the protocol {self.protocol} are not read yet"))
-        problems += self._paths()
+        problems += [*self._skew(), *self._paths()]
         if self.protocol == OpenAi.name:
             problems += uncompared(self.answer.compare, self.policy().guardrails, self.predicted, self.positive)
         if problems:
             raise wrong_at(problems)
         return self
+
+    def _skew(self) -> Iterable[tuple[Path, str]]:
+        if self.skew is not None and not protocol(self.protocol).reads_requests:
+            yield ("skew",), f"expected none: requests of the protocol {self.protocol} are not read yet"
+        for name, check in self.checks.items():
+            if self.skew is None and check.figure is not None:
+                yield ("checks", name, "figure"), "expected skew: {...} in the model's settings, which measures it"
 
     def _paths(self) -> Iterable[tuple[Path, str]]:
         spoken = protocol(self.protocol)

@@ -147,11 +147,19 @@ class WebhookSettings(Block):
 
 
 class CheckSettings(Block):
-    """A query to Prometheus, and a threshold. Not any-time-valid: it has no false-alarm rate, and no part of alpha."""
+    """A query to Prometheus, or a figure of titleshot's own, and a threshold.
 
-    query: Text = Field(
+    Not any-time-valid: it has no false-alarm rate, and no part of alpha.
+    """
+
+    query: Text | None = Field(
+        default=None,
         description="PromQL that answers with one number; {role}, {version} and {model} are filled in.",
         examples=['sum(rate(failed_total{role="{role}"}[5m]))'],
+    )
+    figure: Literal["skewed_features"] | None = Field(
+        default=None,
+        description="Instead of query: how many features are not as the version's training had them (see `skew`).",
     )
     worse_by: Relative | None = Field(
         default=None, description="How much more than the champion's figure is still no harm, in percent of it."
@@ -168,18 +176,24 @@ class CheckSettings(Block):
         description="So many results in a row beyond the threshold roll back, so many within it pass; at most 100.",
         json_schema_extra={"maximum": 100},
     )
+    then: Literal["roll_back", "hold"] = Field(
+        default="roll_back",
+        description="What results beyond the threshold do; hold: nothing passes while they last, nothing rolls back.",
+    )
 
     def check(self, name: str) -> Check:
         """The judge's. Raises PolicyError."""
         return Check(
             name,
-            self.query,
+            self.query or "",
             worse_by=self.worse_by,
             higher_is_better=self.better == "higher",
             at_most=self.at_most,
             at_least=self.at_least,
             every_seconds=self.every,
             results=self.for_,
+            figure=self.figure or "",
+            holds=self.then == "hold",
         )
 
 
@@ -188,7 +202,7 @@ class OutsideSettings(Block):
 
     checks: Mapping[Name, CheckSettings] = Field(
         default={},
-        description="Queries to the Prometheus of the settings, each with a threshold: name -> check.",
+        description="Queries to the settings' Prometheus, or our own figures, each with a threshold: name -> check.",
     )
     confirm_start: tuple[Name, ...] = Field(
         default=(), description="Webhooks that have to confirm before a rollout starts, by their names in the settings."
@@ -227,7 +241,7 @@ def unknown(
 ) -> list[tuple[Path, str]]:
     """What a policy asks of others whom the settings do not name."""
     problems: list[tuple[Path, str]] = []
-    if asked.checks and prometheus is None:
+    if prometheus is None and any(check.query is not None for check in asked.checks.values()):
         problems.append((("checks",), "expected prometheus: {url: ...} in the settings, to ask"))
     known = ", ".join(sorted(webhooks)) or "there are none"
     for where in ("confirm_start", "confirm_promote", "on_rollback"):

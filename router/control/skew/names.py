@@ -24,6 +24,10 @@ class Difference(str, Enum):
     SCORE = "score"  # where the champion's answers have none, or the other way round
 
 
+class NoFigure(Exception):
+    """What is not known of a version; the message says why."""
+
+
 BREAKS: Final = tuple(each.value for each in Break)
 DIFFERENCES: Final = tuple(each.value for each in Difference)
 

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from comparator.events import Columns, Role
@@ -19,11 +19,13 @@ from router.control.daemon import in_daemon
 from router.control.recordings import in_samples
 from router.control.registry import RegistryUnavailable
 from router.control.skew.model import ModelSkew
+from router.control.skew.names import NoFigure
 from router.control.skew.trained import Trained, TrainedReader
 from router.link.messages import Sampled, SampledRequest
 from router.link.sampling import in_sample
 from router.protocols.select import protocol
 from router.settings import ModelSettings
+from router.settings.lanes import alias_of, lane_name, model_of
 from router.settings.skew import SkewSettings
 
 log = logging.getLogger(__name__)
@@ -48,15 +50,18 @@ MOST_WAIT_SECONDS: Final = 600.0
 _ROW_BYTES: Final = 100
 
 Piece = tuple[str, list[SampledRequest] | Columns, int]
+STALE_SECONDS: Final = 60.0
+"""What was last seen longer ago says nothing of now."""
+
 Plan = tuple[str, SkewSettings, Mapping[Role, tuple[int, Trained]]]
 """Protocol, settings, and the version that serves in each role with its training."""
 
 
 class SkewWatch:
-    """Every model whose settings have `skew`.
+    """Every model whose settings have `skew`, and its lanes: the same requests, beside their versions' training.
 
     Args:
-        titles: model -> its title; None: it is not under control yet.
+        titles: model or lane -> its title; None: it is not under control yet.
         settings: of the models, now.
         reader: of signatures and training profiles.
     """
@@ -83,9 +88,9 @@ class SkewWatch:
     # ---- called by the control plane; each in microseconds
 
     def share(self, model: str) -> int:
-        """Percent of a model's requests that proxies are to copy for this."""
-        skew = self._settings()[model].skew if model in self._settings() else None
-        return skew.share if skew is not None else 0
+        """Percent of a model's requests, or of a lane's observations, that are looked at."""
+        of_model = self._settings().get(model_of(model))
+        return of_model.skew.share if of_model is not None and of_model.skew is not None else 0
 
     def requests(self, message: Sampled) -> None:
         """Copies from a proxy."""
@@ -116,6 +121,24 @@ class SkewWatch:
             for role, each in found["roles"].items()
         }
         return {**found, "roles": roles, "answers": [each for each in found["answers"] if each["answers"]]}
+
+    def skewed_features(self, model: str, version: int) -> int:
+        """How many features of live requests are not as this version's training had them; `model`: or a lane.
+
+        Raises:
+            NoFigure: it is not known, or was not looked at just now.
+        """
+        report = self._reports.get(model)
+        if report is None or time.monotonic() - self._reported > STALE_SECONDS:
+            raise NoFigure("requests are not looked at now")
+        found = next((each for each in report["roles"].values() if each["version"] == version), None)
+        if found is None:
+            raise NoFigure(f"version {version} is not looked at yet")
+        if not found["compared"]:
+            raise NoFigure(found["no_profile"] or "no request had a feature of its training yet")
+        if found["rows"] < report["min_rows"]:
+            raise NoFigure(f"{found['rows']:,} of the {report['min_rows']:,} rows that it takes")
+        return int(found["skewed"])
 
     def _keep(self, model: str, rows: list[SampledRequest] | Columns, size: int) -> None:
         if not len(rows):
@@ -148,15 +171,24 @@ class SkewWatch:
 
     def _plans(self) -> dict[str, Plan]:
         """What is looked at now."""
-        plans: dict[str, Plan] = {}
-        for name, settings in self._settings().items():
-            if settings.skew is not None:
-                training = {
+        return {
+            name: (
+                settings.protocol,
+                skew,
+                {
                     role: (version, self._trained.get((settings.registered_model, version), _UNREAD))
                     for role, version in self._serving(name).items()
-                }
-                plans[name] = (settings.protocol, settings.skew, training)
-        return plans
+                },
+            )
+            for name, settings, skew in self._looked_at()
+        }
+
+    def _looked_at(self) -> Iterator[tuple[str, ModelSettings, SkewSettings]]:
+        """Every model, and every lane."""
+        for model, settings in self._settings().items():
+            if settings.skew is not None:
+                for name in (model, *(lane_name(model, alias) for alias in settings.challengers)):
+                    yield name, settings, settings.skew
 
     def _serving(self, model: str) -> dict[Role, int]:
         title = self._titles(model)
@@ -164,6 +196,8 @@ class SkewWatch:
             return {}
         serving = title.serving
         both = {Role.CHAMPION: serving.champion, serving.other_role: serving.other}
+        if alias_of(model) is not None:  # a lane's champion is the model's
+            del both[Role.CHAMPION]
         return {role: version for role, version in both.items() if version is not None}
 
     def _work(self, plans: Mapping[str, Plan], reports: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -179,22 +213,27 @@ class SkewWatch:
         while self._waiting and time.monotonic() < until:
             name, rows, size = self._waiting.popleft()
             self._bytes_done += size
-            if (model := self._models.get(name)) is not None:
-                _look(model, rows)
+            for each in self._taking(name, rows):
+                _look(each, rows)
         now = time.monotonic()
         if now - self._reported < REPORT_SECONDS and reports.keys() == self._models.keys():
             return reports
         self._reported = now
         return {name: model.report(now) for name, model in self._models.items()}
 
+    def _taking(self, name: str, rows: list[SampledRequest] | Columns) -> Iterator[ModelSkew]:
+        """Who looks at them: requests are the model's and all its lanes', observations are of one of them."""
+        for each, model in self._models.items():
+            if each == name or (isinstance(rows, list) and model_of(each) == name):
+                yield model
+
     # ---- the registry
 
     async def _read(self) -> None:
         """What is not known of the versions that serve, one after another."""
         wanted = {
-            (each.registered_model, version)
-            for name, each in self._settings().items()
-            if each.skew is not None
+            (settings.registered_model, version)
+            for name, settings, _ in self._looked_at()
             for version in self._serving(name).values()
         }
         self._trained = {key: found for key, found in self._trained.items() if key in wanted}

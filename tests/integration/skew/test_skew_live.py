@@ -137,6 +137,33 @@ def test_the_table_is_accessible(world):
         browser.close()
 
 
+FIGURE = """
+    checks:
+      skew: {figure: skewed_features, at_most: 0, every: 1s, for: 2, then: THEN}
+"""
+
+
+@pytest.mark.parametrize(("then", "phase"), [("roll_back", "rolled_back"), ("hold", "shadow")])
+def test_as_a_guardrail_it_needs_nobody_else(world, then, phase):
+    in_shadow(world, SKEW + FIGURE.replace("THEN", then))
+    wait_for(lambda: "no request had a feature" in checked(world)["reason"], "there is no figure yet")
+    send(world, 200, scale=1.0, seed=2)
+    wait_for(lambda: "200 of the 300 rows that it takes" in checked(world)["reason"], "there are too few rows", 30)
+    assert checked(world)["verdict"] == "inconclusive"
+    send(world, 400, scale=1.0, seed=3)
+    if then == "hold":
+        wait_for(lambda: "beyond at most 0 (which holds), 2 of 2" in checked(world)["reason"], "it holds", 30)
+        assert checked(world)["verdict"] == "inconclusive"
+    wait_for(lambda: world.phase() == phase, "what was asked for is done", 60)
+    decisions = [each for each in world.history() if each["kind"] == "roll_back"]
+    assert [each["trigger"] for each in decisions] == (["skew"] if then == "roll_back" else [])
+
+
+def checked(world):
+    (found,) = (world.status()["rollout"].get("evidence") or {"checks": [{"reason": ""}]})["checks"]
+    return found
+
+
 def test_as_a_check_it_takes_a_challenger_out(world, tmp_path):
     need_prometheus()
     folder, port = tmp_path / "prometheus", free_port()

@@ -57,19 +57,21 @@ def test_what_a_policy_asks_of_others(file):
         + "checks:\n"
         + "  queue_time: {query: 'q{role=\"{role}\"}', worse_by: 20%}\n"
         + "  depth: {query: max(d), at_most: 5, every: 10s, for: 1}\n"
+        + "  skew: {figure: skewed_features, at_most: 0, then: hold}\n"
         + "confirm_promote: [desk, board]\n"
     )
     done = run("check", file)
     assert done.exit_code == 0, done.output
     for line in (
-        "  checks (a threshold, not any-time-valid; asked of the Prometheus of the settings):\n",
+        "  checks (a threshold, not any-time-valid; queries are asked of the Prometheus of the settings):\n",
         "    depth: at most 5, every 10s, 1 results in a row: max(d)\n",
         '    queue_time: at most 20 % higher than the champion\'s, every 30s, 3 results in a row: q{role="{role}"}\n',
+        "    skew: at most 0, or it holds, every 30s, 3 results in a row: skewed_features\n",
         "  confirm_promote: board, desk\n",
     ):
         assert line in done.stdout
     told = json.loads(run("check", file, "--json").stdout)
-    assert [each["name"] for each in told["checks"]] == ["depth", "queue_time"]
+    assert [each["name"] for each in told["checks"]] == ["depth", "queue_time", "skew"]
     assert told["webhooks"] == {"confirm_start": [], "confirm_promote": ["board", "desk"], "on_rollback": []}
     assert told["digest"] != plain
 

@@ -228,6 +228,26 @@ def test_a_restart_comes_to_the_same(life, when):
         assert state(fresh)["rollout"] == state(desk.title)["rollout"]
 
 
+HOLDING = Check("skew", figure="skewed_features", at_most=0.0, every_seconds=10.0, results=2, holds=True)
+
+
+def test_a_check_that_holds_rolls_nothing_back_and_lets_nothing_pass_while_it_lasts():
+    desk = on_trial(watched(HOLDING))
+    for _ in range(20):
+        desk.answer(3.0, None, check=HOLDING, seconds=10.0)
+        assert desk.tick(0.1) == []
+    assert desk.report().verdict.value == "inconclusive"
+    assert desk.report().reason == (
+        "waiting for checks: skew: 3, beyond at most 0 (which holds), "
+        "2 of 2 results in a row (a threshold, not any-time-valid)"
+    )
+    assert state(desk.restarted()) == state(desk.title)
+    desk.answer(0.0, None, check=HOLDING, seconds=10.0)
+    assert desk.tick(0.1) == []
+    desk.answer(0.0, None, check=HOLDING, seconds=10.0)
+    assert [each.kind for each in desk.tick(0.1)] == [DecisionKind.PROMOTE]
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(["within", "none", "undefined"]), st.floats(0.1, 100.0)), max_size=30))
 def test_without_answers_beyond_nothing_rolls_back_and_without_answers_within_nothing_passes(life):
@@ -311,6 +331,10 @@ def test_what_is_filled_in_means_nothing_but_itself(model):
         ({"worse_by": math.nan}, "query"),
         ({"query": "up"}, "query"),
         ({"query": " "}, "query"),
+        ({"figure": "skewed_features"}, "query"),
+        ({"query": "", "figure": "luck"}, "figure"),
+        ({"query": "", "figure": "skewed_features"}, "worse_by"),
+        ({"query": "", "figure": "skewed_features", "worse_by": None}, "figure"),
         ({"query": "x" * 5000 + "{role}"}, "query"),
         ({"worse_by": None, "at_most": math.inf}, "query"),
         ({"worse_by": None, "at_most": 1.0, "higher_is_better": True}, "better"),

@@ -312,7 +312,7 @@ def test_a_check_names_the_model_in_its_query_whose_lane_it_is(tmp_path):
 
     async def story():
         with pytest.raises(NoAnswer):
-            await Queries({}, lambda: place, Outgoing())._number(check, B, Role.CHALLENGER, 3)
+            await Queries({}, lambda: place, Outgoing(), {})._number(check, B, Role.CHALLENGER, 3)
 
     asyncio.run(story())
     assert asked == ['query=q{m="eta",v="3",role="challenger"}&timeout=' + f"{place.timeout:g}"]

@@ -48,6 +48,11 @@ def problems(folder, body, top=PROMETHEUS):
          "6: models.m.checks.operator: expected a name such as queue_time (a-z, 0-9 and _), not operator"),
         ("    checks: {error_rate: {query: up, at_most: 1}}",
          "6: models.m.checks.error_rate: expected another name: a guardrail is called so"),
+        ("    checks: {q: {at_most: 1}}", "6: models.m.checks.q.query: expected either query or figure"),
+        ("    checks: {q: {figure: skewed_features, at_most: 0}}",
+         "6: models.m.checks.q.figure: expected skew: {...} in the model's settings, which measures it"),
+        ("    checks: {q: {figure: skewed_features, worse_by: 10%}}\n    skew: {}",
+         "6: models.m.checks.q.worse_by: expected at_most: of a number of features there is no percentage"),
         ("    confirm_start: [desk]",
          "6: models.m.confirm_start[0]: expected a webhook that the settings name (there are none), not 'desk'"),
         ("    on_rollback: [a, a]", "6: models.m.on_rollback: expected at most 5 webhooks, each once"),
@@ -55,6 +60,12 @@ def problems(folder, body, top=PROMETHEUS):
 )  # fmt: skip
 def test_what_is_wrong_with_what_is_asked(tmp_path, body, expected):
     assert problems(tmp_path, body) == [expected]
+
+
+def test_a_figure_of_our_own_needs_nobody_to_ask(tmp_path):
+    body = "    skew: {}\n    checks: {q: {figure: skewed_features, at_most: 0, then: hold}}"
+    (check,) = loaded(tmp_path, body, top="").models["m"].policy().outside.checks
+    assert check == Check("q", figure="skewed_features", at_most=0.0, holds=True)
 
 
 def test_checks_need_somebody_to_ask(tmp_path):

@@ -14,6 +14,7 @@ from router.artifacts.profile import Profile
 from router.artifacts.signature import Columns
 from router.control.registry import RegistryUnavailable
 from router.control.skew import watch
+from router.control.skew.names import NoFigure
 from router.control.skew.trained import Trained
 from router.control.skew.watch import SkewWatch
 from router.link.messages import Sampled, SampledRequest
@@ -145,6 +146,50 @@ def test_both_versions_are_looked_at():
         "champion": 1,
         "challenger": 2,
     }
+
+
+def why_not(skew, version, model="m"):
+    try:
+        return skew.skewed_features(model, version)
+    except NoFigure as error:
+        return str(error)
+
+
+def test_how_many_features_are_skewed_is_known_of_enough_rows_only(monkeypatch):
+    skew = looking(Reader(away=1), serving=Serving(1, 2, Role.CHALLENGER, Mode.SHADOW, mirror=100))
+    monkeypatch.setattr(watch, "LEAST_WAIT_SECONDS", 0.01)
+    assert why_not(skew, 1) == "requests are not looked at now"
+    run(skew, lambda: why_not(skew, 1).startswith("no answer"))
+    run(skew, lambda: why_not(skew, 1) == "no request had a feature of its training yet")
+    assert why_not(skew, 3) == "version 3 is not looked at yet"
+    skew.requests(sampled(4))
+    run(skew, lambda: why_not(skew, 2) == "4 of the 5 rows that it takes")
+    skew.requests(sampled(2000, first=4))  # all of one value, where training had a hundred
+    run(skew, lambda: why_not(skew, 1) == why_not(skew, 2) == 1)
+    monkeypatch.setattr(watch, "STALE_SECONDS", 0.0)
+    assert why_not(skew, 1) == "requests are not looked at now"
+
+
+def test_a_lane_is_looked_at_by_the_requests_of_its_model():
+    model = ModelSettings.model_validate(
+        {"endpoint": "http://v{version}:8080", "skew": {"share": 100, "min_rows": 5}, "challengers": ["second"]}
+    )
+    model.bind("m")
+    serving = {
+        "m": Serving(1, 2, Role.CHALLENGER, Mode.SHADOW, mirror=100),
+        "m@second": Serving(1, 3, Role.CHALLENGER, Mode.SHADOW, mirror=100),
+    }
+    skew = SkewWatch(lambda name: SimpleNamespace(serving=serving[name]), lambda: {"m": model}, Reader())
+    assert skew.share("m@second") == 100
+    run(skew, lambda: not why_not(skew, 3, "m@second").startswith(("requests", "version", "not")))
+    skew.requests(sampled(2000))
+    columns = np.zeros(1, OBSERVATION)
+    columns["outcome"], columns["role"] = Outcome.GARBAGE, Role.CHALLENGER
+    skew.observed("m@second", columns)
+    run(skew, lambda: why_not(skew, 3, "m@second") == why_not(skew, 2) == 1)
+    assert set(skew.status("m@second")["roles"]) == {"challenger"}  # its champion is the model's
+    run(skew, lambda: [each["answers"] for each in skew.told("m@second")["answers"]] == [1])
+    assert skew.told("m")["answers"] == []
 
 
 def test_answers_are_joined_to_their_requests():
