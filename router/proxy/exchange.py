@@ -123,7 +123,7 @@ class ServedExchange:
         """The request's head is there, and maybe its body: assign it and send it on.
 
         Raises:
-            Refusal: it is answered by us.
+            OwnAnswer: it is answered by us.
         """
         plane, request = self._plane, self.request
         if request.refusal is not None:

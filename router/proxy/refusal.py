@@ -7,20 +7,21 @@ from typing import Final
 from router.proxy.fields import STATUS_LINES
 
 
-class Refusal(Exception):
-    """An answer of our own.
+class OwnAnswer(Exception):
+    """An answer of our own: raised, it ends an exchange for which no model server is asked.
 
     Args:
         status: of the answer.
-        code: for programs; also the reason that it is counted by.
-        message: for people; plain ASCII without quotes or backslashes, since it is put into JSON as it is.
+        body: JSON.
+        code: by which refusals are counted; empty: it is none.
+        message: of the exception.
     """
 
-    def __init__(self, status: int, code: str, message: str) -> None:
+    def __init__(self, status: int, body: bytes, code: str = "", message: str = "") -> None:
         super().__init__(message)
         self.status = status
+        self.body = body
         self.code = code
-        self.body = b'{"error": {"code": "%b", "message": "%b"}}\n' % (code.encode(), message.encode())
 
     def answer(self, request_id: bytes, *, close: bool, head_only: bool = False) -> bytes:
         """The whole answer as it goes to the client."""
@@ -33,6 +34,20 @@ class Refusal(Exception):
                 b"" if head_only else self.body,
             )
         )
+
+
+class Refusal(OwnAnswer):
+    """One that says why a request is not served.
+
+    Args:
+        status: of the answer.
+        code: for programs; also the reason that it is counted by.
+        message: for people; plain ASCII without quotes or backslashes, since it is put into JSON as it is.
+    """
+
+    def __init__(self, status: int, code: str, message: str) -> None:
+        body = b'{"error": {"code": "%b", "message": "%b"}}\n' % (code.encode(), message.encode())
+        super().__init__(status, body, code, message)
 
 
 MALFORMED: Final = Refusal(400, "malformed", "The request is not well-formed HTTP/1.1; the connection is closed.")

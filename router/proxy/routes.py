@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 from urllib.parse import unquote_to_bytes
@@ -19,13 +20,14 @@ from router.proxy.breaker import State
 from router.proxy.lanes import lane_routes
 from router.proxy.mirror import Shadows
 from router.proxy.pool import Endpoint, Endpoints
-from router.proxy.refusal import BAD_TARGET, NO_ROUTES, UNKNOWN_MODEL, UNNAMED_MODEL, Refusal
+from router.proxy.refusal import BAD_TARGET, NO_ROUTES, UNKNOWN_MODEL, UNNAMED_MODEL, OwnAnswer, Refusal
 from router.proxy.request import Request
 from router.proxy.rules import compiled, look
 
 log = logging.getLogger(__name__)
 
 _PREFIX: Final = b"/models/"
+_LISTING: Final = b"/v1/models"
 _MOST_MATCHES: Final = 4096
 _LONGEST_REMEMBERED: Final = 256
 
@@ -176,6 +178,7 @@ class Table:
         self._in_body = {
             target.served_as: target for target in self._targets.values() if target.protocol.bodies_name_models
         }
+        self._listing = _listing(self._in_body) if self.by_body else None
         self._protocols = list({id(target.protocol): target.protocol for target in self._targets.values()}.values())
         self._remembered: dict[tuple[bytes, bytes], Match] = {}
 
@@ -203,6 +206,7 @@ class Table:
 
         Raises:
             Refusal: it names none that is known here.
+            OwnAnswer: it asks which models there are, where bodies name them.
         """
         match = self._remembered.get((method, url))
         if match is None:
@@ -219,8 +223,8 @@ class Table:
             return False
         try:
             return self.match(request.method, request.url).in_body
-        except Refusal:
-            return False  # it is refused when it begins
+        except OwnAnswer:
+            return False  # it is answered when it begins
 
     def named(self, match: Match, request: Request) -> Match:
         """The match with the model that the request's body names.
@@ -250,9 +254,22 @@ class Table:
             url = url[cut:] if slash else b"/" + url[cut:]
             path = path[cut:] if slash else b"/"
         else:
-            found = self._by_protocol(path, by_body=self.by_body and method == b"POST")
+            found = self._listed(method, path) or self._by_protocol(path, by_body=self.by_body and method == b"POST")
             return Match(found, url, path, method)
         return Match(target, url, path, method)
+
+    def _listed(self, method: bytes, path: bytes) -> Target | None:
+        """The model that a client of the OpenAI API asks about; None: it asks about none.
+
+        Raises:
+            OwnAnswer: it asks which there are.
+        """
+        if self._listing is None or method not in (b"GET", b"HEAD") or not path.startswith(_LISTING):
+            return None
+        name = path[len(_LISTING) :]
+        if not name:
+            raise self._listing
+        return self._in_body.get(unquote_to_bytes(name[1:])) if name.startswith(b"/") else None
 
     def _by_protocol(self, path: bytes, *, by_body: bool) -> Target | None:
         for candidate in self._protocols:
@@ -280,6 +297,13 @@ def read_routes(path: Path) -> Routes | None:
     except (OSError, msgspec.DecodeError) as error:
         log.error("the routes file cannot be read: %s", error)  # noqa: TRY400 - the text says all
         return None
+
+
+def _listing(targets: Mapping[bytes, Target]) -> OwnAnswer:
+    """The models that can be asked for by name, as the OpenAI API lists them."""
+    there = [name.decode() for name, target in targets.items() if target.champion is not None]
+    told = [{"id": name, "object": "model", "created": 0, "owned_by": "titleshot"} for name in there]
+    return OwnAnswer(200, msgspec.json.encode({"object": "list", "data": told}))
 
 
 def _served(backend: Backend | None, endpoints: Endpoints) -> Served | None:

@@ -18,7 +18,7 @@ from router.proxy import refusal
 from router.proxy.exchange import ServedExchange
 from router.proxy.held import HeldRequest
 from router.proxy.parsing import RequestQueue
-from router.proxy.refusal import Refusal
+from router.proxy.refusal import OwnAnswer, Refusal
 from router.proxy.request import ForwardedLines, Request
 
 if TYPE_CHECKING:
@@ -131,9 +131,10 @@ class ClientConnection(RequestQueue, asyncio.Protocol):
         """Whether reading from the client is held for this reason."""
         return why in self._holds
 
-    def refuse(self, why: Refusal, request_id: bytes, *, close: bool, head_only: bool = False) -> None:
+    def refuse(self, why: OwnAnswer, request_id: bytes, *, close: bool, head_only: bool = False) -> None:
         """Answer by ourselves."""
-        self._plane.count_refused(why.code)
+        if why.code:
+            self._plane.count_refused(why.code)
         if not self.transport.is_closing():
             self.transport.write(why.answer(request_id, close=close, head_only=head_only))
 
@@ -226,7 +227,7 @@ class ClientConnection(RequestQueue, asyncio.Protocol):
         )
         try:
             exchange.start()
-        except Refusal as why:
+        except OwnAnswer as why:
             keep = request.keep_alive and request.complete and why is not request.refusal
             self.refuse(why, exchange.request_id, close=not keep, head_only=request.method == b"HEAD")
             self.exchange_over(monotonic(), keep=keep)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, cast
 from router.link.messages import Span
 from router.proxy.exchange import ServedExchange
 from router.proxy.mirror import ShadowExchange
-from router.proxy.refusal import Refusal
+from router.proxy.refusal import OwnAnswer, Refusal
 from router.proxy.trace_context import Context, context_of, new_span_id
 
 if TYPE_CHECKING:
@@ -148,14 +148,14 @@ class TracedExchange(ServedExchange):
         self.copy_id = b""
         self._asked_id = new_span_id()
         self._sent_after = _NAN
-        self._refused_by: Refusal | None = None
+        self._refused_by: OwnAnswer | None = None
         self._shed_by = ""
 
     def start(self) -> None:
         """As the others; a request that we answer ourselves has a span, too."""
         try:
             super().start()
-        except Refusal as why:
+        except OwnAnswer as why:
             self._refused_by = why
             self.spans.add(self._own_span(monotonic(), -1))
             raise

@@ -208,6 +208,7 @@ def test_the_body_names_the_model(chat):
     with pytest.raises(openai.BadRequestError) as unnamed:
         client.post("/chat/completions", body={"messages": said(long)}, cast_to=object)
     assert unnamed.value.code == "unnamed_model"
+    assert {each.id for each in client.models.list()} == {SERVED_AS, LARGE}
     prefixed = chat.caller(f"/models/{LARGE}/v1")
     assert prefixed.chat.completions.create(messages=said("late"), model="x").choices[0].message.content == "LATE "
 

@@ -2,6 +2,7 @@
 
 import json
 
+import msgspec
 import pytest
 from memory_transport import MemoryTransport
 
@@ -164,7 +165,7 @@ def test_refusals(body, code, pieces):
 
 @pytest.mark.parametrize(
     "data",
-    [b"GET /v1/models HTTP/1.1\r\nHost: t\r\n\r\n", request(b"", more="X-Nothing: 1\r\n").replace(b"POST", b"PUT")],
+    [b"GET /v1/files HTTP/1.1\r\nHost: t\r\n\r\n", request(b"", more="X-Nothing: 1\r\n").replace(b"POST", b"PUT")],
 )
 def test_only_what_is_posted_names_a_model_in_its_body(data):
     rig = Rig()
@@ -214,3 +215,59 @@ def test_requests_behind_a_held_one_wait_for_it():
     assert rig.asked() == ["one"]
     rig.answer("one")
     assert rig.asked() == ["two"]
+
+
+def get(path, method="GET"):
+    return f"{method} {path} HTTP/1.1\r\nHost: t\r\n\r\n".encode()
+
+
+def test_who_asks_which_models_there_are_is_told_by_us():
+    rig = Rig()
+    rig.send(get("/v1/models?x=1"))
+    head, _, body = rig.transport.written.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n" % len(body))
+    assert b"connection: close" not in head
+    told = json.loads(body)
+    assert told["object"] == "list"
+    assert [(each["id"], each["object"]) for each in told["data"]] == [("one", "model"), ("org/two", "model")]
+    assert rig.asked() == []
+    assert rig.plane.counters().refused == {}
+    rig.transport.journal.clear()
+    rig.send(get("/v1/models", "HEAD"))
+    assert rig.transport.written.endswith(b"\r\n\r\n")
+    assert rig.transport.written.startswith(b"HTTP/1.1 200 OK\r\n")
+
+
+@pytest.mark.parametrize(
+    ("path", "asked"),
+    [("/v1/models/one", "one"), ("/v1/models/org/two", "two"), ("/v1/models/org%2Ftwo", "two")],
+)
+def test_a_model_that_is_asked_about_is_its_champions(path, asked):
+    rig = Rig()
+    rig.send(get(path))
+    assert rig.asked() == [asked]
+
+
+@pytest.mark.parametrize("path", ["/v1/models/three", "/v1/modelsone", "/v1/models/"])
+def test_a_model_that_is_not_there_is_not_asked_about(path):
+    rig = Rig()
+    rig.send(get(path))
+    assert rig.refused() == "unknown_model"
+
+
+def test_a_model_without_a_champion_is_not_listed():
+    rig = Rig()
+    one, two = rig.plane.table.models
+    routes = Routes(2, "g", (one, msgspec.structs.replace(two, champion=None)), Limits(), by_body=True)
+    rig.plane.apply(routes)
+    rig.send(get("/v1/models"))
+    assert [each["id"] for each in json.loads(rig.transport.written.rpartition(b"\r\n\r\n")[2])["data"]] == ["one"]
+
+
+def test_without_names_in_bodies_the_list_is_the_model_servers():
+    rig = Rig(("one",))
+    rig.send(get("/v1/models"))
+    assert rig.asked() == ["one"]
+    rig = Rig(by_body=False)
+    rig.send(get("/v1/models"))
+    assert rig.refused() == "unknown_model"
