@@ -23,12 +23,13 @@ from stub_model import StubModel
 
 MODEL = "late-arrival"
 
+# Of latencies nothing is to be concluded where stubs answer within a millisecond and the machine may be busy.
 QUICK_POLICY = """
     gate: "off"
     alpha: 0.05
     guardrails:
       precision:   {margin: 10 points, offline_tolerance: 15 points}
-      p90_latency: {margin: 300%}
+      p90_latency: {margin: 1000%}
       error_rate:  {margin: 15 points}
     judge:
       bucket: 200ms
