@@ -25,6 +25,7 @@ from router.cli.output import console, json_option, plain, print_json
 from router.cli.settings_file import read_model, settings_option
 from router.control.registry import RegistryUnavailable, UnknownModel
 from router.link.endpoint import Tls, place_of
+from router.protocols.plain_json import PlainJson
 from router.protocols.protocol import Questions
 from router.protocols.select import protocol
 from router.registering.hashing import DataError, data_hash
@@ -208,10 +209,13 @@ async def _check(registry: ModelRegistry, asked: Asked) -> tuple[Report, str | N
 def _questions(asked: Asked, types: Mapping[str, str]) -> Questions:
     """How the model's protocol asks; a gate that cannot ask has nothing to say."""
     settings = asked.settings
-    found = protocol(settings.protocol).questions(settings.served_as, types)
+    found = protocol(settings.protocol).questions(settings.served_as, types, settings.asking)
     if found is None:
+        says = "it does not say what a request looks like"
+        if settings.protocol == PlainJson.name:
+            says = "expected request.rows and predict_path in the model's settings, which say what a request looks like"
         raise RefusedError(
-            f"the gate cannot ask by the protocol {settings.protocol}: it does not say what a request looks like. "
+            f"the gate cannot ask by the protocol {settings.protocol}: {says}. "
             f"There is no report; with `gate: offline` or `gate: off` a rollout of {asked.model} needs none"
         )
     return found

@@ -15,7 +15,17 @@ from typing import Any, Final
 import msgspec
 
 from router.protocols.json_text import read_json
-from router.protocols.protocol import Prediction, Protocol, Questions, Reader, Reading, Table, Unreadable
+from router.protocols.protocol import (
+    Asking,
+    Prediction,
+    Protocol,
+    Questions,
+    Reader,
+    Reading,
+    Table,
+    Tables,
+    Unreadable,
+)
 from router.protocols.request_rows import columns_or_records, records
 from router.protocols.rows import NAN, Names, as_float, names_of, rows_of, score_of
 
@@ -52,7 +62,6 @@ class KserveV1(Protocol):
     name: str = "kserve_v1"
     ready_path: str = "/v1/models/{model}"
     paths_name_models: bool = True
-    reads_requests: bool = True
 
     def calls_for_prediction(self, method: bytes, path: bytes) -> bool:
         """POST ...:predict, :classify and :regress; status, metadata and :explain do not."""
@@ -75,21 +84,26 @@ class KserveV1(Protocol):
             raise ValueError("expected no answer.rows: the rows stand in predictions, outputs or results")
         return partial(_predictions, names_of(reading))
 
-    def questions(self, model: str, types: Mapping[str, str]) -> Questions | None:  # noqa: ARG002 - the interface's
+    def questions(self, model: str, types: Mapping[str, str], asking: Asking) -> Questions:  # noqa: ARG002 - the interface's
         """`instances`, one record per row."""
         from router.protocols.questions import KserveV1Questions  # noqa: PLC0415 - a proxy asks nothing
 
         return KserveV1Questions(model)
 
-    def table(self, body: bytes, content_type: str) -> Table | None:  # noqa: ARG002 - it is JSON, whatever that says
+    def tables(self, asking: Asking) -> Tables:
         """`instances` (by row), `inputs` (by column), or `examples` of :classify and :regress."""
-        found = read_json(body, _request, _EXPECTED_REQUEST)
-        rows = found.instances if found.instances is not msgspec.UNSET else found.examples
-        if rows is not msgspec.UNSET:
-            return records(rows)
-        if found.inputs is not msgspec.UNSET:
-            return columns_or_records(found.inputs)
-        raise Unreadable(f"expected {_EXPECTED_REQUEST}")
+        super().tables(asking)
+        return _table
+
+
+def _table(body: bytes, content_type: str) -> Table:  # noqa: ARG001 - it is JSON, whatever that says
+    found = read_json(body, _request, _EXPECTED_REQUEST)
+    rows = found.instances if found.instances is not msgspec.UNSET else found.examples
+    if rows is not msgspec.UNSET:
+        return records(rows)
+    if found.inputs is not msgspec.UNSET:
+        return columns_or_records(found.inputs)
+    raise Unreadable(f"expected {_EXPECTED_REQUEST}")
 
 
 def _predictions(names: Names, body: bytes) -> list[Prediction]:

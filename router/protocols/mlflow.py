@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from router.protocols.json_text import read_json
-from router.protocols.protocol import Prediction, Protocol, Questions, Reader, Reading, Table, Unreadable
+from router.protocols.protocol import Asking, Prediction, Protocol, Questions, Reader, Reading, Tables, Unreadable
 from router.protocols.rows import Names, names_of, rows_of
 
 
@@ -30,7 +30,6 @@ class Mlflow(Protocol):
 
     name: str = "mlflow"
     ready_path: str = "/ping"
-    reads_requests: bool = True
 
     def calls_for_prediction(self, method: bytes, path: bytes) -> bool:
         """POST /invocations; /ping, /health and /version do not."""
@@ -46,17 +45,18 @@ class Mlflow(Protocol):
             raise ValueError("expected no answer.rows: MLflow's rows stand in predictions")
         return partial(_predictions, names_of(reading))
 
-    def questions(self, model: str, types: Mapping[str, str]) -> Questions | None:  # noqa: ARG002 - the interface's
+    def questions(self, model: str, types: Mapping[str, str], asking: Asking) -> Questions:  # noqa: ARG002 - the interface's
         """`dataframe_split`, and every other shape for named columns."""
         from router.protocols.questions import MlflowQuestions  # noqa: PLC0415 - a proxy asks nothing
 
         return MlflowQuestions()
 
-    def table(self, body: bytes, content_type: str) -> Table | None:
+    def tables(self, asking: Asking) -> Tables:
         """Of all its JSON forms, and of CSV."""
         from router.protocols.mlflow_table import table_of  # noqa: PLC0415 - a proxy reads no request
 
-        return table_of(body, content_type)
+        super().tables(asking)
+        return table_of
 
 
 def _predictions(names: Names, body: bytes) -> list[Prediction]:

@@ -18,7 +18,17 @@ if TYPE_CHECKING:
     from router.protocols.tensors import Tensor
 
 from router.protocols.json_text import read_json
-from router.protocols.protocol import Prediction, Protocol, Questions, Reader, Reading, Table, Unreadable
+from router.protocols.protocol import (
+    Asking,
+    Prediction,
+    Protocol,
+    Questions,
+    Reader,
+    Reading,
+    Table,
+    Tables,
+    Unreadable,
+)
 from router.protocols.request_rows import MOST_ROWS, names_once
 from router.protocols.rows import Names, names_of
 
@@ -55,7 +65,6 @@ class OpenInference(Protocol):
     name: str = "open_inference"
     ready_path: str = "/v2/models/{model}/ready"
     paths_name_models: bool = True
-    reads_requests: bool = True
 
     def calls_for_prediction(self, method: bytes, path: bytes) -> bool:
         """POST .../infer; metadata, health, and all that some servers add (generate, repository) do not."""
@@ -78,15 +87,16 @@ class OpenInference(Protocol):
             raise ValueError("expected no answer.rows: the rows are the first dimension of the outputs")
         return partial(_predictions, names_of(reading))
 
-    def questions(self, model: str, types: Mapping[str, str]) -> Questions | None:
+    def questions(self, model: str, types: Mapping[str, str], asking: Asking) -> Questions:  # noqa: ARG002 - the interface's
         """One tensor per column."""
         from router.protocols.questions import OpenInferenceQuestions  # noqa: PLC0415 - a proxy asks nothing
 
         return OpenInferenceQuestions(model, types)
 
-    def table(self, body: bytes, content_type: str) -> Table | None:  # noqa: ARG002 - clients send none at times
+    def tables(self, asking: Asking) -> Tables:
         """A column for each input of shape [rows] or [rows, 1]; one of several columns has no names for them."""
-        return _table(body)
+        super().tables(asking)
+        return _table
 
 
 def _predictions(names: Names, body: bytes) -> Sequence[Prediction]:
@@ -120,7 +130,7 @@ def _tensor(output: _Output, tail: memoryview, places: Mapping[str, slice]) -> T
     return tensors.nested(output.datatype, output.shape, output.data)
 
 
-def _table(body: bytes) -> Table:
+def _table(body: bytes, content_type: str) -> Table:  # noqa: ARG001 - clients send none at times
     """A request's inputs by column.
 
     Raises:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, Final, NamedTuple
 
@@ -10,7 +11,18 @@ import msgspec
 
 from router.protocols.json_pointer import Keys, at, pointer
 from router.protocols.json_text import read_json
-from router.protocols.protocol import Prediction, Protocol, Reader, Reading, Unreadable
+from router.protocols.protocol import (
+    Asking,
+    Prediction,
+    Protocol,
+    Questions,
+    Reader,
+    Reading,
+    Table,
+    Tables,
+    Unreadable,
+)
+from router.protocols.request_rows import columns_or_records
 from router.protocols.rows import NAN, names_of, row_of, rows_of, score_of
 
 _POINTER: Final = re.compile(r"(?:/(?:[^~/]|~[01])*)+")
@@ -43,9 +55,21 @@ class PlainJson(Protocol):
         """Never."""
         return None
 
+    def questions(self, model: str, types: Mapping[str, str], asking: Asking) -> Questions | None:  # noqa: ARG002 - the interface's
+        """One record per row, where `rows` points."""
+        from router.protocols.questions import JsonQuestions  # noqa: PLC0415 - a proxy asks nothing
+
+        rows = _keys("request.rows", asking.rows)
+        return JsonQuestions(asking.path, rows) if rows is not None and asking.path else None
+
+    def tables(self, asking: Asking) -> Tables | None:
+        """What stands where `rows` points: records, columns, or one record."""
+        rows = _keys("request.rows", asking.rows)
+        return partial(_table, rows) if rows is not None else None
+
     def reader(self, reading: Reading) -> Reader:
         """All three are JSON pointers; `prediction` and `score` start at the row where `rows` is set."""
-        places = _Places(*(_keys(name, getattr(reading, name)) for name in _Places._fields))
+        places = _Places(*(_keys(f"answer.{name}", getattr(reading, name)) for name in _Places._fields))
         if places.score is not None and places.prediction is None:
             raise ValueError("expected answer.prediction beside answer.score, both as JSON pointers such as /label")
         return partial(_predictions, places)
@@ -58,7 +82,7 @@ def _keys(name: str, text: str) -> Keys | None:
         return ()
     if _POINTER.fullmatch(text) is None:
         raise ValueError(
-            f"expected answer.{name} to be a JSON pointer such as /outputs/0/label, or # for the whole, not {text!r}"
+            f"expected {name} to be a JSON pointer such as /outputs/0/label, or # for the whole, not {text!r}"
         )
     return pointer(text)
 
@@ -72,7 +96,7 @@ def _predictions(places: _Places, body: bytes) -> list[Prediction]:
     whole = read_json(body, _any, "JSON")
     if places.rows is None:
         return rows_of(whole, _USUAL, "the answer") if places.prediction is None else _by_column(whole, places)
-    found = _at(whole, places.rows, "rows")
+    found = _at(whole, places.rows, "answer.rows")
     rows = found if isinstance(found, list) else [found]
     if not rows:
         raise Unreadable("expected at least one row where answer.rows points")
@@ -80,7 +104,7 @@ def _predictions(places: _Places, body: bytes) -> list[Prediction]:
 
 
 def _row(row: Any, places: _Places) -> Prediction:  # noqa: ANN401 - whatever stood there
-    found = row_of(_at(row, places.prediction, "prediction") if places.prediction is not None else row, _USUAL)
+    found = row_of(_at(row, places.prediction, "answer.prediction") if places.prediction is not None else row, _USUAL)
     if places.score is None:
         return found
     return Prediction(found.value, score_of(_score_at(row, places.score)))
@@ -88,7 +112,7 @@ def _row(row: Any, places: _Places) -> Prediction:  # noqa: ANN401 - whatever st
 
 def _by_column(whole: Any, places: _Places) -> list[Prediction]:  # noqa: ANN401 - whatever stood there
     """Without `rows`, a list has an item for each row, and anything else is the only one."""
-    values = _at(whole, places.prediction or (), "prediction")
+    values = _at(whole, places.prediction or (), "answer.prediction")
     found = rows_of(values, _USUAL, "answer.prediction")
     if places.score is None:
         return found
@@ -102,11 +126,16 @@ def _by_column(whole: Any, places: _Places) -> list[Prediction]:  # noqa: ANN401
     return [Prediction(each.value, score_of(one)) for each, one in zip(found, score, strict=True)]
 
 
+def _table(rows: Keys, body: bytes, content_type: str) -> Table:  # noqa: ARG001 - it is JSON, whatever that says
+    found = _at(read_json(body, _any, "JSON"), rows, "request.rows")
+    return columns_or_records(found)
+
+
 def _at(value: object, keys: Keys, name: str) -> Any:  # noqa: ANN401 - whatever stands there
     """What a pointer points at. Raises Unreadable: nothing."""
     found = at(value, keys)
     if found is msgspec.UNSET:
-        raise Unreadable(f"expected something where answer.{name} points")
+        raise Unreadable(f"expected something where {name} points")
     return found
 
 

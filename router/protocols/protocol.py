@@ -73,6 +73,18 @@ class Reading(msgspec.Struct, frozen=True):
     compare: str = ""
 
 
+class Asking(msgspec.Struct, frozen=True):
+    """What requests of a model look like, as its settings say; "": as the protocol says.
+
+    Args:
+        rows: where a request has its rows, a JSON pointer (RFC 6901).
+        path: of predictions.
+    """
+
+    rows: str = ""
+    path: str = ""
+
+
 Reader = Callable[[bytes], Sequence[Prediction]]
 """The predictions of an answer's body, one per row; none: a good answer that predicts nothing. Off the request path.
 
@@ -124,6 +136,14 @@ class Table(msgspec.Struct, frozen=True):
     typed: bool = True
 
 
+Tables = Callable[[bytes, str], Table]
+"""The rows of a request, of its body and its content type. Off the request path.
+
+Raises:
+    Unreadable: the body is not a request of this protocol.
+"""
+
+
 class Protocol(Interface):
     """One protocol between clients and model servers. What has a body here is the usual: protocols inherit it."""
 
@@ -139,9 +159,6 @@ class Protocol(Interface):
 
     knows_its_paths: bool = True
     """Whether the protocol says which paths are predictions; else every POST is, or those to a path of the settings."""
-
-    reads_requests: bool = False
-    """Whether `table` reads any."""
 
     def calls_for_prediction(self, method: bytes, path: bytes) -> bool:
         """Whether this request is a prediction (recorded, mirrored); the path is without query."""
@@ -163,19 +180,22 @@ class Protocol(Interface):
         """
         ...
 
-    def questions(self, model: str, types: Mapping[str, str]) -> Questions | None:  # noqa: ARG002 - the interface's
-        """How the gate in staging asks; None: this protocol does not say what a request looks like.
+    def questions(self, model: str, types: Mapping[str, str], asking: Asking) -> Questions | None:  # noqa: ARG002 - the interface's
+        """How the gate in staging asks; None: nothing says what a request looks like.
 
         Args:
             model: its name at the model server.
             types: MLflow's type of each column.
+            asking: what the settings say of requests.
         """
         return None
 
-    def table(self, body: bytes, content_type: str) -> Table | None:  # noqa: ARG002 - the interface's
-        """What a request asks about, off the request path; None: requests of this protocol are not read.
+    def tables(self, asking: Asking) -> Tables | None:
+        """What reads the requests of a model; None: nothing says what they look like.
 
         Raises:
-            Unreadable: the body is not a request of this protocol.
+            ValueError: this protocol has no such requests; the message says what was expected.
         """
+        if asking.rows:
+            raise ValueError(f"expected no request.rows: the protocol {self.name} says itself what requests look like")
         return None

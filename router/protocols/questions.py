@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import quote
 
-from router.protocols.protocol import Rows
+from router.protocols.json_pointer import Keys
+from router.protocols.protocol import Questions, Rows
 
 _DATATYPES: Final = {
     "double": "FP64",
@@ -73,6 +74,40 @@ class KserveV1Questions:
         return _asked_again(self, logged)
 
 
+class JsonQuestions:
+    """One record per row, under the keys that the settings say.
+
+    Args:
+        path: of predictions.
+        rows: where the records stand.
+    """
+
+    def __init__(self, path: str, rows: Keys) -> None:
+        self.path = path
+        self._rows = rows
+
+    def of(self, names: Sequence[str], rows: Rows) -> bytes:
+        """One record per row."""
+        return self._request(_records(names, rows))
+
+    def shapes(self, names: Sequence[str], rows: Rows) -> dict[str, bytes]:  # noqa: ARG002 - an interface
+        """None that is known."""
+        return {}
+
+    def text_for_rows(self, names: Sequence[str]) -> bytes:  # noqa: ARG002 - an interface
+        """A text where the records stand."""
+        return self._request("no rows")
+
+    def example(self, logged: bytes) -> bytes | None:
+        """The rows of `dataframe_split`."""
+        return _asked_again(self, logged)
+
+    def _request(self, rows: object) -> bytes:
+        for key in reversed(self._rows):
+            rows = {key: rows}
+        return _json(rows)
+
+
 class OpenInferenceQuestions:
     """One tensor of shape [rows, 1] per column, marked as a data frame: MLServer's and KServe's servers make one of it.
 
@@ -112,7 +147,7 @@ class OpenInferenceQuestions:
         return _json({"parameters": {"content_type": "pd"}, "inputs": inputs})
 
 
-def _asked_again(questions: KserveV1Questions | OpenInferenceQuestions, logged: bytes) -> bytes | None:
+def _asked_again(questions: Questions, logged: bytes) -> bytes | None:
     try:
         split = json.loads(logged)["dataframe_split"]
         names = [str(name) for name in split["columns"]]

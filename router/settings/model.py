@@ -18,7 +18,8 @@ from router.protocols.coding import Coding, Predicts
 from router.protocols.comparing import Comparison
 from router.protocols.open_inference_grpc import reader as grpc_reader
 from router.protocols.openai import OpenAi
-from router.protocols.protocol import Reader
+from router.protocols.plain_json import PlainJson
+from router.protocols.protocol import Asking, Reader
 from router.protocols.select import protocol, reader
 from router.settings.answer import AnswerSettings, uncompared
 from router.settings.block import Block, Class, Number, Percent, Switch, Text, wrong_at
@@ -39,6 +40,7 @@ from router.settings.model_types import (
 from router.settings.policy import PolicySettings
 from router.settings.problems import Path
 from router.settings.recording import RecordingSettings
+from router.settings.request import RequestSettings
 from router.settings.routing import Key, Rules
 from router.settings.skew import SkewSettings
 from router.settings.tls import TlsSettings
@@ -84,6 +86,11 @@ class ModelSettings(PolicySettings):
         default=None,
         description="With json: the path of predictions. Default: every POST is one.",
         examples=["/predict"],
+    )
+    request: RequestSettings = Field(
+        default=RequestSettings(),
+        description="What requests look like, for `skew` and the gate in staging. Default: as the protocol has them.",
+        json_schema_extra={"default": {}},
     )
     ready_path_written: UrlPath | None = Field(
         default=None,
@@ -231,8 +238,16 @@ class ModelSettings(PolicySettings):
         return self
 
     def _skew(self) -> Iterable[tuple[Path, str]]:
-        if self.skew is not None and not protocol(self.protocol).reads_requests:
-            yield ("skew",), f"expected none: requests of the protocol {self.protocol} are not read yet"
+        try:
+            tables = protocol(self.protocol).tables(self.asking)
+        except ValueError as error:
+            yield ("request",), str(error)
+            return
+        if self.skew is not None and tables is None:
+            expected = f"expected none: requests of the protocol {self.protocol} are not read"
+            if self.protocol == PlainJson.name:
+                expected = "expected request: {rows: /rows} beside it, which says where a request has its rows"
+            yield ("skew",), expected
         for name, check in self.checks.items():
             if self.skew is None and check.figure is not None:
                 yield ("checks", name, "figure"), "expected skew: {...} in the model's settings, which measures it"
@@ -266,6 +281,11 @@ class ModelSettings(PolicySettings):
         """What reads the predictions out of its answers."""
         assert self._reader is not None
         return self._reader
+
+    @property
+    def asking(self) -> Asking:
+        """What its requests look like."""
+        return Asking(self.request.rows or "", self.predict_path or "")
 
     @property
     def coding(self) -> Coding:

@@ -16,7 +16,7 @@ from router.control.skew.names import NOT_OURS, OTHERS, SKEW_RESULTS, Break
 from router.control.skew.trained import Trained
 from router.control.skew.window import Window
 from router.link.messages import SampledRequest
-from router.protocols.protocol import Protocol, Table, Unreadable
+from router.protocols.protocol import Table, Tables, Unreadable
 from router.settings.skew import SkewSettings
 
 MOST_SHOWN: Final = 50
@@ -82,14 +82,14 @@ class ModelSkew:
 
     Args:
         settings: of the model.
-        protocol: that its requests speak.
+        tables: reads its requests.
     """
 
-    def __init__(self, settings: SkewSettings, protocol: Protocol) -> None:
+    def __init__(self, settings: SkewSettings, tables: Tables) -> None:
         self.settings = settings
         self.results: Counter[str] = Counter()
         self.answers = Answers()
-        self._protocol = protocol
+        self._tables = tables
         self._watched: dict[Role, Watched] = {}
         self._breaks: dict[Role, Counter[tuple[str, Break]]] = {}
         self._extra: dict[Role, dict[str, None]] = {}
@@ -119,12 +119,11 @@ class ModelSkew:
         if request.content_encoding.strip().lower() not in (b"", b"identity"):
             return "encoded"
         try:
-            table = self._protocol.table(request.body, request.content_type.decode("latin-1"))
+            table = self._tables(request.body, request.content_type.decode("latin-1"))
         except Unreadable:
             return "unreadable"
-        if table is not None:
-            self.answers.asked((request.request_hi, request.request_lo), table.rows)
-        if table is None or not table.columns:
+        self.answers.asked((request.request_hi, request.request_lo), table.rows)
+        if not table.columns:
             return "unnamed"
         found = "unsigned"
         for role, watched in self._watched.items():

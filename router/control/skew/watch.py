@@ -23,6 +23,7 @@ from router.control.skew.names import NoFigure
 from router.control.skew.trained import Trained, TrainedReader
 from router.link.messages import Sampled, SampledRequest
 from router.link.sampling import in_sample
+from router.protocols.protocol import Asking
 from router.protocols.select import protocol
 from router.settings import ModelSettings
 from router.settings.lanes import alias_of, lane_name, model_of
@@ -53,8 +54,11 @@ Piece = tuple[str, list[SampledRequest] | Columns, int]
 STALE_SECONDS: Final = 60.0
 """What was last seen longer ago says nothing of now."""
 
-Plan = tuple[str, SkewSettings, Mapping[Role, tuple[int, Trained]]]
-"""Protocol, settings, and the version that serves in each role with its training."""
+How = tuple[str, Asking, SkewSettings]
+"""Protocol, requests and settings of a model: where they change, all begins anew."""
+
+Plan = tuple[How, Mapping[Role, tuple[int, Trained]]]
+"""How, and the version that serves in each role with its training."""
 
 
 class SkewWatch:
@@ -76,6 +80,7 @@ class SkewWatch:
         self._settings = settings
         self._reader = reader
         self._models: dict[str, ModelSkew] = {}
+        self._how: dict[str, How] = {}
         self._waiting: deque[Piece] = deque()
         self._bytes_kept = 0  # counted by the loop,
         self._bytes_done = 0  # and by the thread
@@ -173,8 +178,7 @@ class SkewWatch:
         """What is looked at now."""
         return {
             name: (
-                settings.protocol,
-                skew,
+                (settings.protocol, settings.asking, skew),
                 {
                     role: (version, self._trained.get((settings.registered_model, version), _UNREAD))
                     for role, version in self._serving(name).items()
@@ -205,11 +209,13 @@ class SkewWatch:
         until = time.monotonic() + WORK_SECONDS
         for name in self._models.keys() - plans.keys():
             del self._models[name]
-        for name, (speaks, settings, training) in plans.items():
-            model = self._models.get(name)
-            if model is None or model.settings != settings:
-                model = self._models[name] = ModelSkew(settings, protocol(speaks))
-            model.serve(training)
+        for name, (how, training) in plans.items():
+            if name not in self._models or self._how[name] != how:
+                speaks, asking, settings = self._how[name] = how
+                tables = protocol(speaks).tables(asking)
+                assert tables is not None  # else the settings are not legal
+                self._models[name] = ModelSkew(settings, tables)
+            self._models[name].serve(training)
         while self._waiting and time.monotonic() < until:
             name, rows, size = self._waiting.popleft()
             self._bytes_done += size

@@ -15,6 +15,7 @@ from router.control.console.skew import skew
 from router.control.skew.model import ModelSkew
 from router.control.skew.trained import Trained
 from router.link.messages import SampledRequest
+from router.protocols.protocol import Asking
 from router.protocols.select import protocol
 from router.settings.skew import SkewSettings
 
@@ -25,7 +26,7 @@ def looked_at(*requests, category=EVIL, column=EVIL):
     made = Profile()
     made.take({column: [category] * 50 + ["b"] * 50, "n": list(range(100))})
     types = Columns({column: "string", "n": "long"}, frozenset({column, "n"}))
-    model = ModelSkew(SkewSettings(min_rows=20), protocol("mlflow"))
+    model = ModelSkew(SkewSettings(min_rows=20), protocol("mlflow").tables(Asking()))
     model.serve(
         {Role.CHAMPION: (1, Trained(types, profile=made.data())), Role.CHALLENGER: (2, Trained(no_profile=EVIL))}
     )

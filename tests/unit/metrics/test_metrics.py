@@ -18,6 +18,7 @@ from router.control.skew.model import ModelSkew
 from router.control.skew.trained import Trained
 from router.link.messages import Counters
 from router.link.overhead import Overhead
+from router.protocols.protocol import Asking
 from router.protocols.select import protocol
 from router.settings.skew import SkewSettings
 
@@ -43,7 +44,7 @@ def value(metrics: Metrics, name: str, **labels: str) -> float | None:
 
 
 def looked_at() -> ModelSkew:
-    made = ModelSkew(SkewSettings(), protocol("mlflow"))
+    made = ModelSkew(SkewSettings(), protocol("mlflow").tables(Asking()))
     made.serve({Role.CHAMPION: (1, Trained())})
     return made
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from router.protocols.plain_json import PlainJson
-from router.protocols.protocol import Reading, Unreadable
+from router.protocols.protocol import Asking, Reading, Unreadable
 
 JSON_PROTOCOL = PlainJson()
 NAN = math.nan
@@ -118,4 +118,4 @@ def test_every_post_calls_for_a_prediction():
     assert not JSON_PROTOCOL.calls_for_prediction(b"GET", b"/anything")
     assert JSON_PROTOCOL.model_in_path(b"/v2/models/m/infer") is None
     assert not JSON_PROTOCOL.pins_version(b"/v2/models/m/versions/1/infer")
-    assert JSON_PROTOCOL.questions("m", {}) is None
+    assert JSON_PROTOCOL.questions("m", {}, Asking()) is None

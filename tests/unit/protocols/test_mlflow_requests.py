@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.protocols.protocol import Unreadable
+from router.protocols.protocol import Asking, Unreadable
 from router.protocols.request_rows import MOST_ROWS
 from router.protocols.select import protocol
 
@@ -14,7 +14,7 @@ NAMES = st.lists(st.text(min_size=1).filter(lambda name: name != "columns"), min
 
 def table(data, content_type="application/json"):
     body = data if isinstance(data, bytes) else json.dumps(data).encode()
-    return protocol("mlflow").table(body, content_type)
+    return protocol("mlflow").tables(Asking())(body, content_type)
 
 
 @given(st.data())

@@ -5,14 +5,26 @@ import math
 
 import pytest
 
+from router.protocols.protocol import Asking
 from router.protocols.select import NAMES, protocol
 
+NOTHING = Asking()
 TYPES = {"x": "double", "n": "long", "s": "string", "b": "boolean"}
 ROWS = [{"x": 1.5, "n": 2, "s": "a", "b": True}, {"x": math.nan, "n": None, "s": None, "b": False}]
 
 
-def questions(name):
-    return protocol(name).questions("late arrival", TYPES)
+def questions(name, asking=NOTHING):
+    return protocol(name).questions("late arrival", TYPES, asking)
+
+
+def test_any_json():
+    asked = questions("json", Asking("/in/rows~1all", "/predict"))
+    assert asked.path == "/predict"
+    assert json.loads(asked.of(["n", "x"], ROWS)) == {"in": {"rows/all": [{"n": 2, "x": 1.5}, {"n": None, "x": None}]}}
+    assert json.loads(asked.text_for_rows(["n"])) == {"in": {"rows/all": "no rows"}}
+    assert asked.shapes(["n"], ROWS) == {}
+    assert json.loads(questions("json", Asking("#", "/")).of(["n"], ROWS)) == [{"n": 2}, {"n": None}]
+    assert questions("json", Asking("/rows")) is questions("json", Asking(path="/predict")) is None
 
 
 def test_mlflow():
@@ -51,9 +63,9 @@ def test_open_inference():
     assert [each["data"] for each in json.loads(asked.text_for_rows(["n", "x"]))["inputs"]] == ["no rows", "no rows"]
 
 
-@pytest.mark.parametrize("name", ["kserve_v1", "open_inference"])
+@pytest.mark.parametrize("name", ["kserve_v1", "open_inference", "json"])
 def test_the_logged_example_is_asked_again(name):
-    asked = questions(name)
+    asked = questions(name, Asking("/rows", "/predict"))
     logged = {"dataframe_split": {"columns": ["x", "n"], "data": [[1.5, 2], [0.5, 3]]}}
     expected = asked.of(["x", "n"], [{"x": 1.5, "n": 2}, {"x": 0.5, "n": 3}])
     assert asked.example(json.dumps(logged).encode()) == expected

@@ -8,12 +8,50 @@ import tritonclient.http as triton
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.protocols.protocol import Unreadable
-from router.protocols.select import protocol
+from router.protocols.protocol import Asking, Unreadable
+from router.protocols.select import NAMES, protocol
 
 
-def of(name, data):
-    return protocol(name).table(data if isinstance(data, bytes) else json.dumps(data).encode(), "")
+def of(name, data, rows=""):
+    tables = protocol(name).tables(Asking(rows))
+    return tables(data if isinstance(data, bytes) else json.dumps(data).encode(), "")
+
+
+@pytest.mark.parametrize(
+    ("rows", "request_"),
+    [
+        ("/rows", {"rows": [{"a": 1, "b": "x"}, {"a": None, "b": "y"}], "more": 1}),
+        ("/in/0", {"in": [{"a": [1, None], "b": ["x", "y"]}]}),
+        ("#", [{"a": 1, "b": "x"}, {"b": "y"}]),
+    ],
+)
+def test_where_a_pointer_points_are_the_rows_of_any_json(rows, request_):
+    found = of("json", request_, rows)
+    assert (found.columns, found.rows) == ({"a": [1, None], "b": ["x", "y"]}, 2)
+
+
+def test_one_record_is_one_row_of_any_json():
+    assert of("json", {"in": {"a": 1, "b": "x"}}, "/in").columns == {"a": [1], "b": ["x"]}
+    assert of("json", [[1, 2]], "#").columns == {}
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{}", b'{"rows": 1}', b'{"rows": "x"}', b'{"rows": {"a": [1], "b": 2}}', b"\xff"]
+)
+def test_what_has_no_rows_is_said_of_any_json(body):
+    with pytest.raises(Unreadable):
+        of("json", body, "/rows")
+
+
+def test_only_any_json_is_told_where_its_rows_are():
+    for name in NAMES:
+        if name == "json":
+            assert protocol(name).tables(Asking()) is None
+            with pytest.raises(ValueError, match=r"request\.rows to be a JSON pointer"):
+                protocol(name).tables(Asking("rows"))
+        else:
+            with pytest.raises(ValueError, match=f"the protocol {name} says itself"):
+                protocol(name).tables(Asking("/rows"))
 
 
 @pytest.mark.parametrize(

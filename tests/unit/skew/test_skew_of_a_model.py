@@ -15,7 +15,7 @@ from router.control.skew.names import NOT_OURS, OTHERS, Difference
 from router.control.skew.trained import Trained, legal_place
 from router.control.skew.window import SLICES, Window
 from router.link.messages import SampledRequest
-from router.protocols.protocol import Table
+from router.protocols.protocol import Asking, Table
 from router.protocols.select import protocol
 from router.settings.skew import SkewSettings
 
@@ -39,7 +39,7 @@ def trained(names=("a", "b"), **columns):
 
 
 def looking(training=None, settings=SETTINGS):
-    made = ModelSkew(settings, protocol("mlflow"))
+    made = ModelSkew(settings, protocol("mlflow").tables(Asking()))
     made.serve({Role.CHAMPION: (1, training or trained())})
     return made
 

@@ -242,9 +242,38 @@ def test_settings_that_change_take_effect():
     run(skew, lambda: not skew._models)
 
 
-def test_a_protocol_whose_requests_are_not_read_has_no_skew():
-    with pytest.raises(ValueError, match="requests of the protocol openai are not read yet"):
-        ModelSettings.model_validate({"endpoint": "http://v{version}:1", "protocol": "openai", "skew": {}})
+@pytest.mark.parametrize(
+    ("protocol", "more", "expected"),
+    [
+        ("openai", {}, "requests of the protocol openai are not read"),
+        ("json", {}, "expected request: {rows: /rows} beside it"),
+        ("json", {"request": {"rows": "rows"}}, "expected request.rows to be a JSON pointer"),
+        ("mlflow", {"request": {"rows": "/rows"}}, "the protocol mlflow says itself what requests look like"),
+    ],
+)
+def test_requests_that_are_not_read_have_no_skew(protocol, more, expected):
+    with pytest.raises(ValueError, match=expected):
+        ModelSettings.model_validate({"endpoint": "http://v{version}:1", "protocol": protocol, "skew": {}, **more})
+
+
+def test_rows_where_a_pointer_points_are_looked_at_and_another_pointer_begins_anew():
+    def pointing(rows):
+        given = {"protocol": "json", "request": {"rows": rows}, "skew": {"share": 100, "min_rows": 5}}
+        made = ModelSettings.model_validate({"endpoint": "http://v{version}:1", **given})
+        made.bind("m")
+        return made
+
+    models = {"m": pointing("/inputs")}
+    skew = looking(models=models)
+    run(skew, lambda: skew.status("m") and not skew.status("m")["roles"]["champion"]["no_profile"])
+    skew.requests(sampled(7))
+    run(skew, lambda: counted(skew) == 7)
+    models["m"] = pointing("/inputs")  # reloaded, and the same
+    run(skew, lambda: counted(skew) == 7)
+    models["m"] = pointing("/rows")
+    run(skew, lambda: counted(skew) == 0)
+    skew.requests(sampled(3))
+    run(skew, lambda: counted(skew, "unreadable") == 3)
 
 
 @pytest.mark.parametrize(
