@@ -29,7 +29,6 @@ from router.protocols.protocol import (
     Tables,
     Unreadable,
 )
-from router.protocols.request_rows import MOST_ROWS, names_once
 from router.protocols.rows import Names, names_of
 
 _MODEL: Final = re.compile(rb"/v2/models/([^/]+)(?:/versions/([^/]+))?(?:/|$)")
@@ -134,7 +133,7 @@ def _table(body: bytes, content_type: str) -> Table:  # noqa: ARG001 - clients s
     """A request's inputs by column.
 
     Raises:
-        Unreadable: no request of this protocol, or inputs of different numbers of rows.
+        Unreadable: no request of this protocol, or inputs that are no table.
     """
     from router.protocols import tensors  # noqa: PLC0415 - a proxy imports this module and has no numpy
 
@@ -144,15 +143,8 @@ def _table(body: bytes, content_type: str) -> Table:  # noqa: ARG001 - clients s
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         head, tail = _parts(body)
         inputs = read_json(head, _request, _EXPECTED_REQUEST).inputs
-    if not inputs or min(len(each.shape) for each in inputs) < 1 or len({each.shape[0] for each in inputs}) > 1:
-        raise Unreadable("expected inputs whose first dimension is the same number of rows")
-    rows = inputs[0].shape[0]
     places = _places(inputs, len(tail)) if tail else _NOWHERE
-    found = [(each.name, _tensor(each, tail, places)) for each in inputs]
-    if any(len(tensor.values) != rows for _, tensor in found):
-        return Table({}, rows)
-    names_once([name for name, _ in found])
-    return Table({name: tensors.items(tensor)[:MOST_ROWS] for name, tensor in found}, rows)
+    return tensors.table([(each.name, _tensor(each, tail, places)) for each in inputs])
 
 
 def _places(outputs: list[_Output], length: int) -> dict[str, slice]:

@@ -1,4 +1,4 @@
-"""What gRPC carries of the Open Inference Protocol: names in requests, predictions in answers.
+"""What gRPC carries of the Open Inference Protocol: names and tables in requests, predictions in answers.
 
 Field numbers are those of the published `open_inference_grpc.proto`; Triton's extensions have the numbers of its
 `grpc_service.proto`.
@@ -9,20 +9,24 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from functools import partial
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from router.protocols.protocol import Prediction, Reader, Reading, Unreadable
+if TYPE_CHECKING:
+    from router.protocols.tensors import Tensor
+
+from router.protocols.protocol import Prediction, Reader, Reading, Table, Unreadable
+from router.protocols.request_rows import MOST_COLUMNS
 from router.protocols.rows import Names, names_of
-from router.protocols.wire import FIXED32, FIXED64, LENGTH, VARINT, Malformed, fields, texts_of, varint
+from router.protocols.wire import FIXED32, FIXED64, LENGTH, VARINT, Malformed, fields, texts_of, varints
 
 _MODEL_NAME, _MODEL_VERSION = 1, 2  # of ModelInferRequest, and of all requests that are about one model
 
 TRUE: Final = b"\x08\x01"
 """A message whose first field is true: of ServerLiveResponse and ServerReadyResponse the only one."""
 
-_OUTPUTS: Final = 5  # of ModelInferResponse
-_RAW_OUTPUTS: Final = 6
-_NAME, _DATATYPE, _SHAPE, _CONTENTS = 1, 2, 3, 5  # of an output
+_INPUTS, _RAW_INPUTS = 5, 7  # of ModelInferRequest
+_OUTPUTS, _RAW_OUTPUTS = 5, 6  # of ModelInferResponse
+_NAME, _DATATYPE, _SHAPE, _CONTENTS = 1, 2, 3, 5  # of an input, and of an output
 _ERROR, _ANSWER = 1, 2  # of ModelStreamInferResponse
 
 _BYTES: Final = "BYTES"
@@ -63,6 +67,21 @@ def model_of(request: bytes) -> tuple[str, bool]:
     return name, version != ""
 
 
+def table(request: bytes) -> Table:
+    """What a ModelInferRequest asks about: a column for each input, as `tensors.table` has it.
+
+    Raises:
+        Unreadable: no ModelInferRequest, or inputs that are no table.
+    """
+    from router.protocols import tensors  # noqa: PLC0415 - a proxy imports this module and has no numpy
+
+    try:
+        inputs, raw = _parts(memoryview(request), _INPUTS, _RAW_INPUTS)
+        return tensors.table([(each.name, _tensor(each, raw, at)) for at, each in enumerate(inputs)])
+    except Malformed as error:
+        raise Unreadable(f"expected a ModelInferRequest: {error}") from None
+
+
 def stream_answer(message: bytes) -> tuple[bytes, bool]:
     """The ModelInferResponse in what a stream answers, and whether it tells of an error. Raises Malformed.
 
@@ -89,45 +108,50 @@ def _predictions(names: Names, body: bytes) -> Sequence[Prediction]:
     from router.protocols import tensors  # noqa: PLC0415 - a proxy imports this module and has no numpy
 
     try:
-        outputs, raw = _outputs(memoryview(body))
+        outputs, raw = _parts(memoryview(body), _OUTPUTS, _RAW_OUTPUTS)
         value, score = tensors.chosen(tuple([output.name for output in outputs]), names)
-
-        def tensor(at: int) -> tensors.Tensor:
-            output = outputs[at]
-            shape = tuple(output.shape)
-            if raw:
-                return tensors.binary(output.datatype, shape, raw[at])
-            return tensors.nested(output.datatype, shape, _typed(output))
-
-        return tensors.predictions(tensor(value), tensor(score) if score is not None else None)
+        values = _tensor(outputs[value], raw, value)
+        scores = _tensor(outputs[score], raw, score) if score is not None else None
     except Malformed as error:
         raise Unreadable(f"expected a ModelInferResponse: {error}") from None
+    return tensors.predictions(values, scores)
 
 
-class _Output(NamedTuple):
-    """One tensor; its elements are in `contents`, or in the raw contents of its place."""
+class _Part(NamedTuple):
+    """One input or output; its elements are in `contents`, or in the raw contents of its place."""
 
     name: str
     datatype: str
-    shape: list[int]
+    shape: tuple[int, ...]
     contents: list[memoryview]
 
 
-def _outputs(body: memoryview) -> tuple[list[_Output], list[memoryview]]:
-    """The outputs, and their raw contents: of all of them, or of none."""
-    outputs: list[_Output] = []
+def _parts(message: memoryview, parts: int, raw_contents: int) -> tuple[list[_Part], list[memoryview]]:
+    """The tensors in a message's field, and their raw contents in another: of all of them, or of none."""
+    found: list[_Part] = []
     raw: list[memoryview] = []
-    for number, kind, begin, end in fields(body):
-        if kind == LENGTH and number == _OUTPUTS:
-            outputs.append(_output(body[begin:end]))
-        elif kind == LENGTH and number == _RAW_OUTPUTS:
-            raw.append(body[begin:end])
-    if raw and len(raw) != len(outputs):
-        raise Unreadable("expected raw contents of all outputs, or of none")
-    return outputs, raw
+    for number, kind, begin, end in fields(message):
+        if kind == LENGTH and number == parts:
+            if len(found) == MOST_COLUMNS:
+                raise Unreadable(f"expected at most {MOST_COLUMNS} tensors")
+            found.append(_part(message[begin:end]))
+        elif kind == LENGTH and number == raw_contents:
+            raw.append(message[begin:end])
+    if raw and len(raw) != len(found):
+        raise Unreadable("expected raw contents of all tensors, or of none")
+    return found, raw
 
 
-def _output(tensor: memoryview) -> _Output:
+def _tensor(part: _Part, raw: list[memoryview], at: int) -> Tensor:
+    """The part at this place; `raw` are the contents of all, if they are raw."""
+    from router.protocols import tensors  # noqa: PLC0415 - a proxy imports this module and has no numpy
+
+    if raw:
+        return tensors.binary(part.datatype, part.shape, raw[at])
+    return tensors.nested(part.datatype, part.shape, _typed(part))
+
+
+def _part(tensor: memoryview) -> _Part:
     name = datatype = ""
     shape: list[int] = []
     contents: list[memoryview] = []
@@ -137,35 +161,35 @@ def _output(tensor: memoryview) -> _Output:
         elif number == _DATATYPE and kind == LENGTH:
             datatype = _text(tensor[begin:end])
         elif number == _SHAPE and kind in (VARINT, LENGTH):
-            shape += [_signed(value) for value in (_varints(tensor[begin:end]) if kind == LENGTH else [begin])]
+            shape += [_signed(value) for value in (varints(tensor[begin:end]) if kind == LENGTH else [begin])]
         elif number == _CONTENTS and kind == LENGTH:
             contents.append(tensor[begin:end])
-    return _Output(name, datatype, shape, contents)
+    return _Part(name, datatype, tuple(shape), contents)
 
 
-def _typed(output: _Output) -> list[float | str]:
+def _typed(part: _Part) -> list[float | str]:
     """The elements in the field of their datatype, packed or one by one."""
-    if output.datatype not in _TYPED:
-        raise Unreadable(f"expected a known datatype, not {output.datatype[:20]!r}")
-    field, written = _TYPED[output.datatype]
+    if part.datatype not in _TYPED:
+        raise Unreadable(f"expected a known datatype, not {part.datatype[:20]!r}")
+    field, written = _TYPED[part.datatype]
     values: list[float | str] = []
-    for data in output.contents:
+    for data in part.contents:
         for number, kind, begin, end in fields(data):
             if number != field:
                 continue
             if written == LENGTH:
                 values.append(_text(data[begin:end]))
             elif kind == written:  # one by one
-                values.append(_number(output.datatype, begin))
+                values.append(_number(part.datatype, begin))
             elif kind == LENGTH:
-                values += _packed(output.datatype, data[begin:end])
+                values += _packed(part.datatype, data[begin:end])
     return values
 
 
 def _packed(datatype: str, data: memoryview) -> list[float]:
     _, written = _TYPED[datatype]
     if written == VARINT:
-        return [_number(datatype, value) for value in _varints(data)]
+        return [_number(datatype, value) for value in varints(data)]
     size, code = (4, "f") if written == FIXED32 else (8, "d")
     count, left = divmod(len(data), size)
     if left:
@@ -174,21 +198,14 @@ def _packed(datatype: str, data: memoryview) -> list[float]:
 
 
 def _number(datatype: str, value: int) -> float:
-    """A number as its field has it: the bits of a float, or a varint."""
+    """A number as its field has it: the bits of a float, or a varint; a truth as raw contents and JSON have it."""
+    if datatype == "BOOL":
+        return value != 0
     if datatype == "FP32":
         return struct.unpack("<f", struct.pack("<I", value))[0]  # type: ignore[no-any-return]
     if datatype == "FP64":
         return struct.unpack("<d", struct.pack("<Q", value))[0]  # type: ignore[no-any-return]
     return _signed(value) if datatype in _SIGNED else value
-
-
-def _varints(data: memoryview) -> list[int]:
-    at, end = 0, len(data)
-    values = []
-    while at < end:
-        value, at = varint(data, at, end)
-        values.append(value)
-    return values
 
 
 def _signed(value: int) -> int:

@@ -1,7 +1,8 @@
-"""Tensors of the Open Inference Protocol as predictions. Of both its services; needs numpy, so no proxy imports it.
+"""Tensors of the Open Inference Protocol as predictions, and as a table. Of both its services; no proxy has numpy.
 
-A tensor is [rows], [rows, 1], or [rows, classes] with the probabilities of the classes. Of many rows, those that came
-as bytes stay arrays over these bytes; what came in JSON, and a few rows, are faster as Python's own numbers.
+A tensor of an answer is [rows], [rows, 1], or [rows, classes] with the probabilities of the classes. Of many rows,
+those that came as bytes stay arrays over these bytes; what came in JSON, and a few rows, are faster as Python's own
+numbers.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from router.protocols.numbers import Numbers
-from router.protocols.protocol import Prediction, Unreadable
+from router.protocols.protocol import Prediction, Table, Unreadable
+from router.protocols.request_rows import MOST_ROWS, names_once
 from router.protocols.rows import NAN, SUM_TOLERANCE, Names, as_float, likeliest, probabilities, second
 
 _NUMPY: Final[dict[str, np.dtype[Any]]] = {
@@ -44,7 +46,10 @@ _EXPECTED_SHAPE: Final = "expected outputs of shape [rows], [rows, 1], or [rows,
 
 
 class Tensor(NamedTuple):
-    """One output. `values` is flat, row by row: an array of numbers, or a list in which stays what JSON had instead."""
+    """One input or output.
+
+    `values` is flat, row by row: an array of numbers, or a list in which stays what JSON had in place of a number.
+    """
 
     shape: tuple[int, ...]
     values: list[Any] | NDArray[Any]
@@ -158,6 +163,22 @@ def predictions(value: Tensor, score: Tensor | None) -> Sequence[Prediction]:
     if len(scores) != len(values):
         raise Unreadable(_EXPECTED_AS_MANY)
     return [Prediction(one, other) for one, other in zip(values, scores, strict=True)]
+
+
+def table(inputs: Sequence[tuple[str, Tensor]]) -> Table:
+    """A request's inputs by column: one of shape [rows] or [rows, 1] is a column, one of several has no names for them.
+
+    Raises:
+        Unreadable: none, too many, one name twice, or different numbers of rows.
+    """
+    shapes = [tensor.shape for _, tensor in inputs]
+    if not shapes or min(map(len, shapes)) < 1 or len({shape[0] for shape in shapes}) > 1:
+        raise Unreadable("expected inputs whose first dimension is the same number of rows")
+    rows = shapes[0][0]
+    if any(len(tensor.values) != rows for _, tensor in inputs):
+        return Table({}, rows)
+    names_once([name for name, _ in inputs])
+    return Table({name: items(tensor)[:MOST_ROWS] for name, tensor in inputs}, rows)
 
 
 def _numbers(values: NDArray[Any], width: int, score: Tensor | None) -> Numbers:

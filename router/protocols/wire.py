@@ -42,6 +42,24 @@ def varint(data: bytes | memoryview, at: int, end: int) -> tuple[int, int]:
     raise Malformed("expected a number of at most ten bytes")
 
 
+def varints(data: memoryview) -> list[int]:
+    """The numbers of a packed field, as `varint` reads each; a request may have a million of them. Raises Malformed."""
+    values: list[int] = []
+    value = shift = 0
+    for byte in bytes(data):
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            values.append(value & 0xFFFFFFFFFFFFFFFF)
+            value = shift = 0
+            continue
+        shift += 7
+        if shift > 63:
+            break
+    if shift:
+        raise Malformed("expected numbers of at most ten bytes")
+    return values
+
+
 def fields(data: bytes | memoryview) -> Iterator[tuple[int, int, int, int]]:
     """Each field of a message: its number and kind; a number and 0, or (LENGTH) where its bytes begin and end.
 

@@ -1,5 +1,6 @@
 """Our reader of the wire against protobuf's own, by the messages that Triton's client is built of."""
 
+import json
 import math
 import struct
 
@@ -7,9 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.protocols.open_inference_grpc import model_of, reader, stream_answer
-from router.protocols.protocol import Prediction, Reading, Unreadable
-from router.protocols.wire import Malformed, fields, text_field
+from router.protocols.open_inference_grpc import model_of, reader, stream_answer, table
+from router.protocols.protocol import Asking, Prediction, Reading, Unreadable
+from router.protocols.request_rows import MOST_COLUMNS, MOST_ROWS
+from router.protocols.select import protocol
+from router.protocols.wire import Malformed, fields, text_field, varint, varints
 
 pb = pytest.importorskip("tritonclient.grpc.service_pb2", reason="tritonclient is not installed")
 
@@ -27,8 +30,12 @@ RANGES = {
 
 def answer(*outputs, raw=()):
     message = pb.ModelInferResponse(model_name="m", model_version="3", id="x", raw_output_contents=raw)
-    for name, datatype, shape, contents in outputs:
-        tensor = message.outputs.add(name=name, datatype=datatype, shape=shape)
+    return with_tensors(message, message.outputs, outputs)
+
+
+def with_tensors(message, of_message, tensors):
+    for name, datatype, shape, contents in tensors:
+        tensor = of_message.add(name=name, datatype=datatype, shape=shape)
         for field, values in contents.items():
             getattr(tensor.contents, field).extend(values)
     return message.SerializeToString()
@@ -163,3 +170,119 @@ def test_an_answer_in_a_stream():
     plain = answer(("y", "INT64", [1], {"int64_contents": [1]}))
     assert stream_answer(plain) == (plain, False)  # as MLServer sends it
     assert stream_answer(pb.ModelStreamInferResponse(error_message="no").SerializeToString()) == (b"", True)
+
+
+# ---- requests
+
+
+def asked(*inputs, raw=()):
+    message = pb.ModelInferRequest(model_name="m", id="x", raw_input_contents=raw)
+    return with_tensors(message, message.inputs, inputs)
+
+
+def of_http(*inputs):
+    """What the same request in JSON comes to."""
+    told = [
+        {"name": name, "datatype": datatype, "shape": shape, "data": data} for name, datatype, shape, data in inputs
+    ]
+    return protocol("open_inference").tables(Asking())(json.dumps({"inputs": told}).encode(), "")
+
+
+FLOATS = {"FP32": ("fp32_contents", "f", 32), "FP64": ("fp64_contents", "d", 64)}
+DATATYPES = [*sorted(RANGES), *FLOATS, "BYTES"]
+
+
+@st.composite
+def columns(draw, rows):
+    """A column's name and datatype, its values, as they are in typed contents, and raw."""
+    datatype, count = draw(st.sampled_from(DATATYPES)), {"min_size": rows, "max_size": rows}
+    if datatype == "BYTES":
+        values = draw(st.lists(st.text(max_size=4), **count))
+        coded = [value.encode() for value in values]
+        raw = b"".join(struct.pack("<I", len(each)) + each for each in coded)
+        return datatype, values, {"bytes_contents": coded}, raw
+    if datatype in FLOATS:
+        field, code, width = FLOATS[datatype]
+        values = draw(st.lists(st.floats(width=width, allow_nan=False, allow_infinity=False), **count))
+    else:
+        low, high, field, code = RANGES[datatype]
+        values = draw(st.lists(st.booleans() if datatype == "BOOL" else st.integers(low, high), **count))
+    return datatype, values, {field: values}, struct.pack(f"<{rows}{code}", *values)
+
+
+@given(st.data(), st.integers(1, 5), st.booleans())
+def test_typed_and_raw_inputs_are_the_columns_that_they_are_in_json(data, rows, flat):
+    drawn = data.draw(st.lists(columns(rows), min_size=1, max_size=4))
+    shape = [rows] if flat else [rows, 1]
+    named = [(f"c{index}", *each) for index, each in enumerate(drawn)]
+    typed = table(asked(*((name, datatype, shape, contents) for name, datatype, _, contents, _ in named)))
+    raw = table(asked(*((name, datatype, shape, {}) for name, datatype, *_ in named), raw=[each[-1] for each in named]))
+    assert typed == raw == of_http(*((name, datatype, shape, values) for name, datatype, values, *_ in named))
+    assert typed.rows == rows
+    kinds = [[type(value) for value in typed.columns[name]] for name, *_ in named]
+    assert kinds == [[type(value) for value in raw.columns[name]] for name, *_ in named]
+    assert kinds == [[type(value) for value in values] for _, _, values, *_ in named]
+
+
+def test_of_more_rows_the_first_are_read_and_a_tensor_of_several_columns_has_no_names():
+    rows = MOST_ROWS + 5
+    found = table(asked(("x", "INT64", [rows], {"int64_contents": range(rows)})))
+    assert (found.rows, list(found.columns["x"])) == (rows, list(range(MOST_ROWS)))
+    found = table(asked(("x", "FP32", [2, 2], {"fp32_contents": [1, 2, 3, 4]})))
+    assert (found.rows, found.columns) == (2, {})
+
+
+ONE = ("a", "INT64", [1], {"int64_contents": [1]})
+
+
+@pytest.mark.parametrize(
+    ("request_", "expected"),
+    [
+        (asked(), "the same number of rows"),
+        (asked(("a", "INT64", [], {"int64_contents": [1]})), "the same number of rows"),
+        (asked(ONE, ("b", "INT64", [2], {"int64_contents": [1, 2]})), "the same number of rows"),
+        (asked(ONE, ONE), "each once"),
+        (asked(*[ONE] * (MOST_COLUMNS + 1)), "at most 2000 tensors"),
+        (asked(("a", "INT64", [1], {})), "1 values of INT64, not 0"),
+        (asked(("a", "INT64", [2**40], {"int64_contents": [1]})), "values of INT64, not 1"),
+        (asked(("a", "FP16", [1], {"fp32_contents": [1.0]})), "datatype"),
+        (asked(("a", "INT64", [1], {}), ("b", "INT64", [1], {}), raw=[b"\0" * 8]), "of all tensors, or of none"),
+        (asked(("a", "INT64", [1], {}), raw=[b"\0" * 7]), "8 bytes of INT64, not 7"),
+        (b"\xff", "a ModelInferRequest"),
+    ],
+)
+def test_what_is_no_table_is_said(request_, expected):
+    with pytest.raises(Unreadable, match=expected):
+        table(request_)
+
+
+@given(st.data())
+def test_a_damaged_request_is_a_table_or_unreadable(data):
+    body = bytearray(
+        asked(
+            ("a", "INT64", [2], {"int64_contents": [1, -2]}),
+            ("b", "BYTES", [2], {"bytes_contents": [b"x", b"y"]}),
+            ("c", "FP32", [2, 1], {"fp32_contents": [1, 2]}),
+        )
+    )
+    for _ in range(data.draw(st.integers(1, 4))):
+        body[data.draw(st.integers(0, len(body) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        found = table(bytes(body[: data.draw(st.integers(0, len(body)))]))
+    except Unreadable:
+        return
+    assert all(len(values) == min(found.rows, MOST_ROWS) for values in found.columns.values())
+
+
+@given(st.binary(max_size=40))
+def test_packed_numbers_are_those_that_are_read_one_by_one(data):
+    one_by_one, at = [], 0
+    try:
+        while at < len(data):
+            number, at = varint(data, at, len(data))
+            one_by_one.append(number)
+    except Malformed:
+        with pytest.raises(Malformed):
+            varints(memoryview(data))
+    else:
+        assert varints(memoryview(data)) == one_by_one
