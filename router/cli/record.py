@@ -110,7 +110,8 @@ class _Taken:
         told = ", ".join(f"{count:,} {kind}s" for kind, count in self.counts.items())
         if self.ended is None:
             return told
-        lost = {"dropped": self.ended.dropped, "left out: not to be redacted, or too long": self.ended.left_out}
+        left_out = "left out: not to be redacted, over gRPC, or too long"
+        lost = {"dropped": self.ended.dropped, left_out: self.ended.left_out}
         return ", ".join([told, *(f"{count:,} {what}" for what, count in lost.items() if count)])
 
     def _take(self, piece: bytes) -> None:

@@ -109,6 +109,8 @@ class Recording:
         return written(lines)
 
     def _asked(self, request: SampledRequest) -> Asked | None:
+        if request.over_grpc:
+            return None  # no field of a protobuf can be found by its name, and nothing sends a call again
         content_type, coding = request.content_type.decode("latin-1"), request.content_encoding.decode("latin-1")
         given = request.header_length
         length = int(given) if given.isdigit() and len(given) <= _MOST_DIGITS else None

@@ -29,6 +29,9 @@ BODY_GZIP = 3  # the whole body is there, gzipped
 BODY_DEFLATE = 4  # the whole body is there, deflated
 BODY_PROTO = 5  # the whole body is there: a ModelInferResponse in protobuf, not what the model's protocol says in HTTP
 
+GRPC_CONTENT = b"application/grpc"
+"""The content type of a call (gRPC over HTTP/2, "Requests")."""
+
 MAX_FRAME = 64 * 1024 * 1024
 
 _NAN = float("nan")
@@ -142,7 +145,11 @@ class Exchanges(msgspec.Struct, frozen=True, tag_field="t", tag="exchanges"):
 
 
 class SampledRequest(msgspec.Struct, frozen=True, array_like=True):
-    """A copy of a client's request. Of its head only what says how to read the body."""
+    """A copy of a client's request. Of its head only what says how to read the body.
+
+    A call for a prediction over gRPC is told as HTTP/2 carries it: POST, its method as the path, GRPC_CONTENT; its body
+    is the message, a ModelInferRequest in protobuf, without gRPC's prefix.
+    """
 
     at: float  # when it came
     request_hi: int
@@ -153,6 +160,11 @@ class SampledRequest(msgspec.Struct, frozen=True, array_like=True):
     content_encoding: bytes
     header_length: bytes  # of binary tensors
     body: bytes
+
+    @property
+    def over_grpc(self) -> bool:
+        """Whether the body is what a call carries; who says so over HTTP/1.1 is taken at their word."""
+        return self.content_type == GRPC_CONTENT
 
 
 class Sampled(msgspec.Struct, frozen=True, tag_field="t", tag="sampled"):

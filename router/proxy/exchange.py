@@ -19,6 +19,7 @@ from router.proxy.lanes import LaneCopies, due
 from router.proxy.refusal import Refusal
 from router.proxy.request import CHUNKED_LINE, Request, passed_on, start_line
 from router.proxy.rules import forced_role
+from router.proxy.sampler import of_request
 from router.proxy.writing import LAST_CHUNK, chunk, write
 
 if TYPE_CHECKING:
@@ -333,8 +334,8 @@ class ServedExchange:
 
     def _sampled(self, body: list[bytes], now: float) -> None:
         self._sample = None
-        key = (self.request_hi, self.request_lo)
-        self._plane.sampler.take(self.target.name, now + self._plane.epoch, key, self.path, self.request, body)
+        plane, key = self._plane, (self.request_hi, self.request_lo)
+        plane.sampler.take(self.target.name, of_request(now + plane.epoch, key, self.path, self.request, body))
 
     def _offer(self, body: list[bytes], now: float) -> None:
         self._copy = None

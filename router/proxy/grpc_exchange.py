@@ -12,6 +12,7 @@ import grpc
 import grpc.aio
 
 from router.link.messages import BODY_NONE, BODY_PROTO, BODY_UNREAD, COPY_FIRST, SHED
+from router.link.sampling import in_sample
 from router.proxy import codes, mirror
 from router.proxy.assignment import ALL
 from router.proxy.breaker import Admission
@@ -22,6 +23,7 @@ from router.proxy.identity import client_key
 from router.proxy.lanes import due
 from router.proxy.lanes import record as record_for
 from router.proxy.rules import forced_role
+from router.proxy.sampler import of_call
 
 if TYPE_CHECKING:
     from router.proxy.plane import DataPlane
@@ -117,6 +119,17 @@ class GrpcExchange:
             self.shed(mirror.TOO_LARGE)
             return False
         return True
+
+    def sample(self, method: str, request: bytes) -> None:
+        """Hand a copy of it to control, where it is in the sample."""
+        plane, target = self._plane, self.target
+        if not target.samples or not in_sample(self.request_hi, self.request_lo, target.samples):
+            return
+        if len(request) > plane.limits.mirror_body_bytes:
+            plane.sampler.drop(target.name)
+            return
+        key = (self.request_hi, self.request_lo)
+        plane.sampler.take(target.name, of_call(self.started + plane.epoch, key, method, request))
 
     @property
     def asked_twice(self) -> bool:

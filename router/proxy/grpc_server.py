@@ -91,7 +91,7 @@ class GrpcPort:
     # ---- the methods
 
     async def infer(self, request: bytes, context: Context) -> bytes:
-        """ModelInfer: assigned, perhaps copied, recorded."""
+        """ModelInfer: assigned, perhaps copied and sampled, recorded."""
         target, champion, pinned = await self._model(request, context)
         seconds = self._plane.limits.first_byte_seconds
         exchange = GrpcExchange(self._plane, target, champion, context, seconds, assigned=not pinned)
@@ -106,6 +106,7 @@ class GrpcPort:
         if exchange.lanes:
             for shadow in offer_to_lanes(self._plane, exchange, INFER, request):
                 self._await(shadow)
+        exchange.sample(INFER, request)
         try:
             body: bytes = await call
         except asyncio.CancelledError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from router.link.messages import Sampled, SampledRequest
+from router.link.messages import GRPC_CONTENT, Sampled, SampledRequest
 
 if TYPE_CHECKING:
     from router.proxy.request import Request
@@ -20,6 +20,33 @@ class Link(Protocol):
         """Take a message; False: not now."""
 
 
+def of_request(at: float, key: tuple[int, int], path: bytes, request: Request, body: list[bytes]) -> SampledRequest:
+    """A request over HTTP whose body is there.
+
+    Args:
+        at: when it came, in seconds since the epoch.
+        key: of its id, upper and lower 64 bits.
+        path: as the model server sees it; its query is left out.
+        request: the head.
+        body: in pieces.
+    """
+    return SampledRequest(
+        at,
+        *key,
+        request.method,
+        path.partition(b"?")[0],
+        request.field(b"content-type"),
+        request.field(b"content-encoding"),
+        request.field(b"inference-header-content-length"),
+        b"".join(body),
+    )
+
+
+def of_call(at: float, key: tuple[int, int], method: str, message: bytes) -> SampledRequest:
+    """A call over gRPC, of this method (/SERVICE/NAME); else as `of_request`."""
+    return SampledRequest(at, *key, b"POST", method.encode(), GRPC_CONTENT, b"", b"", message)
+
+
 class Sampler:
     """Keeps copies of all models until `flush` hands them on."""
 
@@ -30,36 +57,14 @@ class Sampler:
         self._kept: dict[str, list[SampledRequest]] = {}
         self._untold: dict[str, int] = {}  # dropped, as control has yet to know
 
-    def take(
-        self, model: str, at: float, key: tuple[int, int], path: bytes, request: Request, body: list[bytes]
-    ) -> None:
-        """Keep a copy of a request whose body is there.
-
-        Args:
-            model: whose.
-            at: when it came, in seconds since the epoch.
-            key: of its id, upper and lower 64 bits.
-            path: as the model server sees it; its query is left out.
-            request: the head.
-            body: in pieces.
-        """
-        size = request.received
+    def take(self, model: str, request: SampledRequest) -> None:
+        """Keep a copy of a model's request, if there is room."""
+        size = len(request.body)
         if self._bytes + size > self._most_bytes:
             self.drop(model)
             return
         self._bytes += size
-        self._kept.setdefault(model, []).append(
-            SampledRequest(
-                at,
-                *key,
-                request.method,
-                path.partition(b"?")[0],
-                request.field(b"content-type"),
-                request.field(b"content-encoding"),
-                request.field(b"inference-header-content-length"),
-                b"".join(body),
-            )
-        )
+        self._kept.setdefault(model, []).append(request)
 
     def drop(self, model: str, count: int = 1) -> None:
         """So many requests of the sample are not kept."""

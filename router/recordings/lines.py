@@ -90,7 +90,7 @@ class Ended(msgspec.Struct, tag="end", tag_field="type", forbid_unknown_fields=T
     observations: int = 0
     labels: int = 0
     dropped: int = 0  # lines that the reader was too slow for, and requests that were too long or too much at once
-    left_out: int = 0  # requests that could not be redacted, or are too long for a line
+    left_out: int = 0  # requests that could not be redacted, came over gRPC, or are too long for a line
 
 
 Line = Observed | Told | Begun | Asked | Ended

@@ -243,7 +243,7 @@ class ModelSettings(PolicySettings):
         except ValueError as error:
             yield ("request",), str(error)
             return
-        if self.skew is not None and tables is None:
+        if self.skew is not None and tables is None and not self.over_grpc:
             expected = f"expected none: requests of the protocol {self.protocol} are not read"
             if self.protocol == PlainJson.name:
                 expected = "expected request: {rows: /rows} beside it, which says where a request has its rows"

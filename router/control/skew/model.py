@@ -16,6 +16,7 @@ from router.control.skew.names import NOT_OURS, OTHERS, SKEW_RESULTS, Break
 from router.control.skew.trained import Trained
 from router.control.skew.window import Window
 from router.link.messages import SampledRequest
+from router.protocols.open_inference_grpc import table as table_over_grpc
 from router.protocols.protocol import Table, Tables, Unreadable
 from router.settings.skew import SkewSettings
 
@@ -82,10 +83,10 @@ class ModelSkew:
 
     Args:
         settings: of the model.
-        tables: reads its requests.
+        tables: reads its requests over HTTP; None: they are not read.
     """
 
-    def __init__(self, settings: SkewSettings, tables: Tables) -> None:
+    def __init__(self, settings: SkewSettings, tables: Tables | None) -> None:
         self.settings = settings
         self.results: Counter[str] = Counter()
         self.answers = Answers()
@@ -119,11 +120,12 @@ class ModelSkew:
         if request.content_encoding.strip().lower() not in (b"", b"identity"):
             return "encoded"
         try:
-            table = self._tables(request.body, request.content_type.decode("latin-1"))
+            table = self._table(request)
         except Unreadable:
             return "unreadable"
-        self.answers.asked((request.request_hi, request.request_lo), table.rows)
-        if not table.columns:
+        if table is not None:
+            self.answers.asked((request.request_hi, request.request_lo), table.rows)
+        if table is None or not table.columns:
             return "unnamed"
         found = "unsigned"
         for role, watched in self._watched.items():
@@ -132,6 +134,13 @@ class ModelSkew:
                 self._check(role, watched.trained.columns, table)
                 found = "checked"
         return found
+
+    def _table(self, request: SampledRequest) -> Table | None:
+        if request.over_grpc:
+            return table_over_grpc(request.body)
+        if self._tables is None:
+            return None
+        return self._tables(request.body, request.content_type.decode("latin-1"))
 
     def _check(self, role: Role, columns: Signature, table: Table) -> None:
         came = checked(columns, table)

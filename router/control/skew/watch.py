@@ -212,9 +212,7 @@ class SkewWatch:
         for name, (how, training) in plans.items():
             if name not in self._models or self._how[name] != how:
                 speaks, asking, settings = self._how[name] = how
-                tables = protocol(speaks).tables(asking)
-                assert tables is not None  # else the settings are not legal
-                self._models[name] = ModelSkew(settings, tables)
+                self._models[name] = ModelSkew(settings, protocol(speaks).tables(asking))
             self._models[name].serve(training)
         while self._waiting and time.monotonic() < until:
             name, rows, size = self._waiting.popleft()

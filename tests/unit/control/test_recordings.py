@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from comparator.events import OBSERVATION
 from router.control.recordings import MOST_AT_ONCE, MOST_BYTES, Recordings, TooMany, in_samples
-from router.link.messages import Sampled, SampledRequest
+from router.link.messages import GRPC_CONTENT, Sampled, SampledRequest
 from router.link.sampling import in_sample
 from router.recordings.lines import MOST_LINE_BYTES
 from router.settings.recording import RecordingSettings
@@ -118,6 +118,16 @@ def test_what_cannot_be_redacted_is_left_out():
         found = lines(recording)
     assert [line["body"] for line in found if line["type"] == "request"] == ['{"name":"redacted"}']
     assert found[-1]["left_out"] == 4
+
+
+@pytest.mark.parametrize("redact", [(), ("name",)])
+def test_a_request_over_grpc_is_left_out_whatever_is_redacted(redact):
+    recordings = Recordings(lambda: None)
+    with recordings.opened("m", "open_inference", 100, RecordingSettings(redact=redact)) as recording:
+        body = b'{"n": 1}'  # even what could be read
+        recordings.requests(Sampled("m", [asked(1, body, content_type=GRPC_CONTENT), asked(2, body)]))
+        found = lines(recording)
+    assert (found[-1]["requests"], found[-1]["left_out"]) == (1, 1)
 
 
 def test_a_body_that_is_no_text_is_in_base64():

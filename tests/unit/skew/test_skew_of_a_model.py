@@ -1,6 +1,7 @@
 """One model: requests in, plain data out; windows and answers."""
 
 import json
+import struct
 
 import numpy as np
 import pytest
@@ -14,9 +15,10 @@ from router.control.skew.model import MOST_BODY_BYTES, MOST_SHOWN, ModelSkew
 from router.control.skew.names import NOT_OURS, OTHERS, Difference
 from router.control.skew.trained import Trained, legal_place
 from router.control.skew.window import SLICES, Window
-from router.link.messages import SampledRequest
+from router.link.messages import GRPC_CONTENT, SampledRequest
 from router.protocols.protocol import Asking, Table
 from router.protocols.select import protocol
+from router.protocols.wire import LENGTH, text_field, written
 from router.settings.skew import SkewSettings
 
 SETTINGS = SkewSettings(min_rows=10)
@@ -38,8 +40,8 @@ def trained(names=("a", "b"), **columns):
     return Trained(types, profile=profile(**(columns or {name: list(range(100)) for name in names})))
 
 
-def looking(training=None, settings=SETTINGS):
-    made = ModelSkew(settings, protocol("mlflow").tables(Asking()))
+def looking(training=None, settings=SETTINGS, spoken="mlflow"):
+    made = ModelSkew(settings, protocol(spoken).tables(Asking()))
     made.serve({Role.CHAMPION: (1, training or trained())})
     return made
 
@@ -63,6 +65,34 @@ def test_what_becomes_of_a_request(asked, result):
     model = looking()
     model.request(asked, 1.0)
     assert {name: count for name, count in model.report(1.0)["requests"].items() if count} == {result: 1}
+
+
+def field(number, data):
+    return bytes((number << 3 | LENGTH,)) + written(len(data)) + data
+
+
+def infer_request(**columns):
+    """A ModelInferRequest: a tensor of FP64 for each column, in typed contents."""
+    body = text_field(1, "m")
+    for name, values in columns.items():
+        typed = field(5, field(7, struct.pack(f"<{len(values)}d", *values)))
+        body += field(5, text_field(1, name) + text_field(2, "FP64") + field(3, written(len(values))) + typed)
+    return request(body, content_type=GRPC_CONTENT)
+
+
+@pytest.mark.parametrize("spoken", ["mlflow", "openai"])
+def test_a_request_over_grpc_is_read_as_such_whatever_is_spoken_over_http(spoken):
+    model = looking(spoken=spoken)
+    model.request(infer_request(a=[1.0, 2.0], c=[3.0, 4.0]), 1.0)
+    model.request(request(b"\xff", content_type=GRPC_CONTENT), 1.0)
+    assert {name: count for name, count in model.report(1.0)["requests"].items() if count} == {
+        "checked": 1,
+        "unreadable": 1,
+    }
+    broken = {(each["column"], each["break"]): each["requests"] for each in role(model)["contract"]}
+    assert (broken["b", "missing"], broken[NOT_OURS, "extra"], role(model)["extra"]) == (1, 1, ["c"])
+    model.observed(observed((1, Role.CHAMPION, 0, 1.0, NAN, OK)))
+    assert differences(model.answers) == {("champion", "rows"): 1}
 
 
 def test_without_signature_features_are_compared_and_nothing_is_checked():

@@ -256,6 +256,11 @@ def test_requests_that_are_not_read_have_no_skew(protocol, more, expected):
         ModelSettings.model_validate({"endpoint": "http://v{version}:1", "protocol": protocol, "skew": {}, **more})
 
 
+def test_requests_over_grpc_are_read_whatever_those_over_http_are():
+    over_grpc = {"grpc_endpoint": "grpc://v{version}:2", "protocol": "json", "skew": {}}
+    assert ModelSettings.model_validate(over_grpc).skew is not None
+
+
 def test_rows_where_a_pointer_points_are_looked_at_and_another_pointer_begins_anew():
     def pointing(rows):
         given = {"protocol": "json", "request": {"rows": rows}, "skew": {"share": 100, "min_rows": 5}}
