@@ -68,7 +68,7 @@ class DataPlane:
         self.limits = routes.limits
         self.endpoints.set_limits(routes.limits)
         self.recorder.most_rows = routes.limits.record_rows
-        self.tracing = Tracing(routes.traced, self.spans) if routes.traced is not None else None
+        self.tracing = Tracing(routes.traced) if routes.traced is not None else None
         former = self.table
         self.table = Table(routes, self.endpoints, former)
         for name, shadows in former.shadows.items():

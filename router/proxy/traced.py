@@ -10,23 +10,18 @@ from collections.abc import Callable
 from time import monotonic
 from typing import TYPE_CHECKING, Final, cast
 
-from router.link.messages import Span
 from router.proxy.exchange import ServedExchange
 from router.proxy.mirror import ShadowExchange
 from router.proxy.refusal import OwnAnswer, Refusal
-from router.proxy.trace_context import Context, context_of, new_span_id
+from router.proxy.spans import Trace, Wire, text
+from router.proxy.trace_context import context_of, new_span_id
 
 if TYPE_CHECKING:
     from router.proxy.plane import DataPlane
-    from router.proxy.pool import Endpoint
     from router.proxy.request import Request
     from router.proxy.routes import Served, Target
     from router.proxy.server import ClientConnection
-    from router.proxy.spans import SpanQueue
     from router.proxy.upstream import UpstreamConnection
-
-LONGEST: Final = 256
-"""Bytes of a path or an id in a span."""
 
 _NAN: Final = float("nan")
 
@@ -36,20 +31,13 @@ class Tracing:
 
     Args:
         percent: of the requests without a sampling decision of their own.
-        spans: where theirs go.
         chance: a number from 0 to 1, drawn anew at each call.
     """
 
-    __slots__ = ("_chance", "_share", "_spans")
+    __slots__ = ("_chance", "_share")
 
-    def __init__(
-        self,
-        percent: int,
-        spans: SpanQueue,
-        chance: Callable[[], float] = random.random,  # a sample, no secret
-    ) -> None:
+    def __init__(self, percent: int, chance: Callable[[], float] = random.random) -> None:  # a sample, no secret
         self._share = percent / 100
-        self._spans = spans
         self._chance = chance
 
     def exchange(self, plane: DataPlane, client: ClientConnection, request: Request) -> ServedExchange:
@@ -57,14 +45,14 @@ class Tracing:
         if request.refusal is None:
             context = context_of(request.lines, self._share, self._chance)
             if context is not None:
-                return TracedExchange(plane, client, request, context, self._spans)
+                return TracedExchange(plane, client, request, Trace(context, plane))
         return ServedExchange(plane, client, request)
 
 
 class TracedShadow(ShadowExchange):
     """The copy of a traced request: its span is a child of the request's."""
 
-    __slots__ = ("_context", "_id", "_method", "_path", "_sent_after", "_span_id", "_spans")
+    __slots__ = ("_id", "_method", "_path", "_sent_after", "_span_id", "_trace")
 
     def __init__(
         self,
@@ -79,10 +67,9 @@ class TracedShadow(ShadowExchange):
     ) -> None:
         super().__init__(plane, served, target, to, message, now, probe=probe)
         traced = cast("TracedExchange", served)  # the only one that makes these
-        self._context = traced.context
-        self._spans = traced.spans
+        self._trace = traced.trace
         self._span_id = traced.copy_id
-        self._method = _text(served.request.method)
+        self._method = served.request.method
         self._path = served.path
         self._id = served.request_id
         self._sent_after = _NAN
@@ -93,33 +80,20 @@ class TracedShadow(ShadowExchange):
         super().connected(connection)
 
     def _finish(self, outcome: int, now: float) -> None:
-        target, head = self._target, self._connection.head if self._connection is not None else None
-        to = self._to
-        self._spans.add(
-            Span(
-                trace_id=_text(self._context.trace_id),
-                span_id=_text(self._span_id),
-                parent_id=_text(self._context.span_id),
-                flags=self._context.flags,
-                exchange=True,
-                began=self._started + self._plane.epoch,
-                seconds=now - self._started,
-                sent=self._sent_after,
-                first_byte=self._first_byte,
-                method=self._method,
-                path=_path_at(to.endpoint, self._path),
-                address=to.endpoint.place.host or to.endpoint.place.socket,
-                port=to.endpoint.place.port,
-                status=head.status if head is not None else 0,
-                model=target.name,
-                request_id=_text(self._id),
-                version=to.version,
-                role=self._role,
-                mode=self._mode,
-                rollout_id=target.rollout_id,
-                outcome=outcome,
-                recorded=True,
-            )
+        self._trace.tell(
+            self._span_id,
+            self._target,
+            _asked(self._to, self._connection, self._method, self._path),
+            request_id=self._id,
+            began=self._started,
+            ended=now,
+            sent=self._sent_after,
+            first_byte=self._first_byte,
+            version=self._to.version,
+            role=self._role,
+            mode=self._mode,
+            outcome=outcome,
+            recorded=True,
         )
         super()._finish(outcome, now)
 
@@ -131,20 +105,16 @@ class TracedExchange(ServedExchange):
         plane: as of ServedExchange.
         client: as of ServedExchange.
         request: as of ServedExchange.
-        context: of its trace.
-        spans: where they go.
+        trace: where its spans belong.
     """
 
-    __slots__ = ("_asked_id", "_refused_by", "_sent_after", "_shed_by", "context", "copy_id", "spans")
+    __slots__ = ("_asked_id", "_refused_by", "_sent_after", "_shed_by", "copy_id", "trace")
 
     shadow_kind = TracedShadow
 
-    def __init__(
-        self, plane: DataPlane, client: ClientConnection, request: Request, context: Context, spans: SpanQueue
-    ) -> None:
+    def __init__(self, plane: DataPlane, client: ClientConnection, request: Request, trace: Trace) -> None:
         super().__init__(plane, client, request)
-        self.context = context
-        self.spans = spans
+        self.trace = trace
         self.copy_id = b""
         self._asked_id = new_span_id()
         self._sent_after = _NAN
@@ -156,14 +126,21 @@ class TracedExchange(ServedExchange):
         try:
             super().start()
         except OwnAnswer as why:
-            self._refused_by = why
-            self.spans.add(self._own_span(monotonic(), -1))
+            self.trace.tell(
+                self.trace.context.span_id,
+                getattr(self, "target", None),  # refused before its model was known
+                self._wire(why.status),
+                request_id=self.request_id,
+                began=self._started,
+                ended=monotonic(),
+                error=why.code,
+            )
             raise
 
     def connected(self, connection: UpstreamConnection) -> None:
         """Send what is there, under the span of this exchange."""
         request, lines = self.request, self.request.lines
-        request.lines = self.context.passed_on(lines, self._asked_id)
+        request.lines = self.trace.context.passed_on(lines, self._asked_id)
         self._sent_after = monotonic() - self._started
         super().connected(connection)
         request.lines = lines
@@ -184,7 +161,7 @@ class TracedExchange(ServedExchange):
         """From now on the request's fields are those of a copy; what they were before."""
         request, lines = self.request, self.request.lines
         self.copy_id = new_span_id()
-        request.lines = self.context.passed_on(lines, self.copy_id)
+        request.lines = self.trace.context.passed_on(lines, self.copy_id)
         return lines
 
     def _shed(self, reason: str) -> None:
@@ -197,80 +174,59 @@ class TracedExchange(ServedExchange):
 
     def _finish(self, outcome: int, now: float) -> None:
         if not self._over:
-            self.spans.add(self._exchange_span(now, outcome))
-            self.spans.add(self._own_span(now, outcome))
+            self._tell(outcome, now)
         super()._finish(outcome, now)
 
-    def _exchange_span(self, now: float, outcome: int) -> Span:
-        served, target, context = self._served, self.target, self.context
-        head = self._connection.head if self._connection is not None else None
-        return Span(
-            trace_id=_text(context.trace_id),
-            span_id=_text(self._asked_id),
-            parent_id=_text(context.span_id),
-            flags=context.flags,
-            exchange=True,
-            began=self._started + self._plane.epoch,
-            seconds=now - self._started,
+    def _tell(self, outcome: int, now: float) -> None:
+        """The exchange, and the request."""
+        served, refused, head = self._served, self._refused_by, None
+        if self._connection is not None:
+            head = self._connection.head
+        self.trace.tell(
+            self._asked_id,
+            self.target,
+            _asked(served, self._connection, self.request.method, self.path),
+            request_id=self.request_id,
+            began=self._started,
+            ended=now,
             sent=self._sent_after,
             first_byte=self._first_byte,
-            method=_text(self.request.method),
-            path=_path_at(served.endpoint, self.path),
-            address=served.endpoint.place.host or served.endpoint.place.socket,
-            port=served.endpoint.place.port,
-            status=head.status if head is not None else 0,
-            model=target.name,
-            request_id=_text(self.request_id),
             version=served.version,
             role=self._role,
             mode=self._mode,
-            rollout_id=target.rollout_id,
             outcome=outcome,
             recorded=self._recorded,
         )
-
-    def _own_span(self, now: float, outcome: int) -> Span:
-        """The request's; `outcome` -1: no model server was asked."""
-        context, refused = self.context, self._refused_by
-        target = getattr(self, "target", None)  # refused before its model was known
-        status = 0
-        if self._head_sent and self._connection is not None and self._connection.head is not None:
-            status = self._connection.head.status
-        elif refused is not None:
-            status = refused.status
-        return Span(
-            trace_id=_text(context.trace_id),
-            span_id=_text(context.span_id),
-            parent_id=_text(context.parent_id),
-            flags=context.flags,
-            exchange=False,
-            began=self._started + self._plane.epoch,
-            seconds=now - self._started,
+        answered = head.status if self._head_sent and head is not None else refused.status if refused is not None else 0
+        self.trace.tell(
+            self.trace.context.span_id,
+            self.target,
+            self._wire(answered),
+            request_id=self.request_id,
+            began=self._started,
+            ended=now,
             first_byte=self._first_byte,
-            method=_text(self.request.method),
-            path=_path(self.request.url),
-            scheme=_text(self._client.forwarded.proto),
-            status=status,
-            error=refused.code if refused is not None else "",
-            model=target.name if target is not None else "",
-            request_id=_text(self.request_id),
-            version=self._served.version if outcome >= 0 else 0,
-            role=self._role if outcome >= 0 else -1,
+            version=served.version,
+            role=self._role,
             mode=self._mode,
-            rollout_id=target.rollout_id if target is not None else 0,
             outcome=outcome,
+            error=refused.code if refused is not None else "",
             shed=self._shed_by,
         )
 
+    def _wire(self, status: int) -> Wire:
+        """Between the client and us."""
+        request, scheme = self.request, self._client.forwarded.proto
+        return Wire(text(request.method), _path(request.url), text(scheme), status=status)
 
-def _text(piece: bytes) -> str:
-    return piece[:LONGEST].decode("utf-8", "replace")
+
+def _asked(served: Served, connection: UpstreamConnection | None, method: bytes, path: bytes) -> Wire:
+    """Between us and a model server."""
+    endpoint, head = served.endpoint, connection.head if connection is not None else None
+    place, status = endpoint.place, head.status if head is not None else 0
+    return Wire(text(method), _path(endpoint.base + path), "", place.host or place.socket, place.port, status)
 
 
 def _path(url: bytes) -> str:
     """Without query; a target in absolute form, whose authority could hold a password, is left out."""
-    return _text(url.partition(b"?")[0].partition(b"#")[0]) if url.startswith(b"/") else ""
-
-
-def _path_at(endpoint: Endpoint, path: bytes) -> str:
-    return _path(endpoint.base + path)
+    return text(url.partition(b"?")[0].partition(b"#")[0]) if url.startswith(b"/") else ""

@@ -14,8 +14,8 @@ from router.proxy import codes
 from router.proxy.exchange import ServedExchange
 from router.proxy.plane import DataPlane
 from router.proxy.server import ClientConnection
-from router.proxy.spans import SpanQueue
-from router.proxy.traced import LONGEST, TracedExchange
+from router.proxy.spans import LONGEST, SpanQueue
+from router.proxy.traced import TracedExchange
 from router.proxy.upstream import UpstreamConnection
 
 ANSWER = b'HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n{"predictions": [1]}'
