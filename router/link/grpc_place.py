@@ -11,6 +11,11 @@ from router.link.endpoint import place_of
 SERVICE: Final = "inference.GRPCInferenceService"
 """Of the Open Inference Protocol."""
 
+INFER: Final = f"/{SERVICE}/ModelInfer"
+STREAM: Final = f"/{SERVICE}/ModelStreamInfer"
+PREDICTIONS: Final = frozenset({INFER, STREAM})
+"""The methods that predict."""
+
 SCHEMES: Final = {"grpc://": "http://", "grpcs://": "https://"}
 
 

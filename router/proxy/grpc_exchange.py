@@ -1,4 +1,4 @@
-"""One prediction over gRPC, or one stream of them: assigned once, copied or not, recorded once.
+"""One call about a model: where it is for a prediction, or a stream of them, assigned and recorded once, copied or not.
 
 The same assignment, breaker, slots and rows as over HTTP; only what carries it differs.
 """
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 import grpc
 import grpc.aio
 
+from router.link.grpc_place import PREDICTIONS
 from router.link.messages import BODY_NONE, BODY_PROTO, BODY_UNREAD, COPY_FIRST, SHED
 from router.link.sampling import in_sample
 from router.proxy import codes, mirror
@@ -34,10 +35,11 @@ _NAN: Final = float("nan")
 
 
 class GrpcExchange:
-    """What is known of one call for a prediction.
+    """What is known of one call.
 
     Args:
         plane: of this worker.
+        method: that is called; only those that predict are recorded.
         target: the model's routes, from now on this call's.
         champion: its champion.
         context: of the client's call.
@@ -53,12 +55,14 @@ class GrpcExchange:
         "_over",
         "_plane",
         "_probe",
+        "_recorded",
         "_role",
         "deadline",
         "first_byte",
         "flags",
         "lanes",
         "metadata",
+        "method",
         "request_hi",
         "request_id",
         "request_lo",
@@ -70,6 +74,7 @@ class GrpcExchange:
     def __init__(
         self,
         plane: DataPlane,
+        method: str,
         target: GrpcTarget,
         champion: Reached,
         context: Context,
@@ -80,6 +85,8 @@ class GrpcExchange:
         self.started = monotonic()
         self._plane = plane
         self._context = context
+        self._recorded = method in PREDICTIONS
+        self.method = method
         self.target = target
         self.served = champion
         self.request_hi, self.request_lo, identity = plane.identities.fresh()
@@ -120,7 +127,7 @@ class GrpcExchange:
             return False
         return True
 
-    def sample(self, method: str, request: bytes) -> None:
+    def sample(self, request: bytes) -> None:
         """Hand a copy of it to control, where it is in the sample."""
         plane, target = self._plane, self.target
         if not target.samples or not in_sample(self.request_hi, self.request_lo, target.samples):
@@ -129,7 +136,7 @@ class GrpcExchange:
             plane.sampler.drop(target.name)
             return
         key = (self.request_hi, self.request_lo)
-        plane.sampler.take(target.name, of_call(self.started + plane.epoch, key, method, request))
+        plane.sampler.take(target.name, of_call(self.started + plane.epoch, key, self.method, request))
 
     @property
     def asked_twice(self) -> bool:
@@ -184,7 +191,7 @@ class GrpcExchange:
     def over(
         self, outcome: int, code: grpc.StatusCode | None, body: bytes | None, latency: float | None = None
     ) -> None:
-        """Record it, once.
+        """It has ended, once; a prediction is recorded.
 
         Args:
             outcome: of proxy.codes.
@@ -195,7 +202,14 @@ class GrpcExchange:
         if self._over:
             return
         self._over = True
-        plane, target, now = self._plane, self.target, monotonic()
+        self._finish(outcome, code, body, latency, monotonic())
+
+    def _finish(
+        self, outcome: int, code: grpc.StatusCode | None, body: bytes | None, latency: float | None, now: float
+    ) -> None:
+        if not self._recorded:
+            return
+        plane, target = self._plane, self.target
         if self._mode:
             challenging = self._role != codes.CHAMPION
             plane.judge(target, outcome, now, is_challenger=challenging, probe=self._probe)
@@ -273,7 +287,19 @@ class GrpcExchange:
 class GrpcShadow:
     """One copy and its answer, which is recorded and reaches nobody. Its slot is taken when it is made."""
 
-    __slots__ = ("_again", "_call", "_exchange", "_plane", "_probe", "_size", "_started", "_target", "_to")
+    __slots__ = (
+        "_again",
+        "_call",
+        "_exchange",
+        "_mode",
+        "_plane",
+        "_probe",
+        "_role",
+        "_size",
+        "_started",
+        "_target",
+        "_to",
+    )
 
     def __init__(
         self,
@@ -281,7 +307,6 @@ class GrpcShadow:
         exchange: GrpcExchange,
         target: GrpcTarget,
         to: Reached,
-        method: str,
         request: bytes,
         *,
         probe: bool,
@@ -290,6 +315,9 @@ class GrpcShadow:
         self._target = target
         self._to = to
         self._again = target is exchange.target and exchange.asked_twice
+        self._role, self._mode = target.other_role, target.mode
+        if self._again:
+            self._role, self._mode = codes.CHAMPION, codes.MODE_AGAIN
         self._exchange = exchange
         self._probe = probe
         self._size = len(request)
@@ -299,7 +327,7 @@ class GrpcShadow:
         # By the client's own deadline, too: both versions are to have the same time.
         seconds = min(plane.limits.mirror_seconds, max(exchange.deadline - self._started, 0.0))
         copied = as_copy(exchange.metadata, credentials=target.mirrors_credentials)
-        self._call = to.unary(method)(request, timeout=seconds, metadata=copied)
+        self._call = to.unary(exchange.method)(request, timeout=seconds, metadata=copied)
 
     async def run(self) -> None:
         """Wait for its answer, and record it."""
@@ -315,16 +343,13 @@ class GrpcShadow:
             if outcome == codes.TIMEOUT:
                 self._plane.shed(self._target.name, mirror.DEADLINE)
         finally:
-            self._finish(outcome, code, body)
+            self._finish(outcome, code, body, monotonic())
 
-    def _finish(self, outcome: int, code: grpc.StatusCode | None, body: bytes | None) -> None:
-        plane, exchange, target, now = self._plane, self._exchange, self._target, monotonic()
+    def _finish(self, outcome: int, code: grpc.StatusCode | None, body: bytes | None, now: float) -> None:
+        plane, exchange, target = self._plane, self._exchange, self._target
         target.shadows.open -= 1
         target.shadows.bytes -= self._size
-        role, mode = target.other_role, target.mode
-        if self._again:
-            role, mode = codes.CHAMPION, codes.MODE_AGAIN
-        else:
+        if not self._again:
             plane.judge(target, outcome, now, is_challenger=True, probe=self._probe)
         kept, state = _kept(plane, outcome, code, body)
         took = now - self._started
@@ -340,15 +365,15 @@ class GrpcShadow:
             took,
             exchange.flags if target is exchange.target else 0,
             _status(outcome, code),
-            role,
-            mode,
+            self._role,
+            self._mode,
             True,
             outcome,
             state,
         )
 
 
-def offer(plane: DataPlane, exchange: GrpcExchange, method: str, request: bytes) -> GrpcShadow | None:
+def offer(plane: DataPlane, exchange: GrpcExchange, request: bytes) -> GrpcShadow | None:
     """Send the copy of a request, or shed it; `run` of what comes back awaits the answer."""
     target, again = exchange.target, exchange.asked_twice
     to = exchange.served if again else target.other
@@ -358,10 +383,10 @@ def offer(plane: DataPlane, exchange: GrpcExchange, method: str, request: bytes)
     if isinstance(admission, str):
         exchange.shed(admission)
         return None
-    return GrpcShadow(plane, exchange, target, to, method, request, probe=admission is Admission.PROBE)
+    return GrpcShadow(plane, exchange, target, to, request, probe=admission is Admission.PROBE)
 
 
-def offer_to_lanes(plane: DataPlane, exchange: GrpcExchange, method: str, request: bytes) -> list[GrpcShadow]:
+def offer_to_lanes(plane: DataPlane, exchange: GrpcExchange, request: bytes) -> list[GrpcShadow]:
     """Send each lane its copy of a request, or shed it, as `offer` does."""
     sent: list[GrpcShadow] = []
     for lane in exchange.lanes:
@@ -375,7 +400,7 @@ def offer_to_lanes(plane: DataPlane, exchange: GrpcExchange, method: str, reques
             continue
         assert lane.other is not None  # else it is no lane of these routes
         probe = admission is Admission.PROBE
-        sent.append(GrpcShadow(plane, exchange, lane, lane.other, method, request, probe=probe))
+        sent.append(GrpcShadow(plane, exchange, lane, lane.other, request, probe=probe))
         exchange.copied_to(lane, None)
     return sent
 

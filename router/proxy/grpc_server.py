@@ -15,7 +15,7 @@ import grpc
 import grpc.aio
 
 from router.link.endpoint import ListenTls, Renewed, server_context
-from router.link.grpc_place import SERVICE, GrpcListen
+from router.link.grpc_place import INFER, SERVICE, STREAM, GrpcListen
 from router.protocols.open_inference_grpc import TRUE, model_of
 from router.protocols.wire import Malformed, text_field
 from router.proxy import codes
@@ -25,8 +25,6 @@ from router.proxy.grpc_routes import Channels, GrpcTarget, Reached
 from router.proxy.grpc_stream import Stream
 from router.proxy.plane import DataPlane
 
-INFER = f"/{SERVICE}/ModelInfer"
-STREAM = f"/{SERVICE}/ModelStreamInfer"
 LIVE = f"/{SERVICE}/ServerLive"
 READY = f"/{SERVICE}/ServerReady"
 METADATA = f"/{SERVICE}/ServerMetadata"
@@ -94,7 +92,7 @@ class GrpcPort:
         """ModelInfer: assigned, perhaps copied and sampled, recorded."""
         target, champion, pinned = await self._model(request, context)
         seconds = self._plane.limits.first_byte_seconds
-        exchange = GrpcExchange(self._plane, target, champion, context, seconds, assigned=not pinned)
+        exchange = GrpcExchange(self._plane, INFER, target, champion, context, seconds, assigned=not pinned)
         copies = exchange.copies(len(request))
         if copies and exchange.copy_goes_first:
             self._copy(exchange, request, first=True)
@@ -104,38 +102,23 @@ class GrpcPort:
         if copies:
             self._copy(exchange, request, first=False)
         if exchange.lanes:
-            for shadow in offer_to_lanes(self._plane, exchange, INFER, request):
+            for shadow in offer_to_lanes(self._plane, exchange, request):
                 self._await(shadow)
-        exchange.sample(INFER, request)
-        try:
-            body: bytes = await call
-        except asyncio.CancelledError:
-            exchange.over(exchange.cut_off(), None, None)
-            raise
-        except grpc.aio.AioRpcError as error:
-            exchange.over(exchange.failed(error), error.code(), None)
-            return await self.pass_error(error, exchange.served, context, exchange.request_id)
-        exchange.first_byte = monotonic() - exchange.started
-        exchange.over(codes.OK, grpc.StatusCode.OK, body)
-        context.set_trailing_metadata(exchange.answered(await call.trailing_metadata()))
-        await context.send_initial_metadata(exchange.answered(await call.initial_metadata()))
-        return body
+        exchange.sample(request)
+        return await self._answer(call, exchange, context)
 
     async def stream(self, _: object, context: Context) -> None:
         """ModelStreamInfer: assigned by its first message."""
-        await Stream(self._plane, self, context, STREAM).run()
+        await Stream(self._plane, self, context).run()
 
     async def ask_champion(self, method: str, request: bytes, context: Context) -> bytes:
         """What is asked of a model but predictions: its champion answers."""
         target, champion, _ = await self._model(request, context)
         seconds = self._plane.limits.first_byte_seconds
-        exchange = GrpcExchange(self._plane, target, champion, context, seconds, assigned=False)
+        exchange = GrpcExchange(self._plane, method, target, champion, context, seconds, assigned=False)
         call = champion.unary(method)(request, timeout=exchange.seconds_left(), metadata=exchange.metadata)
-        try:
-            body: bytes = await call
-        except grpc.aio.AioRpcError as error:
-            return await self.pass_error(error, champion, context, exchange.request_id)
-        return body
+        exchange.handed_over()
+        return await self._answer(call, exchange, context)
 
     async def live(self, _: bytes, __: Context) -> bytes:
         """This worker is."""
@@ -156,6 +139,22 @@ class GrpcPort:
 
     # ---- inside
 
+    async def _answer(self, call: grpc.aio.UnaryUnaryCall, exchange: GrpcExchange, context: Context) -> bytes:
+        """What the model server answers, with all that belongs to it."""
+        try:
+            body: bytes = await call
+        except asyncio.CancelledError:
+            exchange.over(exchange.cut_off(), None, None)
+            raise
+        except grpc.aio.AioRpcError as error:
+            exchange.over(exchange.failed(error), error.code(), None)
+            return await self.pass_error(error, exchange.served, context, exchange.request_id)
+        exchange.first_byte = monotonic() - exchange.started
+        exchange.over(codes.OK, grpc.StatusCode.OK, body)
+        context.set_trailing_metadata(exchange.answered(await call.trailing_metadata()))
+        await context.send_initial_metadata(exchange.answered(await call.initial_metadata()))
+        return body
+
     async def _is_ready(self, served: Reached | None, seconds: float) -> bool:
         if served is None:
             return False
@@ -166,7 +165,7 @@ class GrpcPort:
         return answer == TRUE
 
     def _copy(self, exchange: GrpcExchange, request: bytes, *, first: bool) -> None:
-        shadow = offer(self._plane, exchange, INFER, request)
+        shadow = offer(self._plane, exchange, request)
         if shadow is None:
             return
         exchange.copied(first=first)

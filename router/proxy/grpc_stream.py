@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import grpc
 import grpc.aio
 
+from router.link.grpc_place import STREAM
 from router.protocols.open_inference_grpc import model_of, stream_answer
 from router.protocols.wire import Malformed
 from router.proxy import codes, mirror
@@ -34,14 +35,12 @@ class Stream:
         plane: of this worker.
         port: refuses, and knows the models.
         context: of the client's call.
-        method: as it is called at the model server.
     """
 
-    def __init__(self, plane: DataPlane, port: GrpcPort, context: Context, method: str) -> None:
+    def __init__(self, plane: DataPlane, port: GrpcPort, context: Context) -> None:
         self._plane = plane
         self._port = port
         self._context = context
-        self._method = method
         self._answers = 0
         self._only: bytes | None = None  # the answer, where there was one
         self._failed = False  # an answer told of an error
@@ -59,12 +58,13 @@ class Stream:
         except Malformed as error:
             await port.refuse(context, grpc.StatusCode.INVALID_ARGUMENT, "malformed", f"Not a request: {error}.")
         target, champion = await port.target(self._name, context)
-        exchange = GrpcExchange(plane, target, champion, context, plane.limits.total_seconds, assigned=not pinned)
+        seconds = plane.limits.total_seconds
+        exchange = GrpcExchange(plane, STREAM, target, champion, context, seconds, assigned=not pinned)
         if exchange.copies(0):
             exchange.shed(mirror.STREAM)
         for lane in exchange.lanes:
             exchange.copied_to(lane, mirror.STREAM)
-        call = exchange.served.channel.stream_stream(self._method)(
+        call = exchange.served.channel.stream_stream(STREAM)(
             timeout=exchange.seconds_left(), metadata=exchange.metadata
         )
         exchange.handed_over()

@@ -75,6 +75,17 @@ def test_tritons_client_with_raw_and_typed_tensors_and_all_it_asks(grpc_world):
     assert not triton.InferenceServerClient(grpc_world.listen.address).is_server_ready()
 
 
+def test_what_is_no_prediction_is_answered_with_the_servers_metadata_too(grpc_world):
+    server = grpc_world.infer_server()
+    grpc_world.serve(model(server))
+    ready = grpc_world.channel.unary_unary(
+        f"{SERVICE}ModelReady", pb.ModelReadyRequest.SerializeToString, pb.ModelReadyResponse.FromString
+    )
+    _, call = ready.with_call(pb.ModelReadyRequest(name="m"), timeout=10)
+    (asked,) = server.calls
+    assert dict(call.trailing_metadata())["x-titleshot-id"] == asked["x-titleshot-id"]
+
+
 def test_a_model_is_found_by_its_name_and_what_is_not_there_is_said(grpc_world):
     one, two = grpc_world.infer_server(), grpc_world.infer_server()
     http = ModelRoutes("http", "mlflow", Backend(1, "http://127.0.0.1:9"))
