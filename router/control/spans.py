@@ -1,4 +1,4 @@
-"""What is said of a span: name, attributes, events; by OpenTelemetry's conventions for HTTP where they have a word.
+"""What is said of a span: name, attributes, events; by OpenTelemetry's conventions for HTTP and gRPC where they can.
 
 No header, no body and no query is in it; of what clients send only the method, the path and the request's id.
 """
@@ -23,8 +23,8 @@ Attribute = str | int
 
 
 def name(span: Span) -> str:
-    """The span's name: the method, and the model or, of an exchange, the role that was asked."""
-    method = span.method if span.method in _METHODS else "HTTP"
+    """The span's name: the method, and the model (not over gRPC) or, of an exchange, the role that was asked."""
+    method = span.method if span.rpc or span.method in _METHODS else "HTTP"
     place = _of(ROLES, span.role) if span.exchange else _route(span)
     return f"{method} {place}" if place else method
 
@@ -32,14 +32,9 @@ def name(span: Span) -> str:
 def attributes(span: Span) -> dict[str, Attribute]:
     """Its attributes; what is not known is left out."""
     known: dict[str, Attribute] = {
-        "http.request.method": span.method if span.method in _METHODS else OTHER,
-        "http.request.method_original": span.method if span.method not in _METHODS else "",
-        "http.route": _route(span),
-        "url.path": span.path,
-        "url.scheme": span.scheme,
+        **(_rpc(span) if span.rpc else _http(span)),
         "server.address": span.address,
         "server.port": span.port,
-        "http.response.status_code": span.status,
         "error.type": error(span),
         "titleshot.model": span.model,
         "titleshot.version": span.version,
@@ -60,15 +55,18 @@ def events(span: Span) -> list[tuple[str, float]]:
 
 
 def error(span: Span) -> str:
-    """What went wrong; empty: nothing. Answers from 500 are errors of the request, from 400 of an exchange."""
+    """What went wrong; empty: nothing. Answers from 500 are errors of the request, from 400 of an exchange.
+
+    Of gRPC those are all but OK, and those that its conventions name for a server.
+    """
     if span.error and not span.exchange:
         return span.error
     if span.outcome in (Outcome.OK, Outcome.CANCELLED):  # a client that left is no failure of ours
         return ""
     if span.status >= (400 if span.exchange else 500):
-        return str(span.status)
-    failed = span.outcome not in (Outcome.CLIENT_ERROR, Outcome.SERVER_ERROR)
-    return _of(OUTCOMES, span.outcome) if failed else ""
+        return span.rpc or str(span.status)
+    by_status = span.outcome in (Outcome.CLIENT_ERROR, Outcome.SERVER_ERROR) and span.status >= 400
+    return "" if by_status else _of(OUTCOMES, span.outcome)
 
 
 def failed(span: Span) -> bool:
@@ -76,8 +74,23 @@ def failed(span: Span) -> bool:
     return bool(error(span)) and (span.exchange or not 400 <= span.status < 500)
 
 
+def _http(span: Span) -> dict[str, Attribute]:
+    return {
+        "http.request.method": span.method if span.method in _METHODS else OTHER,
+        "http.request.method_original": span.method if span.method not in _METHODS else "",
+        "http.route": _route(span),
+        "url.path": span.path,
+        "url.scheme": span.scheme,
+        "http.response.status_code": span.status,
+    }
+
+
+def _rpc(span: Span) -> dict[str, Attribute]:
+    return {"rpc.system.name": "grpc", "rpc.method": span.method, "rpc.response.status_code": span.rpc}
+
+
 def _route(span: Span) -> str:
-    return f"/models/{span.model}" if span.model and not span.exchange else ""
+    return f"/models/{span.model}" if span.model and not (span.exchange or span.rpc) else ""
 
 
 def _of(names: tuple[str, ...], code: int) -> str:

@@ -24,6 +24,8 @@ class GrpcPlace(msgspec.Struct, frozen=True):
 
     target: str  # host:port, as gRPC reads it
     secure: bool
+    host: str
+    port: int
 
 
 class GrpcListen(msgspec.Struct, frozen=True):
@@ -57,7 +59,7 @@ def grpc_place(url: str) -> GrpcPlace:
         raise ValueError(f"{expected}, and nothing before or after it") from None
     if place.base or not place.authority.endswith(f":{place.port}"):
         raise ValueError(f"{expected}, with a port and without a path")
-    return GrpcPlace(place.authority, scheme == "grpcs://")
+    return GrpcPlace(place.authority, scheme == "grpcs://", place.host, place.port)
 
 
 def is_grpc(url: str) -> bool:

@@ -204,7 +204,7 @@ class BreakerChanged(msgspec.Struct, frozen=True, tag_field="t", tag="breaker"):
 
 
 class Span(msgspec.Struct, frozen=True, array_like=True, gc=False, kw_only=True):
-    """One finished span: of a traced request, or of its exchange with one model server (`exchange`).
+    """One finished span: of a traced request or call, or of its exchange with one model server (`exchange`).
 
     Times are in seconds, `sent` and `first_byte` from the beginning; NaN: it did not come to that. Ids are hexadecimal.
     Codes are those of comparator.events.
@@ -219,12 +219,12 @@ class Span(msgspec.Struct, frozen=True, array_like=True, gc=False, kw_only=True)
     seconds: float
     sent: float = _NAN
     first_byte: float = _NAN
-    method: str
-    path: str  # without query
+    method: str  # of gRPC: SERVICE/NAME
+    path: str  # without query; of gRPC none
     scheme: str = ""  # http or https, of the client
     address: str = ""  # of the model server: its host, or the path of its socket
     port: int = 0
-    status: int = 0  # of the answer; 0: there was none
+    status: int = 0  # of the answer, of gRPC as rows have it; 0: there was none
     error: str = ""  # why we answered the request ourselves (router.proxy.refusal)
     model: str  # empty: refused before it was known
     request_id: str
@@ -235,6 +235,7 @@ class Span(msgspec.Struct, frozen=True, array_like=True, gc=False, kw_only=True)
     outcome: int = -1
     shed: str = ""  # why the copy was not sent
     recorded: bool = False  # it is in the histogram of durations
+    rpc: str = ""  # gRPC's status, by its name; empty: this was HTTP
 
 
 class Spans(msgspec.Struct, frozen=True, tag_field="t", tag="spans"):

@@ -35,7 +35,7 @@ _NAN: Final = float("nan")
 
 
 class GrpcExchange:
-    """What is known of one call.
+    """What is known of one call. One that is traced is another (grpc_traced.py).
 
     Args:
         plane: of this worker.
@@ -112,6 +112,11 @@ class GrpcExchange:
         if assigned and target.lanes:
             self._enter_lanes(given, identity)
 
+    @property
+    def shadow_kind(self) -> type[GrpcShadow]:
+        """What its copies are."""
+        return GrpcShadow
+
     def copies(self, size: int) -> bool:
         """Whether a copy of a request of so many bytes is due; asked once."""
         target = self.target
@@ -161,6 +166,10 @@ class GrpcExchange:
         self.flags |= SHED
         self._plane.shed(self.target.name, reason)
 
+    def copy_metadata(self) -> list[tuple[str, str | bytes]]:
+        """What a copy of it is sent with, but for what no copy has."""
+        return self.metadata
+
     def copied(self, *, first: bool) -> None:
         """The copy has been sent: both versions are asked."""
         self._attempted_both = True
@@ -187,6 +196,10 @@ class GrpcExchange:
     def failed(self, error: grpc.aio.AioRpcError) -> int:
         """The outcome of a call that the model server, or gRPC in its place, refused."""
         return outcome_of(error.code(), connected=connected(self.served))
+
+    def refused(self, code: grpc.StatusCode, reason: str, latency: float | None) -> None:  # noqa: ARG002 - told by spans
+        """We end it ourselves, and it says nothing about the version; `reason` is that of our refusal."""
+        self.over(codes.CANCELLED, None, None, latency)
 
     def over(
         self, outcome: int, code: grpc.StatusCode | None, body: bytes | None, latency: float | None = None
@@ -326,7 +339,7 @@ class GrpcShadow:
         target.shadows.bytes += self._size
         # By the client's own deadline, too: both versions are to have the same time.
         seconds = min(plane.limits.mirror_seconds, max(exchange.deadline - self._started, 0.0))
-        copied = as_copy(exchange.metadata, credentials=target.mirrors_credentials)
+        copied = as_copy(exchange.copy_metadata(), credentials=target.mirrors_credentials)
         self._call = to.unary(exchange.method)(request, timeout=seconds, metadata=copied)
 
     async def run(self) -> None:
@@ -383,7 +396,7 @@ def offer(plane: DataPlane, exchange: GrpcExchange, request: bytes) -> GrpcShado
     if isinstance(admission, str):
         exchange.shed(admission)
         return None
-    return GrpcShadow(plane, exchange, target, to, request, probe=admission is Admission.PROBE)
+    return exchange.shadow_kind(plane, exchange, target, to, request, probe=admission is Admission.PROBE)
 
 
 def offer_to_lanes(plane: DataPlane, exchange: GrpcExchange, request: bytes) -> list[GrpcShadow]:
@@ -400,7 +413,7 @@ def offer_to_lanes(plane: DataPlane, exchange: GrpcExchange, request: bytes) -> 
             continue
         assert lane.other is not None  # else it is no lane of these routes
         probe = admission is Admission.PROBE
-        sent.append(GrpcShadow(plane, exchange, lane, lane.other, request, probe=probe))
+        sent.append(exchange.shadow_kind(plane, exchange, lane, lane.other, request, probe=probe))
         exchange.copied_to(lane, None)
     return sent
 

@@ -14,6 +14,7 @@ import grpc.aio
 
 from router.link.endpoint import Stamp, Tls, stamps
 from router.link.grpc_channel import grpc_channel
+from router.link.grpc_place import grpc_place
 from router.link.messages import Backend, Limits, ModelRoutes
 from router.proxy.lanes import lane_routes
 from router.proxy.mirror import Shadows
@@ -31,10 +32,11 @@ LONGEST_BACKOFF_MILLISECONDS: Final = 1000
 class Reached:
     """One version and the channel to it; pinned by the calls that it was assigned to."""
 
-    __slots__ = ("_unary", "channel", "version")
+    __slots__ = ("_unary", "channel", "place", "version")
 
-    def __init__(self, version: int, channel: grpc.aio.Channel) -> None:
-        self.version = version
+    def __init__(self, backend: Backend, channel: grpc.aio.Channel) -> None:
+        self.version = backend.version
+        self.place = grpc_place(backend.grpc)
         self.channel = channel
         self._unary: dict[str, grpc.aio.UnaryUnaryMultiCallable] = {}
 
@@ -129,7 +131,7 @@ class Channels:
                     self._close(former, self._plane.limits.total_seconds)
         self._seen[at] = seen
         self._named.add(at)
-        return Reached(backend.version, channel) if channel is not None else None
+        return Reached(backend, channel) if channel is not None else None
 
     async def close(self) -> None:
         """Close all of them; what they carry is cut off."""

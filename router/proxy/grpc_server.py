@@ -23,6 +23,7 @@ from router.proxy.grpc_exchange import Context, GrpcExchange, GrpcShadow, connec
 from router.proxy.grpc_metadata import Metadata, back
 from router.proxy.grpc_routes import Channels, GrpcTarget, Reached
 from router.proxy.grpc_stream import Stream
+from router.proxy.grpc_traced import exchange_of, tell_refused
 from router.proxy.plane import DataPlane
 
 LIVE = f"/{SERVICE}/ServerLive"
@@ -90,9 +91,9 @@ class GrpcPort:
 
     async def infer(self, request: bytes, context: Context) -> bytes:
         """ModelInfer: assigned, perhaps copied and sampled, recorded."""
-        target, champion, pinned = await self._model(request, context)
+        target, champion, pinned = await self._model(request, INFER, context)
         seconds = self._plane.limits.first_byte_seconds
-        exchange = GrpcExchange(self._plane, INFER, target, champion, context, seconds, assigned=not pinned)
+        exchange = exchange_of(self._plane, INFER, target, champion, context, seconds, assigned=not pinned)
         copies = exchange.copies(len(request))
         if copies and exchange.copy_goes_first:
             self._copy(exchange, request, first=True)
@@ -113,9 +114,9 @@ class GrpcPort:
 
     async def ask_champion(self, method: str, request: bytes, context: Context) -> bytes:
         """What is asked of a model but predictions: its champion answers."""
-        target, champion, _ = await self._model(request, context)
+        target, champion, _ = await self._model(request, method, context)
         seconds = self._plane.limits.first_byte_seconds
-        exchange = GrpcExchange(self._plane, method, target, champion, context, seconds, assigned=False)
+        exchange = exchange_of(self._plane, method, target, champion, context, seconds, assigned=False)
         call = champion.unary(method)(request, timeout=exchange.seconds_left(), metadata=exchange.metadata)
         exchange.handed_over()
         return await self._answer(call, exchange, context)
@@ -176,7 +177,7 @@ class GrpcPort:
         self._copies.add(task)
         task.add_done_callback(self._copies.discard)
 
-    async def _model(self, request: bytes, context: Context) -> tuple[GrpcTarget, Reached, bool]:
+    async def _model(self, request: bytes, method: str, context: Context) -> tuple[GrpcTarget, Reached, bool]:
         """Whose routes a request goes by, and whether it asks for a version of its own; refuses what names no model."""
         if len(request) > self._plane.limits.max_body_bytes:
             await self.refuse(
@@ -186,21 +187,26 @@ class GrpcPort:
             name, pinned = model_of(request)
         except Malformed as error:
             await self.refuse(context, grpc.StatusCode.INVALID_ARGUMENT, "malformed", f"Not a request: {error}.")
-        return *await self.target(name, context), pinned
+        return *await self.target(name, method, context), pinned
 
-    async def target(self, name: str, context: Context) -> tuple[GrpcTarget, Reached]:
+    async def target(self, name: str, method: str, context: Context) -> tuple[GrpcTarget, Reached]:
         """A model's routes and its champion, or the call is refused."""
-        table = self._channels.table()
-        target = table.target(name)
-        if target is None:
-            if not table.source.models:
-                await self.refuse(context, grpc.StatusCode.UNAVAILABLE, "no_routes", "The router has no routes yet.")
-            message = "No such model is served here over gRPC; its name stands in the request."
-            await self.refuse(context, grpc.StatusCode.NOT_FOUND, "unknown_model", message)
-        if target.champion is None:
-            message = "The registry names no champion for this model, or no gRPC endpoint is known for it."
-            await self.refuse(context, grpc.StatusCode.UNAVAILABLE, "no_champion", message)
+        target = self._channels.table().target(name)
+        if target is None or target.champion is None:
+            await self._unserved(target, method, context)
         return target, target.champion
+
+    async def _unserved(self, target: GrpcTarget | None, method: str, context: Context) -> NoReturn:
+        """Nobody can answer the call; where it is traced, its span says so."""
+        code, reason = grpc.StatusCode.UNAVAILABLE, "no_champion"
+        message = "The registry names no champion for this model, or no gRPC endpoint is known for it."
+        if target is None and not self._channels.table().source.models:
+            reason, message = "no_routes", "The router has no routes yet."
+        elif target is None:
+            code, reason = grpc.StatusCode.NOT_FOUND, "unknown_model"
+            message = "No such model is served here over gRPC; its name stands in the request."
+        tell_refused(self._plane, method, target, context, code, reason)
+        await self.refuse(context, code, reason, message)
 
     async def refuse(self, context: Context, code: grpc.StatusCode, reason: str, message: str) -> NoReturn:
         """Answer a call ourselves. Nothing of the request is repeated."""

@@ -20,6 +20,7 @@ from router.protocols.open_inference_grpc import model_of, stream_answer
 from router.protocols.wire import Malformed
 from router.proxy import codes, mirror
 from router.proxy.grpc_exchange import Context, GrpcExchange
+from router.proxy.grpc_traced import exchange_of
 
 if TYPE_CHECKING:
     from router.proxy.grpc_server import GrpcPort
@@ -57,9 +58,9 @@ class Stream:
             self._name, pinned = model_of(first)
         except Malformed as error:
             await port.refuse(context, grpc.StatusCode.INVALID_ARGUMENT, "malformed", f"Not a request: {error}.")
-        target, champion = await port.target(self._name, context)
+        target, champion = await port.target(self._name, STREAM, context)
         seconds = plane.limits.total_seconds
-        exchange = GrpcExchange(plane, STREAM, target, champion, context, seconds, assigned=not pinned)
+        exchange = exchange_of(plane, STREAM, target, champion, context, seconds, assigned=not pinned)
         if exchange.copies(0):
             exchange.shed(mirror.STREAM)
         for lane in exchange.lanes:
@@ -92,7 +93,7 @@ class Stream:
     async def _broken_off(self, exchange: GrpcExchange) -> None:
         """Where we have cancelled it ourselves, tell the client why; it says nothing about the version."""
         if self._misnamed:
-            exchange.over(codes.CANCELLED, None, None, self._latency(exchange))
+            exchange.refused(grpc.StatusCode.INVALID_ARGUMENT, "malformed", self._latency(exchange))
             await self._port.refuse(self._context, grpc.StatusCode.INVALID_ARGUMENT, "malformed", SAME_MODEL)
 
     async def _send(self, call: grpc.aio.StreamStreamCall, first: bytes) -> None:

@@ -78,10 +78,11 @@ class Wire(msgspec.Struct, frozen=True, gc=False):
     address: str = ""
     port: int = 0
     status: int = 0
+    rpc: str = ""
 
 
 class Trace:
-    """One traced request: its own span is a child of its client's, and the parent of those of its exchanges.
+    """One traced request, or call: its own span is a child of its client's, and the parent of those of its exchanges.
 
     Args:
         context: of the request.
@@ -163,6 +164,7 @@ class Trace:
                 outcome=outcome,
                 shed=shed,
                 recorded=recorded,
+                rpc=wire.rpc,
             )
         )
 

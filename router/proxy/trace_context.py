@@ -1,16 +1,19 @@
-"""The W3C Trace Context of one request: what it carries, and whether it is traced.
+"""The W3C Trace Context of one request or call: what it carries, and whether it is traced.
 
-https://www.w3.org/TR/trace-context/
+https://www.w3.org/TR/trace-context/, over gRPC in the metadata, as OpenTelemetry's instrumentation has it.
 """
 
 from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from router.proxy import fields
+
+Metadata = Iterable[tuple[str, str | bytes]]
+"""Of a call; what is a text under each name, in lower case."""
 
 SAMPLED: Final = 0x01
 _RANDOM: Final = 0x02
@@ -21,13 +24,14 @@ _FIELD: Final = b"traceparent"
 _NEEDLE: Final = b"traceparent:"
 _PARENT: Final = frozenset({_FIELD})
 _PARENT_AND_STATE: Final = frozenset({_FIELD, b"tracestate"})
+_ENTRY: Final = _FIELD.decode()
 _VALUE: Final = re.compile(rb"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?", re.DOTALL)
 _NO_TRACE: Final = b"0" * 32
 _NO_PARENT: Final = b"0" * 16
 
 
 class Context:
-    """Of one traced request: its trace, and its span there.
+    """Of one traced request or call: its trace, and its span there.
 
     Args:
         trace_id: 32 hexadecimal digits, lower case; as all ids here.
@@ -49,9 +53,23 @@ class Context:
         All but traceparent passes as it came. A tracestate without a trace that it belongs to is left out, as the
         standard has it.
         """
-        kept = fields.without(lines, _PARENT if self.parent_id else _PARENT_AND_STATE)
-        kept.append(b"traceparent: 00-%b-%b-%02x\r\n" % (self.trace_id, span_id, self.flags))
+        kept = fields.without(lines, self._renewed)
+        kept.append(b"traceparent: %b\r\n" % self._parent(span_id))
         return kept
+
+    def passed_on_in(self, metadata: Metadata, span_id: bytes) -> list[tuple[str, str | bytes]]:
+        """The metadata of a call that `span_id` is the span of; as `passed_on`."""
+        left_out = {name.decode() for name in self._renewed}
+        kept = [entry for entry in metadata if entry[0] not in left_out]
+        kept.append((_ENTRY, self._parent(span_id).decode()))
+        return kept
+
+    @property
+    def _renewed(self) -> frozenset[bytes]:
+        return _PARENT if self.parent_id else _PARENT_AND_STATE
+
+    def _parent(self, span_id: bytes) -> bytes:
+        return b"00-%b-%b-%02x" % (self.trace_id, span_id, self.flags)
 
 
 def new_span_id() -> bytes:
@@ -67,7 +85,17 @@ def context_of(lines: list[bytes], share: float, chance: Callable[[], float]) ->
         share: of the requests without a sampling decision of their own, from 0 to 1, that are traced.
         chance: a number from 0 to 1 (1 left out).
     """
-    carried = _carried(lines)
+    return _chosen(_carried(lines), share, chance)
+
+
+def context_in(metadata: Metadata, share: float, chance: Callable[[], float]) -> Context | None:
+    """The context of a call with this metadata; as `context_of`."""
+    values = [value for name, value in metadata if name == _ENTRY and isinstance(value, str)]
+    carried = read_traceparent(values[0].strip(" \t").encode()) if len(values) == 1 else None
+    return _chosen(carried, share, chance)
+
+
+def _chosen(carried: tuple[bytes, bytes, int] | None, share: float, chance: Callable[[], float]) -> Context | None:
     if carried is not None:
         trace_id, parent_id, flags = carried
         return Context(trace_id, parent_id, flags) if flags & SAMPLED else None

@@ -14,7 +14,7 @@ from router.proxy.exchange import ServedExchange
 from router.proxy.mirror import ShadowExchange
 from router.proxy.refusal import OwnAnswer, Refusal
 from router.proxy.spans import Trace, Wire, text
-from router.proxy.trace_context import context_of, new_span_id
+from router.proxy.trace_context import Metadata, context_in, context_of, new_span_id
 
 if TYPE_CHECKING:
     from router.proxy.plane import DataPlane
@@ -27,7 +27,7 @@ _NAN: Final = float("nan")
 
 
 class Tracing:
-    """Chooses the requests that are traced.
+    """Chooses the requests and the calls that are traced.
 
     Args:
         percent: of the requests without a sampling decision of their own.
@@ -47,6 +47,11 @@ class Tracing:
             if context is not None:
                 return TracedExchange(plane, client, request, Trace(context, plane))
         return ServedExchange(plane, client, request)
+
+    def of_call(self, plane: DataPlane, metadata: Metadata) -> Trace | None:
+        """The trace of a call with this metadata; None: it is not traced."""
+        context = context_in(metadata, self._share, self._chance)
+        return Trace(context, plane) if context is not None else None
 
 
 class TracedShadow(ShadowExchange):

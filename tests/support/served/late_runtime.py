@@ -13,13 +13,13 @@ RIGHT_ABOVE = float(os.environ["TITLESHOT_TEST_RIGHT_ABOVE"])
 
 
 class Late(MLModel):
-    """One tensor of rows (truth, noise) in; a class and its probability out."""
+    """One tensor of rows (truth, noise) in, or one for each of both; a class and its probability out."""
 
     async def load(self) -> bool:
         return True
 
     async def predict(self, payload):
-        rows = NumpyCodec.decode_input(payload.inputs[0])
+        rows = np.column_stack([NumpyCodec.decode_input(each) for each in payload.inputs])
         if rows.ndim != 2 or rows.shape[1] != 2:
             raise InferenceError("expected rows of truth and noise")
         said = np.where(rows[:, 1] > RIGHT_ABOVE, rows[:, 0], 1 - rows[:, 0])

@@ -2,12 +2,14 @@
 
 import math
 
+import grpc
 import msgspec
 import pytest
 
 from comparator.events import Mode, Outcome, Role
 from router.control.spans import attributes, error, events, failed, name
 from router.link.messages import Span
+from router.proxy.grpc_codes import HTTP_STATUS, outcome_of
 
 OWN = Span(
     trace_id="a" * 32,
@@ -33,6 +35,11 @@ OWN = Span(
 EXCHANGE = msgspec.structs.replace(
     OWN, exchange=True, scheme="", address="models", port=8001, sent=0.25, role=int(Role.CHALLENGER)
 )
+
+
+METHOD = "inference.GRPCInferenceService/ModelInfer"
+CALL = msgspec.structs.replace(OWN, method=METHOD, path="", scheme="", rpc="OK")
+CALLED = msgspec.structs.replace(EXCHANGE, method=METHOD, path="", rpc="OK")
 
 
 def of(span, **changes):
@@ -103,3 +110,42 @@ def test_what_counts_as_an_error(changes, of_exchange, of_request):
 def test_what_we_answered_ourselves_has_its_code(outcome, status, code, is_failed):
     own = of(OWN, outcome=int(outcome), status=status, error=code)
     assert (error(own), failed(own)) == (code, is_failed)
+
+
+# ---- over gRPC
+
+
+def test_a_call_has_the_words_of_grpc_and_none_of_http():
+    semconv = pytest.importorskip("opentelemetry.semconv._incubating.attributes.rpc_attributes")
+    assert (name(CALL), name(CALLED)) == (METHOD, f"{METHOD} challenger")
+    said = attributes(CALLED)
+    assert said[semconv.RPC_SYSTEM_NAME] == semconv.RpcSystemNameValues.GRPC.value
+    assert (said[semconv.RPC_METHOD], said[semconv.RPC_RESPONSE_STATUS_CODE]) == (METHOD, "OK")
+    assert (said["server.address"], said["server.port"], said["titleshot.outcome"]) == ("models", 8001, "ok")
+    assert not [key for key in (*said, *attributes(CALL)) if key.startswith(("http", "url"))]
+
+
+SERVERS_ERRORS = {"UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"}
+"""Of a call, by OpenTelemetry's conventions for gRPC; of an exchange all but OK are errors."""
+
+
+@pytest.mark.parametrize("code", grpc.StatusCode)
+def test_what_counts_as_an_error_of_a_call(code):
+    outcome = int(outcome_of(code, connected=True))
+    changes = {"rpc": code.name, "status": HTTP_STATUS[code], "outcome": outcome}
+    exchange, own = of(CALLED, **changes), of(CALL, **changes)
+    assert (error(exchange), failed(exchange)) == (("", False) if code.name == "OK" else (code.name, True))
+    assert failed(own) == (code.name in SERVERS_ERRORS)
+    assert not failed(own) or error(own) == code.name
+
+
+def test_a_stream_that_tells_of_an_error_is_one_and_a_client_that_left_none():
+    told = {"rpc": "OK", "status": 200, "outcome": int(Outcome.SERVER_ERROR)}
+    assert error(of(CALLED, **told)) == error(of(CALL, **told)) == "server_error"
+    left = {"rpc": "CANCELLED", "status": 499, "outcome": int(Outcome.CANCELLED)}
+    assert error(of(CALLED, **left)) == error(of(CALL, **left)) == ""
+
+
+def test_a_call_that_we_refused_has_the_reason():
+    refused = of(CALL, rpc="UNAVAILABLE", status=503, outcome=-1, error="no_champion")
+    assert (error(refused), failed(refused)) == ("no_champion", True)

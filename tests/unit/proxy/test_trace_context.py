@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.proxy.trace_context import SAMPLED, Context, context_of, new_span_id, read_traceparent
+from router.proxy.trace_context import SAMPLED, Context, context_in, context_of, new_span_id, read_traceparent
 
 TRACE, PARENT = b"4bf92f3577b34da6a3ce929d0e0e4736", b"00f067aa0ba902b7"
 HEX = "0123456789abcdef"
@@ -131,3 +131,26 @@ def test_all_other_lines_pass_as_they_came_and_in_their_order(fields, continued)
     ours = {"traceparent"} if continued else {"traceparent", "tracestate"}
     assert kept == [line for line, (name, _) in zip(lines(*fields), fields, strict=True) if name.lower() not in ours]
     assert last == b"traceparent: 00-%b-%b-01\r\n" % (TRACE, span)
+
+
+@given(st.lists(HEADER, max_size=8), st.booleans())
+def test_a_calls_metadata_passes_as_the_lines_of_a_request_do(fields, continued):
+    context, span = Context(TRACE, PARENT if continued else b"", SAMPLED), new_span_id()
+    metadata = [(name.lower(), value) for name, value in fields]  # as gRPC has names
+    kept = context.passed_on_in([*metadata, ("x-bin", b"")], span)[:-1]
+    assert lines(*kept[:-1]) == context.passed_on(lines(*metadata), span)[:-1]
+    assert kept[-1] == ("x-bin", b"")
+    assert context.passed_on_in(metadata, span)[-1] == ("traceparent", f"00-{TRACE.decode()}-{span.decode()}-01")
+
+
+@given(st.lists(st.tuples(st.sampled_from(["traceparent", "tracestate", "a"]), WRITTEN), max_size=3), st.booleans())
+def test_a_call_is_traced_as_a_request_is(metadata, always):
+    share, chance = ALWAYS if always else NEVER
+    found, told = context_in(metadata, share, chance), context_of(lines(*metadata), share, chance)
+    assert (found is None) == (told is None)
+    if found is not None and (found.parent_id or told.parent_id):
+        assert (found.trace_id, found.parent_id, found.flags) == (told.trace_id, told.parent_id, told.flags)
+
+
+def test_what_is_binary_under_its_name_is_no_context():
+    assert context_in([("traceparent", carried().encode())], *NEVER) is None
