@@ -52,6 +52,11 @@ def test_it_is_bounded_like_any_copy_and_asked_whatever_the_breaker_says(world):
         assert client.ask().status == 200
         asked += 1
         assert asked < 200
+
+    def pairs(role):
+        return len([row for row in world.control.rows() if row["role"] == role and row["both"]])
+
+    until(lambda: len(world.control.rows()) >= asked and pairs(Role.CHAMPION) == pairs(Role.CHALLENGER))  # none is open
     world.control.set_routes(world.routes(model(champion, challenger, asked_twice=100, **SHADOW)))
     world.wait_counters(lambda counters: counters.revision == world.revision)
     before = len(challenger.requests)
