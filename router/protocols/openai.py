@@ -30,6 +30,7 @@ class OpenAi(Protocol):
     name: str = "openai"
     ready_path: str = "/health"
     bodies_name_models: bool = True
+    last_event: bytes = b"data: [DONE]"
 
     def calls_for_prediction(self, method: bytes, path: bytes) -> bool:
         """POST .../chat/completions, .../completions, .../responses and .../embeddings; GET /v1/models does not."""

@@ -154,6 +154,9 @@ class Protocol(Interface):
     paths_name_models: bool = False
     """Whether `model_in_path` ever names one."""
 
+    last_event: bytes = b""
+    """What streamed answers end with: a client that has read it has had all, and may hang up. Empty: nothing."""
+
     bodies_name_models: bool = False
     """Whether requests have the model's name in their bodies (see `route_by`)."""
 

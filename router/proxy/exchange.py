@@ -187,7 +187,7 @@ class ServedExchange:
 
     def client_gone(self) -> None:
         """The client has hung up: the work at the model server is cancelled."""
-        self._finish(codes.CANCELLED, monotonic())
+        self._finish(self._left_with(), monotonic())
 
     def client_flow(self, *, paused: bool) -> None:
         """The client reads more slowly than the model server writes, or has caught up."""
@@ -454,6 +454,18 @@ class ServedExchange:
         return answer_head(head, request, self.request_id, framing, keep=self._keep)
 
     # ---- the end
+
+    def _left_with(self) -> int:
+        """The outcome for a client that has hung up: cancelled, or that of the whole answer, if it has had all of it.
+
+        OpenAI's client hangs up when it has read a stream's last event, and the end of the answer may come later.
+        """
+        last, connection = self.target.protocol.last_event, self._connection
+        if last and self._recorded and connection is not None and connection.head is not None:
+            kept = self._body_size <= self._plane.limits.extract_bytes
+            if kept and b"".join(self._body[-len(last) :]).rstrip().endswith(last):
+                return codes.OUTCOME_OF[connection.head.status]
+        return codes.CANCELLED
 
     def _fail(self, why: Refusal, outcome: int) -> None:
         """Answer with a refusal; where the answer has begun, break it off, so that it is not taken for a whole one."""

@@ -9,7 +9,7 @@ import pytest
 from proxy_wire import ANSWER, answer, model, post, until
 
 from comparator.events import Outcome
-from router.link.messages import BODY_NONE, Backend, Limits, ModelRoutes
+from router.link.messages import BODY_NONE, BODY_UNREAD, BODY_WHOLE, Backend, Limits, ModelRoutes
 
 
 def free_port() -> int:
@@ -198,6 +198,36 @@ def test_a_client_that_goes_away_cancels_the_work(world):
     assert server.lost.wait(10)
     assert world.control.wait_rows(1)[0]["outcome"] == Outcome.CANCELLED
     world.wait_counters(lambda counters: counters.upstream_connections == 0 and counters.client_connections == 0)
+
+
+@pytest.mark.parametrize(
+    ("protocol", "end", "outcome"),
+    [
+        ("openai", b"data: [DONE]\n\n", Outcome.OK),
+        ("openai", b"data: {}\n\n", Outcome.CANCELLED),
+        ("mlflow", b"data: [DONE]\n\n", Outcome.CANCELLED),
+    ],
+)
+def test_a_client_that_leaves_with_the_last_event_of_a_stream_has_had_all_of_it(world, protocol, end, outcome):
+    """OpenAI's client closes the connection when it reads [DONE], often before the end of the answer has come."""
+    body = b"data: {}\n\n" + end
+
+    def behave(wire, _):
+        wire.raw.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n" % (len(body), body))
+        while wire.more():  # ends when the proxy hangs up
+            pass
+
+    server = world.server(behave)
+    path = "/v1/chat/completions" if protocol == "openai" else "/invocations"
+    world.start(ModelRoutes("m", protocol, Backend(1, server.url())))
+    client = world.client().send(post(path=path))
+    client.head()
+    assert client.chunk() == body
+    client.close()
+    row = world.control.wait_rows(1)[0]
+    assert row["outcome"] == outcome
+    assert row["body_state"] == (BODY_WHOLE if outcome == Outcome.OK else BODY_UNREAD)
+    world.wait_counters(lambda counters: counters.upstream_connections == 0)
 
 
 def test_a_client_that_goes_away_in_mid_upload_cancels_it(world):
