@@ -8,23 +8,23 @@ from __future__ import annotations
 from time import monotonic
 from typing import TYPE_CHECKING, ClassVar
 
-from router.link.messages import BODY_NONE, BODY_UNREAD, COPY_FIRST, SHED
+from router.link.messages import BODY_NONE, BODY_UNREAD, COPY_FIRST
 from router.link.sampling import in_sample
 from router.proxy import codes, mirror, refusal
 from router.proxy.answer import AnswerHead, Framing, answer_head, framing_of
+from router.proxy.assigned import Assigned
 from router.proxy.assignment import ALL
-from router.proxy.breaker import Admission
 from router.proxy.identity import client_key
-from router.proxy.lanes import LaneCopies, due
+from router.proxy.lanes import LaneCopies
 from router.proxy.refusal import Refusal
 from router.proxy.request import CHUNKED_LINE, Request, passed_on, start_line
-from router.proxy.rules import forced_role
+from router.proxy.routes import Served
 from router.proxy.sampler import of_request
 from router.proxy.writing import LAST_CHUNK, chunk, write
 
 if TYPE_CHECKING:
     from router.proxy.plane import DataPlane
-    from router.proxy.routes import Served, Target
+    from router.proxy.routes import Target
     from router.proxy.server import ClientConnection
     from router.proxy.upstream import UpstreamConnection
 
@@ -41,7 +41,7 @@ UNCONNECTED = "unconnected"
 _NAN = float("nan")
 
 
-class ServedExchange:
+class ServedExchange(Assigned[Served]):
     """One request and its answer, between a client's connection and a model server's."""
 
     __slots__ = (
@@ -59,32 +59,23 @@ class ServedExchange:
         "_held",
         "_keep",
         "_lanes",
-        "_mode",
         "_moved",
         "_over",
-        "_plane",
-        "_probe",
         "_recorded",
         "_retried",
-        "_role",
         "_sample",
-        "_served",
-        "_started",
         "_unsent",
-        "flags",
         "forwarded",
         "path",
         "request",
         "request_hi",
         "request_id",
         "request_lo",
-        "target",
     )
 
     target: Target
     path: bytes
     forwarded: bytes
-    _served: Served
     shadow_kind: ClassVar[type[mirror.ShadowExchange]] = mirror.ShadowExchange  # that of a traced request is another
 
     def __init__(self, plane: DataPlane, client: ClientConnection, request: Request) -> None:
@@ -92,7 +83,7 @@ class ServedExchange:
         self._client = client
         self.request = request
         self.request_hi, self.request_lo, self.request_id = plane.identities.fresh()
-        self._started = self._moved = monotonic()  # when the last piece came, either way
+        self.started = self._moved = monotonic()  # when the last piece came, either way
         self._connection: UpstreamConnection | None = None
         self._role = codes.CHAMPION
         self._mode = codes.MODE_NONE
@@ -139,14 +130,14 @@ class ServedExchange:
             self.request_id = own
         if target.champion is None:
             raise refusal.NO_CHAMPION
-        self._served = target.champion
+        self.served = target.champion
         if match.predicts:
             self._predict(target, match.mode, match.lanes)
         self.forwarded = self._client.forwarded.of(request)
         if request.expects_continue and not request.complete and not request.http10:
             self._client.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         if request.complete and not request.chunked:  # as most are: it goes on as it is
-            now = self._complete_at = self._started
+            now = self._complete_at = self.started
             body = self._unsent = request.chunks
             request.chunks = []
             if self._sample is not None:
@@ -156,14 +147,14 @@ class ServedExchange:
                 self.flags |= COPY_FIRST
                 self._offer(body, now)
                 copy = False
-            self._served.endpoint.acquire(self, now)
+            self.served.endpoint.acquire(self, now)
             if copy:
                 self._offer(body, now)
             if self._lanes is not None and not self._over:
                 self._lanes.offer(plane, self, now, body)
             return
         self._take_chunks()
-        self._served.endpoint.acquire(self, self._started)
+        self.served.endpoint.acquire(self, self.started)
         if request.complete and not self._over:
             self._request_complete()
 
@@ -201,7 +192,7 @@ class ServedExchange:
     def sweep(self, now: float) -> None:
         """Enforce the deadlines."""
         limits = self._plane.limits
-        waited, still = now - self._started, now - self._moved
+        waited, still = now - self.started, now - self._moved
         if not self.request.complete:
             # Held back by a model server that does not read, a client is not the slow one.
             if self._client.holds(UPSTREAM):
@@ -235,57 +226,25 @@ class ServedExchange:
             self._enter_lanes(lanes)
 
     def _assign(self, target: Target) -> None:
-        if target.rules and self._forced(target):
+        if target.rules and self._forced(self.request, self.path):
             return
         if target.splits:
-            if target.assignment.to_other(self._key(target)):
-                self._challenge(target)
-        elif target.mirrors == ALL or (target.mirrors and target.assignment.mirrored(self._key(target))):
+            if target.assignment.to_other(self._key(self.request, self.path, self.request_id)):
+                self._challenge()
+        elif target.mirrors == ALL or (
+            target.mirrors and target.assignment.mirrored(self._key(self.request, self.path, self.request_id))
+        ):
             if self.request.length > self._plane.limits.mirror_body_bytes:
-                self._shed(mirror.TOO_LARGE)
+                self.shed(mirror.TOO_LARGE)
             else:
                 self._copy = []
             if target.asked_twice is not None and target.asked_twice(self.request_id):
                 self._mode = codes.MODE_TWICE
 
-    def _forced(self, target: Target) -> bool:
-        """Whether a rule says who answers: then no copy is sent, and nothing that comes of it is evidence."""
-        role = forced_role(target.rules, self.request, self.path)
-        if role is None:
-            return False
-        self._mode = codes.MODE_FORCED
-        if target.other is not None and target.may_be_forced(role):
-            self._served, self._role = target.other, role
-        return True
-
-    def _key(self, target: Target) -> bytes:
-        """What the assignment sticks to."""
-        source = target.assign_by(self.request, self.path) if target.assign_by is not None else b""
-        return source or self.request_id
-
     def _enter_lanes(self, lanes: tuple[Target, ...]) -> None:
-        """Copies go to the lanes of what the champion answers, unless a rule keeps it out of every trial."""
-        target = self.target
-        if self._role != codes.CHAMPION or self._mode == codes.MODE_FORCED:
-            return
-        if not self._mode and target.rules and forced_role(target.rules, self.request, self.path) is not None:
-            return
-        if chosen := due(lanes, self._key(target)):
+        chosen = self._due(lanes, self.request, self.path, self.request_id)
+        if chosen:
             self._lanes = LaneCopies(chosen, too_large=self.request.length > self._plane.limits.mirror_body_bytes)
-
-    def _shed(self, reason: str) -> None:
-        self.flags |= SHED
-        self._plane.shed(self.target.name, reason)
-
-    def _challenge(self, target: Target) -> None:
-        """To the challenger, unless the breaker has taken it out: then the champion answers, outside the evidence."""
-        admission = self._plane.admit(target, self._started)
-        if admission is Admission.REFUSE or target.other is None:
-            self._mode = codes.MODE_FORCED
-            return
-        self._probe = admission is Admission.PROBE
-        self._served = target.other
-        self._role = target.other_role
 
     # ---- the request, on its way
 
@@ -298,7 +257,7 @@ class ServedExchange:
         if self._copy is not None:
             if request.received > self._plane.limits.mirror_body_bytes:
                 self._copy = None
-                self._shed(mirror.TOO_LARGE)
+                self.shed(mirror.TOO_LARGE)
             else:
                 self._copy += chunks
         if self._lanes is not None:
@@ -345,7 +304,7 @@ class ServedExchange:
             return
         self.flags &= ~COPY_FIRST
         if shed:
-            self._shed(shed)
+            self.shed(shed)
 
     def copy_to(self, lane: Target, body: list[bytes], now: float) -> str | None:
         """Send a copy to a lane, or say why not; see `mirror.offer`."""
@@ -359,7 +318,7 @@ class ServedExchange:
         request = self.request
         if request.method == b"HEAD":
             connection.expect_no_body()
-        parts = start_line(request, self.path, self._served.endpoint)
+        parts = start_line(request, self.path, self.served.endpoint)
         if request.chunked:
             parts.append(CHUNKED_LINE)
         parts += passed_on(request, request.lines, self.forwarded, self.request_id)
@@ -369,7 +328,7 @@ class ServedExchange:
             parts.append(LAST_CHUNK)
         self._unsent = []
         write(connection.transport, parts)
-        self._held = monotonic() - self._started
+        self._held = monotonic() - self.started
         if not request.complete:
             self._client.unhold(UNCONNECTED)
 
@@ -377,7 +336,7 @@ class ServedExchange:
         """There is no connection to be had: no byte left us, so a refused one is tried once more."""
         if not self._retried and why is refusal.CONNECT_FAILED:
             self._retried = True
-            self._served.endpoint.acquire(self, monotonic())
+            self.served.endpoint.acquire(self, monotonic())
             return
         self._fail(why, codes.CONNECT)
 
@@ -388,14 +347,14 @@ class ServedExchange:
         if self._head_sent:
             out = []
             if not self._body_size:
-                self._first_byte = now - self._started  # of the body: a stream's head is sent before there is anything
+                self._first_byte = now - self.started  # of the body: a stream's head is sent before there is anything
         else:
             if connection.informational:
                 self._pass_informational(connection)
             head = connection.head
             if head is None:
                 return
-            self._first_byte = now - self._started
+            self._first_byte = now - self.started
             self._head_sent = True
             out = self._answer_head(head)
         pieces = connection.pieces
@@ -485,7 +444,7 @@ class ServedExchange:
         connection = self._connection
         status, body, state = 0, b"", BODY_NONE
         if connection is None:
-            self._served.endpoint.cancel(self)
+            self.served.endpoint.cancel(self)
         else:
             self._plane.held(self.target.name, self._held)
             head = connection.head
@@ -511,10 +470,10 @@ class ServedExchange:
                 target.rollout_id,
                 self.request_hi,
                 self.request_lo,
-                self._served.version,
+                self.served.version,
                 body,
                 self._first_byte,
-                now - self._started,
+                now - self.started,
                 self.flags,
                 status,
                 role,
@@ -530,10 +489,10 @@ class ServedExchange:
                         now + plane.epoch,
                         self.request_hi,
                         self.request_lo,
-                        self._served.version,
+                        self.served.version,
                         body,
                         self._first_byte,
-                        now - self._started,
+                        now - self.started,
                         status,
                         outcome,
                         state,

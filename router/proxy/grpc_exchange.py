@@ -12,18 +12,17 @@ import grpc
 import grpc.aio
 
 from router.link.grpc_place import PREDICTIONS
-from router.link.messages import BODY_NONE, BODY_PROTO, BODY_UNREAD, COPY_FIRST, SHED
+from router.link.messages import BODY_NONE, BODY_PROTO, BODY_UNREAD, COPY_FIRST
 from router.link.sampling import in_sample
 from router.proxy import codes, mirror
+from router.proxy.assigned import Assigned
 from router.proxy.assignment import ALL
 from router.proxy.breaker import Admission
 from router.proxy.grpc_codes import HTTP_STATUS, outcome_of
 from router.proxy.grpc_metadata import Head, Metadata, address_of, as_copy, back, onward, value_of
 from router.proxy.grpc_routes import GrpcTarget, Reached
 from router.proxy.identity import client_key
-from router.proxy.lanes import due
 from router.proxy.lanes import record as record_for
-from router.proxy.rules import forced_role
 from router.proxy.sampler import of_call
 
 if TYPE_CHECKING:
@@ -34,7 +33,7 @@ Context: TypeAlias = grpc.aio.ServicerContext
 _NAN: Final = float("nan")
 
 
-class GrpcExchange:
+class GrpcExchange(Assigned[Reached]):
     """What is known of one call. One that is traced is another (grpc_traced.py).
 
     Args:
@@ -51,24 +50,16 @@ class GrpcExchange:
         "_attempted_both",
         "_context",
         "_in_lanes",
-        "_mode",
         "_over",
-        "_plane",
-        "_probe",
         "_recorded",
-        "_role",
         "deadline",
         "first_byte",
-        "flags",
         "lanes",
         "metadata",
         "method",
         "request_hi",
         "request_id",
         "request_lo",
-        "served",
-        "started",
-        "target",
     )
 
     def __init__(
@@ -108,9 +99,11 @@ class GrpcExchange:
         self.lanes: list[GrpcTarget] = []  # those that a copy of it is due to
         self._in_lanes: list[tuple[GrpcTarget, bool]] = []  # and whether it was sent
         if self._mode:
-            self._assign(given, identity)
+            self._assign(Head(given), identity)
         if assigned and target.lanes:
-            self._enter_lanes(given, identity)
+            self.lanes = self._due(target.lanes, Head(given), b"", identity)
+
+    target: GrpcTarget
 
     @property
     def shadow_kind(self) -> type[GrpcShadow]:
@@ -122,10 +115,11 @@ class GrpcExchange:
         target = self.target
         if self._mode in (codes.MODE_NONE, codes.MODE_FORCED) or not target.mirrors:
             return False
-        given = self._context.invocation_metadata() or ()
-        if target.mirrors != ALL and not target.assignment.mirrored(self._key(given, self.request_id.encode())):
+        head = Head(self._context.invocation_metadata() or ())
+        identity = self.request_id.encode()
+        if target.mirrors != ALL and not target.assignment.mirrored(self._key(head, b"", identity)):
             return False
-        if target.asked_twice is not None and target.asked_twice(self.request_id.encode()):
+        if target.asked_twice is not None and target.asked_twice(identity):
             self._mode = codes.MODE_TWICE
         if size > self._plane.limits.mirror_body_bytes:
             self.shed(mirror.TOO_LARGE)
@@ -160,11 +154,6 @@ class GrpcExchange:
     def handed_over(self) -> None:
         """It goes to the model server now."""
         self._plane.held(self.target.name, monotonic() - self.started)
-
-    def shed(self, reason: str) -> None:
-        """No copy is sent."""
-        self.flags |= SHED
-        self._plane.shed(self.target.name, reason)
 
     def copy_metadata(self) -> list[tuple[str, str | bytes]]:
         """What a copy of it is sent with, but for what no copy has."""
@@ -253,48 +242,12 @@ class GrpcExchange:
             for lane, sent in self._in_lanes:
                 record_for(plane, lane, row, sent=sent)
 
-    def _assign(self, given: Metadata, identity: bytes) -> None:
+    def _assign(self, head: Head, identity: bytes) -> None:
         target = self.target
-        if target.rules and self._forced(given):
+        if target.rules and self._forced(head, b""):
             return
-        if target.splits and target.assignment.to_other(self._key(given, identity)):
+        if target.splits and target.assignment.to_other(self._key(head, b"", identity)):
             self._challenge()
-
-    def _enter_lanes(self, given: Metadata, identity: bytes) -> None:
-        """See `ServedExchange`."""
-        target = self.target
-        if self._role != codes.CHAMPION or self._mode == codes.MODE_FORCED:
-            return
-        if not self._mode and target.rules and forced_role(target.rules, Head(given), b"") is not None:
-            return
-        self.lanes = due(target.lanes, self._key(given, identity))
-
-    def _challenge(self) -> None:
-        """To the challenger, unless the breaker has taken it out: then the champion answers, outside the evidence."""
-        target = self.target
-        admission = self._plane.admit(target, self.started)
-        if admission is Admission.REFUSE or target.other is None:
-            self._mode = codes.MODE_FORCED
-            return
-        self._probe = admission is Admission.PROBE
-        self.served = target.other
-        self._role = target.other_role
-
-    def _forced(self, given: Metadata) -> bool:
-        """Whether a rule says who answers; see `ServedExchange`."""
-        target = self.target
-        role = forced_role(target.rules, Head(given), b"")
-        if role is None:
-            return False
-        self._mode = codes.MODE_FORCED
-        if target.other is not None and target.may_be_forced(role):
-            self.served, self._role = target.other, role
-        return True
-
-    def _key(self, given: Metadata, identity: bytes) -> bytes:
-        """What the assignment sticks to."""
-        key = self.target.assign_by
-        return (key(Head(given), b"") if key is not None else b"") or identity
 
 
 class GrpcShadow:

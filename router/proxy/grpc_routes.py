@@ -48,17 +48,15 @@ class Reached:
         return call
 
 
-class GrpcTarget(Flow):
+class GrpcTarget(Flow[Reached]):
     """How one model's traffic over gRPC goes, in one snapshot; or the copies of a lane."""
 
-    __slots__ = ("champion", "id_field", "lanes", "other")
+    __slots__ = ("id_field", "lanes")
 
     def __init__(
         self, routes: ModelRoutes, shadows: Shadows, channels: Channels, lanes: tuple[GrpcTarget, ...] = ()
     ) -> None:
-        self.champion = channels.to(routes.champion)
-        self.other = channels.to(routes.other)
-        super().__init__(routes, shadows, reachable=self.other is not None)
+        super().__init__(routes, shadows, channels.to(routes.champion), channels.to(routes.other))
         self.id_field = self.request_id.decode()
         self.lanes = tuple(lane for lane in lanes if lane.other is not None)
 

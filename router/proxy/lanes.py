@@ -6,7 +6,7 @@ rollout and what became of its copy: so a lane is compared as a challenger is th
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import msgspec
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from router.proxy.plane import DataPlane
     from router.proxy.routes import Flow, Target
 
-L = TypeVar("L", bound="Flow")
+L = TypeVar("L", bound="Flow[Any]")
 
 Row: TypeAlias = tuple[float, int, int, int, bytes, float, float, int, int, int]
 """Of the champion's answer: at, request_hi, request_lo, version, body, first_byte, latency, status, outcome, state."""
@@ -52,7 +52,7 @@ def due(lanes: Iterable[L], key: bytes) -> list[L]:
 
 def record(
     plane: DataPlane,
-    lane: Flow,
+    lane: Flow[Any],
     row: Row,
     *,
     sent: bool,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from router.link.messages import BODY_NONE, BODY_UNREAD, Limits, ModelRoutes
 from router.proxy import codes
@@ -60,7 +60,7 @@ class Shadows:
         return before if same else None
 
 
-def admitted(plane: DataPlane, target: Flow, size: int, now: float, *, again: bool) -> Admission | str:
+def admitted(plane: DataPlane, target: Flow[Any], size: int, now: float, *, again: bool) -> Admission | str:
     """Whether a copy of so many bytes may be sent now, as what the breaker takes it; else the reason it is shed.
 
     One that goes to the champion (`again`) is none of the breaker's.

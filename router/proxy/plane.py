@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from router.link.messages import BreakerChanged, Counters, Routes
 from router.link.overhead import Overhead
@@ -95,14 +95,14 @@ class DataPlane:
             overhead = self._overhead[model] = Overhead.none()
         overhead.add(seconds)
 
-    def admit(self, target: Flow, now: float) -> Admission:
+    def admit(self, target: Flow[Any], now: float) -> Admission:
         """Ask the breaker whether a request, or a copy of one, may go to the other version now."""
         admission, change = target.shadows.breaker.admit(now)
         if change is not None:
             self._breaker_changed(target, change)
         return admission
 
-    def judge(self, target: Flow, outcome: int, now: float, *, is_challenger: bool, probe: bool) -> None:
+    def judge(self, target: Flow[Any], outcome: int, now: float, *, is_challenger: bool, probe: bool) -> None:
         """Tell the breaker of an outcome."""
         breaker = target.shadows.breaker
         failed = codes.FAILED[outcome]
@@ -118,7 +118,7 @@ class DataPlane:
         if change is not None:
             self._breaker_changed(target, change)
 
-    def _breaker_changed(self, target: Flow, change: Change) -> None:
+    def _breaker_changed(self, target: Flow[Any], change: Change) -> None:
         """Tell control. In a watch the other version is only the reference: cut off, but no reason to act."""
         self._on_breaker(
             BreakerChanged(

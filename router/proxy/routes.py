@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, Generic, TypeVar
 from urllib.parse import unquote_to_bytes
 
 import msgspec
@@ -26,6 +26,9 @@ from router.proxy.rules import compiled, look
 
 log = logging.getLogger(__name__)
 
+S = TypeVar("S")
+"""A version, and how it is reached."""
+
 _PREFIX: Final = b"/models/"
 _LISTING: Final = b"/v1/models"
 _MOST_MATCHES: Final = 4096
@@ -42,23 +45,26 @@ class Served:
         self.endpoint = endpoint
 
 
-class Flow:
+class Flow(Generic[S]):
     """How one model's traffic goes, in one snapshot, whatever carries it.
 
     Args:
         routes: the model's.
         shadows: the slots and the breaker of its rollout.
-        reachable: whether the other version can be asked at all.
+        champion: how it is reached; None: it cannot be.
+        other: the same of the other version.
     """
 
     __slots__ = (
         "asked_twice",
         "assign_by",
         "assignment",
+        "champion",
         "mirrors",
         "mirrors_credentials",
         "mode",
         "name",
+        "other",
         "other_role",
         "random_order",
         "request_id",
@@ -69,10 +75,12 @@ class Flow:
         "splits",
     )
 
-    def __init__(self, routes: ModelRoutes, shadows: Shadows, *, reachable: bool) -> None:
+    def __init__(self, routes: ModelRoutes, shadows: Shadows, champion: S | None, other: S | None) -> None:
         self.name = routes.name
+        self.champion = champion
+        self.other = other
         self.other_role = routes.other_role
-        self.mode = routes.mode if reachable else codes.MODE_NONE
+        self.mode = routes.mode if other is not None else codes.MODE_NONE
         self.rollout_id = routes.rollout_id
         self.assignment = Assignment(routes.rollout_id, routes.share, routes.mirror)
         self.splits = self.mode == codes.MODE_CANARY and routes.share > 0
@@ -96,21 +104,19 @@ class Flow:
         return role == codes.CHALLENGER == self.other_role and self.shadows.breaker.state is State.CLOSED
 
 
-class Target(Flow):
+class Target(Flow[Served]):
     """How one model's traffic over HTTP goes, in one snapshot; or the copies of a lane."""
 
-    __slots__ = ("champion", "lanes", "other", "predict_path", "protocol", "served_as")
+    __slots__ = ("lanes", "predict_path", "protocol", "served_as")
 
     def __init__(
         self, routes: ModelRoutes, endpoints: Endpoints, shadows: Shadows, lanes: tuple[Target, ...] = ()
     ) -> None:
         self.protocol: Protocol = protocol(routes.protocol)
-        self.champion = _served(routes.champion, endpoints)
-        self.other = _served(routes.other, endpoints)
+        super().__init__(routes, shadows, _served(routes.champion, endpoints), _served(routes.other, endpoints))
         self.lanes = tuple(lane for lane in lanes if lane.other is not None)
         self.served_as = (routes.served_as or routes.name).encode()
         self.predict_path = routes.predict_path.encode()
-        super().__init__(routes, shadows, reachable=self.other is not None)
 
     def predicts(self, method: bytes, path: bytes) -> bool:
         """Whether this request is a prediction; the path is the model server's, without query."""

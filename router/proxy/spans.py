@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
 
@@ -100,7 +100,7 @@ class Trace:
     def tell(  # noqa: PLR0913 - what differs between spans
         self,
         span_id: bytes,
-        flow: Flow | None,
+        flow: Flow[Any] | None,
         wire: Wire,
         *,
         request_id: bytes,

@@ -136,7 +136,7 @@ class TracedExchange(ServedExchange):
                 getattr(self, "target", None),  # refused before its model was known
                 self._wire(why.status),
                 request_id=self.request_id,
-                began=self._started,
+                began=self.started,
                 ended=monotonic(),
                 error=why.code,
             )
@@ -146,7 +146,7 @@ class TracedExchange(ServedExchange):
         """Send what is there, under the span of this exchange."""
         request, lines = self.request, self.request.lines
         request.lines = self.trace.context.passed_on(lines, self._asked_id)
-        self._sent_after = monotonic() - self._started
+        self._sent_after = monotonic() - self.started
         super().connected(connection)
         request.lines = lines
 
@@ -169,9 +169,10 @@ class TracedExchange(ServedExchange):
         request.lines = self.trace.context.passed_on(lines, self.copy_id)
         return lines
 
-    def _shed(self, reason: str) -> None:
+    def shed(self, reason: str) -> None:
+        """No copy is sent."""
         self._shed_by = reason
-        super()._shed(reason)
+        super().shed(reason)
 
     def _fail(self, why: Refusal, outcome: int) -> None:
         self._refused_by = why
@@ -184,7 +185,7 @@ class TracedExchange(ServedExchange):
 
     def _tell(self, outcome: int, now: float) -> None:
         """The exchange, and the request."""
-        served, refused, head = self._served, self._refused_by, None
+        served, refused, head = self.served, self._refused_by, None
         if self._connection is not None:
             head = self._connection.head
         self.trace.tell(
@@ -192,7 +193,7 @@ class TracedExchange(ServedExchange):
             self.target,
             _asked(served, self._connection, self.request.method, self.path),
             request_id=self.request_id,
-            began=self._started,
+            began=self.started,
             ended=now,
             sent=self._sent_after,
             first_byte=self._first_byte,
@@ -208,7 +209,7 @@ class TracedExchange(ServedExchange):
             self.target,
             self._wire(answered),
             request_id=self.request_id,
-            began=self._started,
+            began=self.started,
             ended=now,
             first_byte=self._first_byte,
             version=served.version,
