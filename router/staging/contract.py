@@ -39,6 +39,9 @@ class Answer:
         return self.status == 200 and self.predictions is not None and len(self.predictions) == rows
 
 
+_NOBODYS: Mapping[str, Answer] = {}
+
+
 def without_each(questions: Questions, columns: Columns, row: Row) -> Iterator[tuple[str, bytes]]:
     """Each column, and a good row without it."""
     for name in columns.names:
@@ -120,14 +123,31 @@ def columns_matter(columns: Columns, answers: Mapping[str, Answer]) -> Check:
     return Check(name, Verdict.PASS, f"{text}, each of {optional} optional ones is not missed" if optional else text)
 
 
-def refused(name: str, what: str, answers: Mapping[str, Answer]) -> Check:
-    """Bad requests get a client error: the model server neither breaks nor guesses."""
+def broken(answers: Mapping[str, Answer]) -> list[str]:
+    """Those in which the server says that it broke."""
+    return [each for each, answer in answers.items() if answer.status is not None and answer.status >= 500]
+
+
+def refused(name: str, what: str, answers: Mapping[str, Answer], theirs: Mapping[str, Answer] = _NOBODYS) -> Check:
+    """Bad requests get a client error: the model server neither breaks nor guesses.
+
+    Some servers, such as Triton, take what they cannot parse for an error of their own. `theirs` are the champion's
+    answers to what the staged server broke on: what its server does as well is no reason against a version.
+    """
     if not answers:
         return Check(name, Verdict.INCONCLUSIVE, f"{what}: nothing could be asked")
-    wrong = [f"{each} got {answer.told}" for each, answer in answers.items() if not _client_error(answer)]
+    alike = [each for each in broken(answers) if each in theirs and theirs[each].status == answers[each].status]
+    wrong = [each for each, answer in answers.items() if not _client_error(answer) and each not in alike]
     if wrong:
-        return Check(name, Verdict.FAIL, f"{what}, expected a client error (4xx): {_some(wrong)}")
-    return Check(name, Verdict.PASS, f"{what}: {len(answers)} bad requests are client errors")
+        told = _some([f"{each} got {answers[each].told}" for each in wrong])
+        return Check(name, Verdict.FAIL, f"{what}, expected a client error (4xx): {told}")
+    count = len(answers) - len(alike)
+    text = f"{what}: {count} bad {'request is a client error' if count == 1 else 'requests are client errors'}"
+    if alike:
+        told = _some([f"{each} got {answers[each].told}" for each in alike])
+        text += f", {len(alike)} {'is an error' if len(alike) == 1 else 'are errors'} of the server"
+        text += f", as of the champion's: {told}"
+    return Check(name, Verdict.PASS, text)
 
 
 def extra_column(answer: Answer, without: Answer) -> Check:

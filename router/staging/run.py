@@ -93,14 +93,16 @@ async def _contract(subject: Subject, holdout: Holdout, staged: Server, champion
         checks.append(contract.example_answered(await staged.ask(example)))
     checks += [
         contract.columns_matter(columns, await _each(staged, contract.without_each(questions, columns, first))),
-        contract.refused(
+        await _refused(
             "contract.wrong_type",
             "values of the wrong type",
-            await _each(staged, contract.wrong_types(questions, columns, first)),
+            contract.wrong_types(questions, columns, first),
+            staged,
+            champion,
         ),
         contract.extra_column(await staged.ask(contract.with_extra_column(questions, columns, first)), one),
         contract.empty_batch(await staged.ask(questions.of(names, []))),
-        contract.refused("contract.malformed", "malformed requests", await _each(staged, contract.malformed().items())),
+        await _refused("contract.malformed", "malformed requests", contract.malformed().items(), staged, champion),
     ]
     same = questions.of(names, holdout.rows[:SCHEMA_ROWS])
     theirs = await champion.ask(same) if champion is not None else None
@@ -109,6 +111,17 @@ async def _contract(subject: Subject, holdout: Holdout, staged: Server, champion
 
 def _told_rows(tell: Tell, who: str, count: int, done: int) -> None:
     tell(f"{who}: row {done:,} of {count:,}")
+
+
+async def _refused(
+    name: str, what: str, requests: Iterable[tuple[str, bytes]], staged: Server, champion: Server | None
+) -> Check:
+    """The champion is asked only what the staged server has broken on."""
+    named = dict(requests)
+    answers = await _each(staged, named.items())
+    again = [(each, named[each]) for each in contract.broken(answers)]
+    theirs = await _each(champion, again) if champion is not None and again else {}
+    return contract.refused(name, what, answers, theirs)
 
 
 async def _each(server: Server, requests: Iterable[tuple[str, bytes]]) -> dict[str, Answer]:

@@ -101,6 +101,30 @@ def test_wrong_values_are_of_the_types_that_can_be_wrong():
     assert (check.verdict, "x got 1 row" in check.reason) == (F, True)
 
 
+def test_a_server_that_takes_bad_requests_for_its_own_errors_is_no_worse_than_the_champions():
+    asked = {"broken JSON": BROKEN, "a list": REFUSED, "no body": BROKEN}
+    assert contract.broken(asked) == ["broken JSON", "no body"]
+
+    def check(theirs):
+        return contract.refused("contract.malformed", "malformed requests", asked, theirs)
+
+    assert check({}).verdict is F
+    assert check({"broken JSON": BROKEN, "no body": REFUSED}).verdict is F
+    assert check({"broken JSON": BROKEN, "no body": Answer(None)}).verdict is F
+    alike = check({"broken JSON": BROKEN, "no body": BROKEN})
+    assert alike.verdict is P
+    assert alike.reason == (
+        "malformed requests: 1 bad request is a client error, 2 are errors of the server, as of the champion's: "
+        "broken JSON got status 500, no body got status 500"
+    )
+
+
+def test_an_answer_that_guesses_or_never_comes_is_no_refusal_whatever_the_champion_does():
+    for answer in (good(0.0), Answer(None)):
+        assert contract.broken({"x": answer}) == []
+        assert contract.refused("contract.wrong_type", "values", {"x": answer}, {"x": answer}).verdict is F
+
+
 def test_an_extra_column_is_refused_or_changes_nothing():
     assert contract.extra_column(REFUSED, good(1.0)).verdict is P
     assert contract.extra_column(good(1.0), good(1.0)).verdict is P
