@@ -5,11 +5,12 @@ import random
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import httpx
-from world import MODEL, QUICK_POLICY, World, wait_for
+from world import MODEL, QUICK_POLICY, World, free_port, wait_for
 
 _POLICY = {
     "shadow": "    rollout: [{shadow: 100, for: 1h}, {promote: {}}]\n",
@@ -20,13 +21,23 @@ _RELOADED = "titleshot_config_reload_timestamp_seconds"
 
 
 class RestWorld(World):
-    """Speaks any protocol. `hello` is a path that is answered with 200 and is no prediction."""
+    """Speaks any protocol. `hello` is a path that is answered with 200 and is no prediction.
+
+    Where the servers have a gRPC port (`grpc_url`), so has it: `grpc_address`.
+    """
 
     def __init__(self, folder: Path, registry_template: Path, servers: dict, protocol: str, more: str, hello: str):
         self.protocol = protocol
         self._more = more
         self._hello = hello
+        self._mode = "pass"
         super().__init__(folder, registry_template, servers, server=lambda server: server)
+        by_grpc = {version: server.grpc_url for version, server in servers.items() if getattr(server, "grpc_url", "")}
+        if by_grpc:
+            self.grpc_address = f"127.0.0.1:{free_port()}"
+            self.more = f"grpc: {self.grpc_address}\n"
+            endpoints = ", ".join(f"{version}: {url!r}" for version, url in by_grpc.items())
+            self._more += f"    grpc_endpoints: {{{endpoints}}}\n"
 
     def ask(self, row: dict | None = None) -> httpx.Response:
         return httpx.get(self.url + self._hello, timeout=10, trust_env=False)
@@ -55,6 +66,41 @@ class RestWorld(World):
         self.set_alias("challenger", 2 if mode == "shadow" else 3)
         wait_for(lambda: self.phase() == mode, f"the {mode} has begun")
         wait_for(lambda: self._share(mode) > 0, f"the proxies have the {mode}")
+
+    def enter(self, mode: str) -> None:
+        """One of the matrix's modes; there is no way back."""
+        if mode != self._mode:
+            self.on_trial(mode)
+            self._mode = mode
+
+    def cell(self, mode: str, ask: Callable[["RestWorld", int], Iterable[int]], count: int = 24) -> None:
+        """A cell of the matrix: one client asks so often; each answer is right, and read, and so is each copy's.
+
+        Args:
+            mode: one of the matrix's.
+            ask: checks each answer, and gives the version that answered it.
+            count: so many that a canary of one half hardly ever takes all to one side.
+        """
+        self.enter(mode)
+        before, lost = self.answers(), self.lost()
+        seen = set(ask(self, count))
+        assert seen == ({1, 2} if mode == "canary" else {1}), seen
+        wanted = 2 * count if mode == "shadow" else count
+
+        def came() -> dict:
+            found = Counter(self.answers())
+            found.subtract(before)
+            return +found
+
+        wait_for(lambda: sum(came().values()) >= wanted, f"{wanted} answers in the mode {mode}", 20)
+        found, name = came(), {"pass": "none"}.get(mode, mode)
+        if mode == "canary":
+            assert found.keys() == {("champion", name, "ok"), ("challenger", name, "ok")}, found
+            assert sum(found.values()) == wanted, found
+        else:
+            roles = ("champion", "challenger") if mode == "shadow" else ("champion",)
+            assert found == {(role, name, "ok"): count for role in roles}, found
+        assert self.lost() == lost, (self.lost(), lost)
 
     def _settings(self, mode: str) -> None:
         self.write_settings(f"{self._more}{QUICK_POLICY}{_POLICY[mode]}")
@@ -137,15 +183,17 @@ def rest_world(
 
 
 @contextlib.contextmanager
-def both_versions(start: Callable, folder: Path) -> Iterator[dict]:
+def both_versions(start: Callable, folder: Path, within_seconds: float = 120) -> Iterator[dict]:
     """Servers of versions 1 and 2, started together."""
     servers: dict = {}
     try:
         for version in (1, 2):
             servers[version] = start(folder, version)
         for server in servers.values():
-            server.wait()
+            server.wait(within_seconds)
         yield servers
     finally:
+        for server in servers.values():
+            server.hang_up()
         for server in servers.values():
             server.end()

@@ -1,4 +1,4 @@
-"""Servers of no known protocol behind titleshot: a small one whose predictions JSON pointers find, and LitServe."""
+"""A small server of no known protocol behind titleshot, whose predictions JSON pointers find."""
 
 import gzip
 import json
@@ -6,9 +6,8 @@ from http.server import BaseHTTPRequestHandler
 
 import httpx
 import pytest
-from model_servers import litserve
 from quiet_server import Quiet, QuietServer
-from rest_world import both_versions, rest_world
+from rest_world import rest_world
 
 MORE = """\
     answer: {rows: /result/items, prediction: /late, score: /p}
@@ -76,23 +75,3 @@ def test_every_mode(tmp_path, registry_template, servers):
         world.wait_answers("canary", 25)
         assert servers[2].asked.count("/v3/explain?x") == 0
         assert "the gate cannot ask by the protocol json" in world.gate(2, expect=1).stderr
-
-
-def test_litserve_without_pointers(tmp_path, registry_template):
-    more = "    predict_path: /predict\n"
-    with (
-        both_versions(litserve, tmp_path) as servers,
-        rest_world(tmp_path, registry_template, servers, "json", "/health", more) as world,
-        httpx.Client(trust_env=False) as client,
-    ):
-        for mode in ("none", "shadow", "canary"):
-            if mode != "none":
-                world.on_trial(mode)
-            seen = set()
-            for _ in range(24):
-                found = client.post(f"{world.url}/predict", json={"truth": 1, "noise": 0.2}).raise_for_status().json()
-                seen.add(found["prediction"])
-            assert seen == ({0, 1} if mode == "canary" else {0})
-            world.wait_answers(mode, 24)
-        info = [client.get(f"{url}/info").content for url in (world.url, servers[1].url)]
-        assert info[0] == info[1]

@@ -1,45 +1,20 @@
-"""MLServer behind titleshot: tritonclient, curl and httpx by the Open Inference Protocol, in every mode."""
+"""MLServer behind titleshot, by the Open Inference Protocol, in every mode."""
 
 import json
-import subprocess
 
 import httpx
-import numpy as np
 import pytest
+import tritonclient.grpc as grpc_triton
 import tritonclient.http as triton
+from asking import ROWS, curl, grpc_tensors, inputs, tensors, version_of
+from matrix import MLSERVER, cells
 from model_servers import SERVED_AS, mlserver
 from rest_world import both_versions, rest_world
 from tritonclient.utils import InferenceServerException
 
-ROWS = [{"truth": 1, "noise": 0.5}, {"truth": 0, "noise": 0.2}, {"truth": 1, "noise": 0.05}]
-LABELS = {1: [1, 1, 0], 2: [1, 0, 0]}
-"""By version."""
-
 HELLO = f"/v2/models/{SERVED_AS}/ready"
 INFER = f"/v2/models/{SERVED_AS}/infer"
 OUTPUTS = ("predict", "predict_proba")
-
-
-def inputs(rows) -> list[dict]:
-    names = (("truth", "INT64"), ("noise", "FP64"))
-    return [
-        {"name": name, "shape": [len(rows), 1], "datatype": kind, "data": [row[name] for row in rows]}
-        for name, kind in names
-    ]
-
-
-def tensors(rows, *, binary: bool) -> list[triton.InferInput]:
-    found = []
-    for name, kind, dtype in (("truth", "INT64", np.int64), ("noise", "FP64", np.float64)):
-        tensor = triton.InferInput(name, [len(rows), 1], kind)
-        found.append(tensor.set_data_from_numpy(np.array([[row[name]] for row in rows], dtype), binary_data=binary))
-    return found
-
-
-def curl(url: str, body: object, *options: str) -> dict:
-    command = ["curl", "-s", "--noproxy", "*", "-H", "content-type: application/json", *options]
-    found = subprocess.run([*command, "-d", json.dumps(body), url], check=True, capture_output=True, timeout=60)
-    return json.loads(found.stdout)
 
 
 @pytest.fixture(scope="module")
@@ -56,24 +31,56 @@ def world(tmp_path_factory, registry_template, servers):
         yield found
 
 
-def infer(client, count, coding) -> int:
-    """One request; the version that answered it."""
-    found = client.infer(
-        SERVED_AS,
-        tensors(ROWS, binary=False),
-        outputs=[triton.InferRequestedOutput(name, binary_data=False) for name in OUTPUTS],
-        request_id=f"request {count}",
-        request_compression_algorithm=coding,
-        response_compression_algorithm=coding,
-    )
-    version = int(found.get_response()["model_version"][1:])
-    assert found.get_response()["id"] == f"request {count}"
-    assert found.as_numpy("predict").ravel().tolist() == LABELS[version]
-    assert found.as_numpy("predict_proba").shape == (3, 2)
-    return version
+def by_tritonclient(world, count):
+    with triton.InferenceServerClient(world.address) as client:
+        for number in range(count):
+            coding = (None, "gzip")[number % 2]
+            found = client.infer(
+                SERVED_AS,
+                tensors(ROWS, binary=False),
+                outputs=[triton.InferRequestedOutput(name, binary_data=False) for name in OUTPUTS],
+                request_id=f"request {number}",
+                request_compression_algorithm=coding,
+                response_compression_algorithm=coding,
+            )
+            version = version_of(found.as_numpy("predict").ravel().tolist())
+            assert found.get_response()["id"] == f"request {number}"
+            assert found.get_response()["model_version"] == f"v{version}"
+            assert found.as_numpy("predict_proba").shape == (3, 2)
+            yield version
 
 
-def test_tritonclient_sees_the_server_in_every_mode_and_all_answers_are_read(world, servers):
+def by_httpx(world, count):
+    with httpx.Client(trust_env=False) as client:
+        for _ in range(count):
+            found = client.post(f"{world.url}{INFER}", json={"inputs": inputs(ROWS)}).raise_for_status().json()
+            yield version_of(found["outputs"][0]["data"])
+
+
+def by_curl(world, count):
+    for _ in range(count):
+        found = curl(f"{world.url}{INFER}", {"id": "c", "inputs": inputs(ROWS)}, "--compressed")
+        assert found["id"] == "c"
+        yield version_of(found["outputs"][0]["data"])
+
+
+def by_grpc(world, count):
+    with grpc_triton.InferenceServerClient(world.grpc_address) as client:
+        for number in range(count):
+            found = client.infer(SERVED_AS, grpc_tensors(ROWS), request_id=f"call {number}")
+            assert found.get_response().id == f"call {number}"
+            yield version_of(found.as_numpy("predict").ravel().tolist())
+
+
+ASK = {"tritonclient": by_tritonclient, "httpx": by_httpx, "curl": by_curl, "grpc": by_grpc}
+
+
+@pytest.mark.parametrize(("client", "mode"), cells(MLSERVER))
+def test_cell(world, client, mode):
+    world.cell(mode, ASK[client])
+
+
+def test_tritonclient_sees_the_server(world, servers):
     direct, client = (triton.InferenceServerClient(url) for url in (servers[1].url[7:], world.address))
     with client, direct:
         assert client.is_server_live()
@@ -81,15 +88,10 @@ def test_tritonclient_sees_the_server_in_every_mode_and_all_answers_are_read(wor
         assert client.is_model_ready(SERVED_AS)
         assert client.get_model_metadata(SERVED_AS) == direct.get_model_metadata(SERVED_AS)
         assert client.get_server_metadata() == direct.get_server_metadata()
-        for mode, versions in (("none", {1}), ("shadow", {1}), ("canary", {1, 2})):
-            if mode != "none":
-                world.on_trial(mode)
-            assert {infer(client, count, (None, "gzip")[count % 2]) for count in range(24)} == versions
-            world.wait_answers(mode, 24)
-    assert curl(f"{world.url}{INFER}", {"id": "c", "inputs": inputs(ROWS)}, "--compressed")["id"] == "c"
-    world.wait_answers("canary", 25)
 
-    # What a client asks of one version is answered by that version alone, or not at all.
+
+def test_what_a_client_asks_of_one_version_is_answered_by_that_version_alone_or_not_at_all(world):
+    world.enter("canary")
     pinned = f"{world.url}/v2/models/{SERVED_AS}/versions"
     for _ in range(8):
         assert httpx.post(f"{pinned}/v1/infer", json={"inputs": inputs(ROWS)}, trust_env=False).status_code == 200
