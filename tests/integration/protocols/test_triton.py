@@ -81,7 +81,7 @@ def by_grpc(world, count):
 
 def by_stream(world, count):
     for number in range(count):
-        ((found, error),) = streamed(world.grpc_address, [(SERVED_AS, f"call {number}")])
+        ((found, error),) = streamed(world.grpc_address, {f"call {number}": grpc_tensors(ROWS)})
         assert error is None
         assert found.get_response().id == f"call {number}"
         yield checked(found)
@@ -92,8 +92,8 @@ def streamed(address, calls):
     came = queue.Queue()
     with grpc_triton.InferenceServerClient(address) as client:
         client.start_stream(lambda result, error: came.put((result, error)))
-        for model, name in calls:
-            client.async_stream_infer(model, grpc_tensors(ROWS), request_id=name)
+        for name, asked in calls.items():
+            client.async_stream_infer(SERVED_AS, asked, request_id=name)
         found = [came.get(timeout=20) for _ in calls]
         client.stop_stream()
     return found
@@ -136,6 +136,20 @@ def test_a_gap_among_probabilities_is_bare_nan_and_a_row_without_a_score(world):
         assert found.text.count("NaN") == 2
     wait_for(lambda: sum(world.answers().values()) == before + 4, "they are recorded")
     assert world.lost() == lost
+
+
+def test_an_error_within_a_stream_reaches_the_client_and_counts(world):
+    failed = sum(count for (_, _, outcome), count in world.answers().items() if outcome == "server_error")
+    short = [grpc_tensors(ROWS)[0], grpc_tensors(ROWS[:2])[1]]
+    (answer, nothing), (no_answer, error) = streamed(world.grpc_address, {"good": grpc_tensors(ROWS), "bad": short})
+    assert checked(answer) in (1, 2)
+    assert nothing is no_answer is None
+    assert "expected as many of truth as of noise" in error.message()
+
+    def counted():
+        return sum(count for (_, _, outcome), count in world.answers().items() if outcome == "server_error") - failed
+
+    wait_for(lambda: counted() == 1, "the stream is the server's error")
 
 
 def test_errors_are_tritons_own(world, servers):
