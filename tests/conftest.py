@@ -3,10 +3,16 @@
 import gc
 import logging
 import os
+import sys
 from pathlib import Path
 
-import pytest
-from hypothesis import settings
+# Containers often forbid compiled files. Then every worker, and every process that a test starts, compiles all that it
+# imports again: 9 of 60 seconds. Before Hypothesis, a plugin of pytest, which is compiled with the tests' own asserts.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+import pytest  # noqa: E402
+from hypothesis import settings  # noqa: E402
 
 pytest_plugins = ["matrix_report"]
 
