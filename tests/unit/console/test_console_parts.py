@@ -114,7 +114,7 @@ def test_a_rollback_to_what_is_not_ready_is_said_beforehand():
 def test_a_session_ends_by_time_by_hand_and_by_number():
     now = [0.0]
     sessions = Sessions(lambda: now[0])
-    first, second = sessions.open("a"), sessions.open("b")
+    first, second = sessions.open("a"), sessions.open("told to nobody")
     assert (sessions.token(first), sessions.token("x")) == ("a", None)
     sessions.close(first)
     assert sessions.token(first) is None
@@ -122,7 +122,7 @@ def test_a_session_ends_by_time_by_hand_and_by_number():
     assert sessions.token(second) is None
     kept = [sessions.open(str(index)) for index in range(MOST_SESSIONS + 1)]
     assert (sessions.token(kept[0]), sessions.token(kept[1])) == (None, "1")
-    assert "'b'" not in repr(sessions.__dict__)
+    assert "told to nobody" not in repr(sessions.__dict__)
 
 
 def test_who_signs_in_again_and_again_signs_only_oneself_out():
