@@ -109,11 +109,12 @@ def world(chance, count, champion_right, ours_right, shared=0.8):
 
 @pytest.mark.parametrize("count", [60, 400])
 @pytest.mark.parametrize(("champion", "ours"), [(0.9, 0.9), (0.9, 0.6), (0.7, 0.95)])
-def test_how_often_the_bounds_of_a_loss_miss(count, champion, ours):
+@pytest.mark.parametrize("tries", [40, pytest.param(1000, marks=pytest.mark.long)])
+def test_how_often_the_bounds_of_a_loss_miss(count, champion, ours, tries):
     chance = np.random.default_rng(7)
     missed = np.zeros(2)
     runs = 0
-    for _ in range(100):
+    for _ in range(tries):
         rows, true = world(chance, count, champion, ours)
         if min(rows.sums[1], rows.sums[3]) == 0:
             continue

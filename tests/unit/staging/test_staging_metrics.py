@@ -210,13 +210,14 @@ def test_an_rmse_is_no_worse_by_a_part_of_the_champions(times, verdict, says):
 
 
 @pytest.mark.parametrize("sign", [1.0, -1.0])
-def test_an_rmse_at_its_margin_seldom_passes_and_seldom_fails(sign):
+@pytest.mark.parametrize("runs", [50, pytest.param(1000, marks=pytest.mark.long)])
+def test_an_rmse_at_its_margin_seldom_passes_and_seldom_fails(sign, runs):
     chance, wrong = np.random.default_rng(5), 0
-    for _ in range(200):
+    for _ in range(runs):
         theirs, ours = chance.normal(0, 2.0, 400), chance.normal(0, 2.0 * (1.1 + sign * 1e-9), 400)
         verdict = no_regression(asked(RMSE), of_errors(ours), of_errors(theirs), 400).verdict
         wrong += verdict is (Verdict.PASS if sign > 0 else Verdict.FAIL)
-    assert wrong <= 200 * 0.05 + 2.6 * (200 * 0.05 * 0.95) ** 0.5
+    assert wrong <= 0.05 * runs  # without an allowance for chance: betting errs far less often than it may
 
 
 def test_a_champion_without_errors_and_rows_without_a_prediction():
