@@ -56,6 +56,8 @@ class Coverage:
 
     def _counts(self, rows: Columns) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
         """Rows by kind: (to compare with, only the trial version or says more, says less), shape (3,)."""
+        if not rows.size:
+            return np.zeros(3, dtype=np.int64)
         rows = rows[(rows["mode"] == Mode.SHADOW) & (rows["sides"] == 2)]
         version, prediction = rows["version"], self._metric.coded(rows["prediction"])
         ours, theirs = (version == each for each in self._versions)

@@ -143,6 +143,8 @@ class _Found:
     def _score(self, rows: Columns, at: NDArray[np.float64], place: Places) -> Columns:
         events = [np.concatenate([*parts, _NO_PLACES]) for parts in self.scored]
         both = np.concatenate(events)
+        if not both.size:
+            return np.zeros(0, dtype=SCORED)
         side = np.repeat([0, 1], [events[0].size, events[1].size])
         order = np.argsort(both, kind="stable")  # of one event the first side comes first
         both, side = both[order], side[order]
@@ -161,6 +163,8 @@ _NO_PLACES = np.zeros(0, dtype=np.int64)
 
 def _joined(rows: Columns, at: NDArray[np.float64], place: Places, parts: list[Places]) -> Columns:
     events = np.sort(np.concatenate([*parts, _NO_PLACES]))
+    if not events.size:
+        return np.zeros(0, dtype=JOINED)
     there = np.take(rows, place[events])
     out = np.empty(events.size, dtype=JOINED)
     out["at"] = at[events]

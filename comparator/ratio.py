@@ -188,6 +188,8 @@ class RatioTest:
     def take(self, joined: Joined) -> None:
         """Take what labels and observations completed, of this rollout."""
         self._coverage.take(joined)
+        if not joined.completed.size:
+            return
         rows = Rows(joined.completed, self._versions, self.metric)
         self.bad_label += rows.bad_label
         self.bad_score += rows.bad_score

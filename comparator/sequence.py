@@ -14,6 +14,7 @@ estimation of quantiles"; Shin, Ramdas, Rinaldo 2024, "E-detectors" (restarts).
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,8 +27,8 @@ MAX_LOG_E = 690.0
 
 def log_mean_exp(logs: Floats) -> Floats:
     """log(mean(exp(logs))) over the first axis, without overflow."""
-    top = np.max(logs, axis=0)
-    return np.asarray(top + np.log(np.mean(np.exp(logs - top), axis=0)))
+    top = logs.max(axis=0)
+    return np.asarray(top + np.log(np.exp(logs - top).sum(axis=0) / logs.shape[0]))  # np.mean, in half its time
 
 
 def as_e(log_e: float) -> float:
@@ -233,6 +234,7 @@ def _log_null(successes: float, count: float, ratio: float) -> float:
     return (successes * math.log(ratio) if successes else 0.0) + (failures * math.log1p(-ratio) if failures else 0.0)
 
 
+@lru_cache(1024)  # look after look asks for the same counts, where no label has come in between
 def ratio_bounds(successes: float, count: int, alpha: float) -> tuple[float, float]:
     """Bounds for a probability (or the mean of shares) that hold at all times together with probability 1 - alpha."""
     if count == 0:
@@ -254,6 +256,7 @@ def ratio_bounds(successes: float, count: int, alpha: float) -> tuple[float, flo
     return lower, upper
 
 
+@lru_cache(1024)  # as above
 def quantile_ranks(count: int, q: float, alpha: float) -> tuple[int, int]:
     """Ranks (1: the smallest) between which the q-quantile lies at all times, with probability 1 - alpha.
 
