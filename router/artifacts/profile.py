@@ -100,6 +100,7 @@ class _Column:
             self._categorise(value)
         found = [number_of(value) for value in present] if self._numbers else []
         numbers = np.array([number for number in found if number is not None], dtype=float)
+        numbers += 0.0  # -0.0 is 0.0: which of them is the least would depend on where the data are cut
         if numbers.size < len(found):
             self._numbers = False
         if self._numbers and numbers.size:

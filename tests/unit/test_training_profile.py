@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from router.artifacts.profile import (
@@ -38,6 +38,7 @@ def profile(columns, cuts=()):
 
 
 @given(x=st.lists(CELLS, min_size=1, max_size=30), cuts=st.lists(st.integers(0, 30), max_size=3))
+@example(x=[0, -0.0], cuts=[1])
 def test_the_way_the_rows_are_cut_does_not_show(x, cuts):
     columns = {"x": x, "y": list(range(len(x)))}
     cuts = [min(cut, len(x)) for cut in cuts]
