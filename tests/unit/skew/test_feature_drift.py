@@ -47,8 +47,8 @@ def features():
 
 def compare(features, name, values, limit=0.1, among=None):
     counts = np.zeros(features[name].expected.size, dtype=np.int64)
-    for value in values.tolist():
-        counts[features[name].cell(value)] += 1
+    for value, times in zip(*(each.tolist() for each in np.unique(values, return_counts=True)), strict=True):
+        counts[features[name].cell(value)] += times
     return compared(features[name], counts, limit=limit, least_rows=100, among=among or len(features))
 
 
