@@ -17,10 +17,12 @@ test: $(VENV)/.dev
 test-unit: $(VENV)/.dev
 	$(BIN)/pytest tests/unit -n $(JOBS) $(ARGS)
 
-# What takes too long for every change: a hundred kills (half an hour), vLLM; and every cell of the matrix, into docs/matrix.md.
+# What takes too long for every change: a hundred kills (half an hour), vLLM, the laws with sixty times as many examples;
+# and every cell of the matrix, into docs/matrix.md.
 # Makes the environments of the model servers that are not there yet: vLLM's has 2.5 GB.
 test-long: $(VENV)/.dev
 	eval "$$(.ci/servers $(SERVERS))"; $(BIN)/pytest tests -m "long or cell" --matrix docs/matrix.md $(ARGS)
+	HYPOTHESIS_PROFILE=thorough $(BIN)/pytest tests/unit -n $(JOBS) $(ARGS)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -19,14 +19,17 @@ pytest_plugins = ["matrix_report"]
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # as the demo trains: on busy cores threads spin for each other's sake
 
-settings.register_profile("quick", max_examples=25, deadline=None)
+settings.register_profile("quick", max_examples=16, deadline=None)
 settings.register_profile("thorough", max_examples=1000, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
+gc.disable()  # what is imported stays: looking through it again and again takes seconds,
+
 
 def pytest_collection_finish():
-    gc.freeze()  # what was imported stays: looking through it again and again takes seconds,
+    gc.freeze()
     gc.set_threshold(10_000, 20, 20)  # and so does looking too often
+    gc.enable()
 
 
 def _signed(folder: Path) -> None:

@@ -202,7 +202,7 @@ steps_of_a_life = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=2 * settings().max_examples, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(steps_of_a_life, st.integers(0, 25))
 def test_a_restart_comes_to_the_same(life, when):
     """From the facts, and from a checkpoint anywhere among them."""
@@ -248,7 +248,7 @@ def test_a_check_that_holds_rolls_nothing_back_and_lets_nothing_pass_while_it_la
     assert [each.kind for each in desk.tick(0.1)] == [DecisionKind.PROMOTE]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=2 * settings().max_examples, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(["within", "none", "undefined"]), st.floats(0.1, 100.0)), max_size=30))
 def test_without_answers_beyond_nothing_rolls_back_and_without_answers_within_nothing_passes(life):
     desk = on_trial()
@@ -269,7 +269,7 @@ def test_without_answers_beyond_nothing_rolls_back_and_without_answers_within_no
         assert (desk.check().verdict.value == "pass") == passes
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=2 * settings().max_examples, deadline=None)
 @given(st.integers(1, 8), st.lists(st.sampled_from([1.5, 1.0]), max_size=40))
 def test_a_rollback_comes_with_the_last_of_so_many_in_a_row(results, figures):
     desk = on_trial(watched(replace(QUEUE, results=results), steps=(replace(SHADOW, min_seconds=1e6), PROMOTE)))

@@ -310,7 +310,7 @@ moves = st.lists(
 )
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=3 * settings().max_examples, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(ASKED, moves)
 def test_whatever_happens_nothing_goes_forward_unconfirmed_and_a_restart_comes_to_the_same(outside, life):
     desk = office(outside, SHADOW, PROMOTE, WATCH)

@@ -124,7 +124,7 @@ def test_a_step_begins_with_a_clean_slate():
     ),
     st.lists(st.integers(1, SPAN + 5), min_size=1, max_size=4),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=6 * settings().max_examples, deadline=None)
 def test_batches_do_not_show(steps, sizes):
     answers, at = [], 0.0
     for side, failed, wait in steps:

@@ -134,7 +134,7 @@ def recorded_until(recorded):
 
 @pytest.mark.parametrize("name", DUELS)
 @given(cuts=st.sets(st.integers(1, 70), max_size=3))
-@settings(max_examples=settings().max_examples // 8, deadline=None)
+@settings(max_examples=settings().max_examples // 5, deadline=None)
 def test_a_restart_anywhere_changes_nothing(name, cuts):
     whole, expected = once(name)
     title, decided = played(name, cuts)

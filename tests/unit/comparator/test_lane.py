@@ -147,7 +147,7 @@ STEPS = st.one_of(
 )
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=5 * settings().max_examples)
 @given(st.lists(STEPS, max_size=25))
 def test_whatever_happens_it_tells_the_registry_marks_alone_and_a_restart_agrees(steps):
     desk = of_lane()

@@ -354,7 +354,7 @@ def unmarked(evidence):
 @pytest.mark.parametrize("how", ["replay", "live"])
 @pytest.mark.parametrize("name", DUELS)
 @given(data=st.data())
-@settings(max_examples=settings().max_examples // 8, deadline=None)
+@settings(max_examples=settings().max_examples // 5, deadline=None)
 def test_what_comes_again_changes_nothing_and_is_counted(name, how, data):
     observations, labels = record(name)
     rng = np.random.default_rng(data.draw(st.integers(0, 2**32)))

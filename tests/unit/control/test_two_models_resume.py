@@ -195,7 +195,7 @@ SPOOLED = [
 
 @given(st.lists(st.tuples(HAPPENINGS, st.sampled_from(MODELS), st.integers(0, 12)), max_size=25))
 @example(SPOOLED)
-@settings(max_examples=settings().max_examples // 3, deadline=None)
+@settings(max_examples=settings().max_examples // 2, deadline=None)
 def test_a_restart_leaves_both_models_where_they_were(happened):
     async def work(folder):
         ledger = await Ledger.open(f"sqlite:///{folder / 'ledger.db'}")
