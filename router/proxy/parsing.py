@@ -222,6 +222,7 @@ class RequestQueue:
 
     def _malformed(self, why: Refusal) -> None:
         """What came cannot be parsed: the request that it belongs to is refused in its turn, and nothing after it."""
+        why.forget()
         if self._last_came:
             return  # bytes after the last request: they belong to nobody
         self._broken = True

@@ -23,6 +23,14 @@ class OwnAnswer(Exception):
         self.body = body
         self.code = code
 
+    def forget(self) -> None:
+        """Let go of where it was raised.
+
+        One instance is raised for many requests, and each time adds the frames to its traceback: with them it would keep
+        every connection that it was ever an answer to.
+        """
+        self.__traceback__ = self.__context__ = None
+
     def answer(self, request_id: bytes, *, close: bool, head_only: bool = False) -> bytes:
         """The whole answer as it goes to the client."""
         return b"".join(

@@ -133,6 +133,7 @@ class ClientConnection(RequestQueue, asyncio.Protocol):
 
     def refuse(self, why: OwnAnswer, request_id: bytes, *, close: bool, head_only: bool = False) -> None:
         """Answer by ourselves."""
+        why.forget()
         if why.code:
             self._plane.count_refused(why.code)
         if not self.transport.is_closing():

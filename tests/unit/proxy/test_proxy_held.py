@@ -1,6 +1,8 @@
 """Several models behind one address: the body names which."""
 
+import gc
 import json
+import weakref
 
 import msgspec
 import pytest
@@ -271,3 +273,28 @@ def test_without_names_in_bodies_the_list_is_the_model_servers():
     rig = Rig(by_body=False)
     rig.send(get("/v1/models"))
     assert rig.refused() == "unknown_model"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        get("/v1/models"),
+        get("/nothing"),
+        request(b"[]"),
+        b"GET / HTTP/1.1\r\n\r\n",
+        b"no HTTP\r\n\r\n",
+        request(chat("one")) + b"no HTTP\r\n\r\n",  # in its turn, which never comes
+    ],
+)
+def test_an_answer_of_our_own_keeps_nothing_of_whom_it_answered(data):
+    clients = []
+    rigs = [Rig() for _ in range(3)]
+    for rig in rigs:
+        client, transport = ClientConnection(rig.plane), MemoryTransport()
+        client.connection_made(transport)
+        client.data_received(data)
+        client.connection_lost(None)
+        clients.append(weakref.ref(transport))
+    del client, transport
+    gc.collect()
+    assert [each() for each in clients] == [None] * 3
