@@ -90,14 +90,17 @@ class Check:
             raise PolicyError(asked, "expected exactly one of worse_by, at_most and at_least beside it")
         if not all(each is None or math.isfinite(each) for each in thresholds):
             raise PolicyError(asked, "expected a finite threshold")
+        if self.figure and self.at_most is None:
+            raise PolicyError(self._threshold(), "expected at_most: the fewer features, the better")
         if self.worse_by is None:
             return
         if not 0 < self.worse_by <= 100:
             raise PolicyError("worse_by", "expected more than 0% and at most 10000%")
-        if self.figure:
-            raise PolicyError("worse_by", "expected at_most: of a number of features there is no percentage")
         if not {"role", "version"} & set(_PLACEHOLDER.findall(self.query)):
             raise PolicyError("query", "expected {role} or {version} in it: both versions would have the same figure")
+
+    def _threshold(self) -> str:
+        return "worse_by" if self.worse_by is not None else "at_least"
 
     @property
     def compares(self) -> bool:

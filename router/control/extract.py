@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -24,6 +25,8 @@ from router.link.messages import (
 from router.protocols.coding import Coding
 from router.protocols.numbers import Numbers, coded
 from router.protocols.protocol import Failed, Metered, Prediction, Reader, Unreadable, Usage
+
+log = logging.getLogger(__name__)
 
 EXCHANGE: Final = np.dtype(
     {
@@ -118,21 +121,25 @@ def extract(exchanges: Exchanges, read: Reader, coding: Coding, read_grpc: Reade
         if good[index] and body is not None:
             try:
                 found = (read_grpc if over_grpc[index] and read_grpc is not None else read)(body)
-                predicted, scored = _coded(found, coding)
+                unread += len(found) > MOST_ROWS
+                predicted, scored = _coded(found if len(found) <= MOST_ROWS else (), coding)
             except Failed as failure:
                 outcomes[index] = _outcome(failure)
             except Unreadable:
                 unreadable += 1
                 outcomes[index] = Outcome.GARBAGE
+            except Exception:  # a fault of ours over one body is not worth all the others of the message
+                log.exception("an answer of version %d cannot be read", rows["version"][index])
+                unreadable += 1
+                outcomes[index] = Outcome.GARBAGE
             else:
                 if type(found) is Metered:
                     usages.append((index, found.usage))
-                if 0 < len(predicted) <= MOST_ROWS:
+                if predicted:
                     counts[index] = len(predicted)
                     values += predicted
                     scores += scored
                     continue
-                unread += len(predicted) > MOST_ROWS
         elif good[index]:
             unread += 1
         values.append(_NAN)

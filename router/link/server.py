@@ -141,4 +141,7 @@ class LinkServer:
                         self._changed.notify_all()
             case _:
                 # A retiring proxy's last exchanges count too: it served real clients.
-                self._on_message(self._proxies.get(writer, -1), message)
+                try:
+                    self._on_message(self._proxies.get(writer, -1), message)
+                except Exception:  # the next ones are worth taking
+                    log.exception("link: a message could not be taken: %s", type(message).__name__)

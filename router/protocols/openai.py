@@ -7,6 +7,7 @@ failures and latency are compared. A failure can come as an event in an answer w
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -30,7 +31,7 @@ class OpenAi(Protocol):
     name: str = "openai"
     ready_path: str = "/health"
     bodies_name_models: bool = True
-    last_event: bytes = b"data: [DONE]"
+    last_event: re.Pattern[bytes] | None = re.compile(rb"(?:\A|[\r\n])data: ?\[DONE\]\s*\Z")
 
     def calls_for_prediction(self, method: bytes, path: bytes) -> bool:
         """POST .../chat/completions, .../completions, .../responses and .../embeddings; GET /v1/models does not."""

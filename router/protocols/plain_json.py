@@ -59,12 +59,12 @@ class PlainJson(Protocol):
         """One record per row, where `rows` points."""
         from router.protocols.questions import JsonQuestions  # noqa: PLC0415 - a proxy asks nothing
 
-        rows = _keys("request.rows", asking.rows)
+        rows = _rows(asking)
         return JsonQuestions(asking.path, rows) if rows is not None and asking.path else None
 
     def tables(self, asking: Asking) -> Tables | None:
         """What stands where `rows` points: records, columns, or one record."""
-        rows = _keys("request.rows", asking.rows)
+        rows = _rows(asking)
         return partial(_table, rows) if rows is not None else None
 
     def reader(self, reading: Reading) -> Reader:
@@ -85,6 +85,14 @@ def _keys(name: str, text: str) -> Keys | None:
             f"expected {name} to be a JSON pointer such as /outputs/0/label, or # for the whole, not {text!r}"
         )
     return pointer(text)
+
+
+def _rows(asking: Asking) -> Keys | None:
+    """Where requests have their rows: of a list its only item, as requests are made by it, too."""
+    keys = _keys("request.rows", asking.rows)
+    if any(key == "-" or (key.isdigit() and key != "0") for key in keys or ()):
+        raise ValueError("expected no index but 0 in request.rows")
+    return keys
 
 
 def _predictions(places: _Places, body: bytes) -> list[Prediction]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol as Interface
 
@@ -154,8 +155,8 @@ class Protocol(Interface):
     paths_name_models: bool = False
     """Whether `model_in_path` ever names one."""
 
-    last_event: bytes = b""
-    """What streamed answers end with: a client that has read it has had all, and may hang up. Empty: nothing."""
+    last_event: re.Pattern[bytes] | None = None
+    """Found in the end of an answer that streams all there is: a client that has read it may hang up."""
 
     bodies_name_models: bool = False
     """Whether requests have the model's name in their bodies (see `route_by`)."""

@@ -104,7 +104,7 @@ class JsonQuestions:
 
     def _request(self, rows: object) -> bytes:
         for key in reversed(self._rows):
-            rows = {key: rows}
+            rows = [rows] if key == "0" else {key: rows}
         return _json(rows)
 
 

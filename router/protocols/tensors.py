@@ -38,6 +38,7 @@ _NUMPY: Final[dict[str, np.dtype[Any]]] = {
 _HALF: Final = np.dtype("<u2")
 _LENGTH: Final = struct.Struct("<I")
 _MOST_DIMENSIONS: Final = 8
+_LARGEST: Final = 2**31
 _FEW: Final = 32
 """So many values are faster as a list than as an array."""
 
@@ -65,8 +66,8 @@ class Layout(NamedTuple):
 @lru_cache(maxsize=1024)
 def layout(shape: tuple[int, ...]) -> Layout:
     """Of a shape without dimensions, there is one row. Raises Unreadable: no shape."""
-    if len(shape) > _MOST_DIMENSIONS or min(shape, default=0) < 0:
-        raise Unreadable(f"expected a shape of at most {_MOST_DIMENSIONS} dimensions, none of them below 0")
+    if len(shape) > _MOST_DIMENSIONS or min(shape, default=0) < 0 or max(shape, default=0) > _LARGEST:
+        raise Unreadable(f"expected a shape of at most {_MOST_DIMENSIONS} dimensions, each from 0 to {_LARGEST}")
     width = math.prod(shape[1:])
     return Layout(math.prod(shape), width if len(shape) <= 2 or width == 1 else 0)
 
@@ -110,7 +111,7 @@ def binary(datatype: str, shape: tuple[int, ...], raw: memoryview) -> Tensor:
     return Tensor(shape, found.tolist() if size <= _FEW else found)
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=64)  # names can be long
 def chosen(available: tuple[str, ...], names: Names) -> tuple[int, int | None]:
     """Which output has the predictions, and which the scores; None: none has.
 
@@ -118,8 +119,10 @@ def chosen(available: tuple[str, ...], names: Names) -> tuple[int, int | None]:
     probabilities of classes.
 
     Raises:
-        Unreadable: none of them.
+        Unreadable: none of them, or two of one name.
     """
+    if len(set(available)) < len(available):
+        raise Unreadable("expected outputs each of a name of its own")
     value = next((available.index(name) for name in names.value if name in available), None)
     score = next((available.index(name) for name in names.score if name in available), None)
     if value is not None:
@@ -185,7 +188,7 @@ def _numbers(values: NDArray[Any], width: int, score: Tensor | None) -> Numbers:
     """The same of arrays."""
     scores: NDArray[np.float64] | None = None
     if width == 1:
-        found = values.astype(np.float64)
+        found = _doubles(values)
     else:
         classes, legal = _classes(values, width)
         if not legal.all():
@@ -195,7 +198,7 @@ def _numbers(values: NDArray[Any], width: int, score: Tensor | None) -> Numbers:
     if score is not None:
         width = _score_width(score)
         if width == 1:
-            scores = np.asarray(score.values).astype(np.float64)
+            scores = _doubles(np.asarray(score.values))
             scores[~np.isfinite(scores)] = NAN
         else:
             classes, legal = _classes(np.asarray(score.values), width)
@@ -207,10 +210,15 @@ def _numbers(values: NDArray[Any], width: int, score: Tensor | None) -> Numbers:
 
 def _classes(values: NDArray[Any], width: int) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """One row per row, and whether its numbers are probabilities; see `rows.probabilities`."""
-    classes = values.reshape(-1, width).astype(np.float64)
+    classes = _doubles(values.reshape(-1, width))
     between = ((classes >= 0) & (classes <= 1)).all(axis=1)
     with np.errstate(invalid="ignore"):  # infinities of both signs
         return classes, between & (np.abs(classes.sum(axis=1) - 1) <= SUM_TOLERANCE)
+
+
+def _doubles(values: NDArray[Any]) -> NDArray[np.float64]:
+    with np.errstate(invalid="ignore"):  # a NaN that signals is one, too
+        return values.astype(np.float64)
 
 
 def _score_width(score: Tensor) -> int:

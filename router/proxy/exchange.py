@@ -34,6 +34,9 @@ MOST_UNSENT_BYTES = 64 * 1024
 QUEUE_SECONDS = 1.0
 """A request waits so much longer than a connect may take for one of the connections that are in use."""
 
+LAST_BYTES = 64
+"""Of an answer: enough for the last event of a stream."""
+
 UPSTREAM = "upstream"
 UNCONNECTED = "unconnected"
 """Why reading from the client is held."""
@@ -340,7 +343,7 @@ class ServedExchange(Assigned[Served]):
             return
         self._fail(why, codes.CONNECT)
 
-    def received(self, connection: UpstreamConnection) -> None:
+    def received(self, connection: UpstreamConnection) -> None:  # noqa: PLR0912 - where a call is not free
         """Pass on what came."""
         now = self._moved = monotonic()
         out: list[bytes]
@@ -365,6 +368,8 @@ class ServedExchange(Assigned[Served]):
                     self._body_size += len(piece)
                     if self._body_size <= self._plane.limits.extract_bytes:
                         self._body.append(piece)
+                    else:  # it will not be read: its end says whether it is whole
+                        self._body = [_end_of([*self._body, piece])]
             out += map(chunk, pieces) if self._chunked_answer else pieces
         complete = connection.complete
         if complete and self._chunked_answer:
@@ -420,11 +425,10 @@ class ServedExchange(Assigned[Served]):
         OpenAI's client hangs up when it has read a stream's last event, and the end of the answer may come later.
         """
         last, connection = self.target.protocol.last_event, self._connection
-        if last and self._recorded and connection is not None and connection.head is not None:
-            kept = self._body_size <= self._plane.limits.extract_bytes
-            if kept and b"".join(self._body[-len(last) :]).rstrip().endswith(last):
-                return codes.OUTCOME_OF[connection.head.status]
-        return codes.CANCELLED
+        if last is None or not self._recorded or connection is None or connection.head is None:
+            return codes.CANCELLED
+        whole = last.search(_end_of(self._body)) is not None
+        return codes.OUTCOME_OF[connection.head.status] if whole else codes.CANCELLED
 
     def _fail(self, why: Refusal, outcome: int) -> None:
         """Answer with a refusal; where the answer has begun, break it off, so that it is not taken for a whole one."""
@@ -499,3 +503,8 @@ class ServedExchange(Assigned[Served]):
                     ),
                 )
         self._client.exchange_over(now, keep=self._keep and self.request.complete)
+
+
+def _end_of(pieces: list[bytes]) -> bytes:
+    """The last bytes of a body, of which no piece is empty."""
+    return b"".join(pieces[-LAST_BYTES:])[-LAST_BYTES:]

@@ -26,8 +26,8 @@ class OwnAnswer(Exception):
     def forget(self) -> None:
         """Let go of where it was raised.
 
-        One instance is raised for many requests, and each time adds the frames to its traceback: with them it would keep
-        every connection that it was ever an answer to.
+        One instance is raised for many requests, and each time adds the frames to its traceback: with them it would
+        keep every connection that it was ever an answer to.
         """
         self.__traceback__ = self.__context__ = None
 

@@ -8,6 +8,7 @@ of booleans true.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -76,6 +77,8 @@ def _real(largest: float) -> Callable[[object], Break | None]:
     def judge(value: object) -> Break | None:
         if isinstance(value, bool):
             return Break.COERCED
+        if isinstance(value, int) and abs(value) > sys.float_info.max:
+            return Break.WRONG_TYPE  # no float at all
         if isinstance(value, (int, float)):
             return None if abs(value) <= largest or math.isinf(value) else Break.COERCED
         if isinstance(value, str):

@@ -101,11 +101,11 @@ class ModelSkew:
         watched: dict[Role, Watched] = {}
         for role, (version, training) in trained.items():
             found = known.get(version)
-            same = found is not None and found.trained is training
-            watched[role] = found if found is not None and same else Watched(version, training, self.settings)
-            if found is None or not same:
+            if found is None or found.trained is not training:
+                found = Watched(version, training, self.settings)
+            now, watched[role] = self._watched.get(role), found
+            if found is not now:  # a version can come from another role, too
                 self._breaks[role] = _begun(training, self._breaks.get(role, Counter()))
-            now = self._watched.get(role)
             if now is None or now.version != version:
                 self._extra[role] = {}
         self._watched = watched
@@ -185,7 +185,9 @@ class ModelSkew:
                 for (column, broken), count in self._breaks[role].items()
             ],
             "extra": list(self._extra[role]),
+            "comparable": len(watched.window.features),
             "compared": len(found),
+            "undecided": sum(each.skewed is None for each in found),
             "not_compared": watched.not_compared[:MOST_SHOWN],
             "skewed": sum(each.skewed is True for each in found),
             "features": [asdict(each) for each in found[:MOST_SHOWN]],

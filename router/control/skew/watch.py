@@ -89,6 +89,7 @@ class SkewWatch:
         self._again: dict[tuple[str, int], tuple[float, float]] = {}  # when to read again, and how long after that
         self._reports: dict[str, dict[str, Any]] = {}
         self._reported = 0.0
+        self._fault_at = -FAULT_SECONDS
 
     # ---- called by the control plane; each in microseconds
 
@@ -114,7 +115,7 @@ class SkewWatch:
         if not self.share(model) or model not in self._reports:
             return None
         report = self._reports[model]
-        return {**report, "requests": {**report["requests"], "dropped": self._dropped[model]}}
+        return {**report, "requests": {**report["requests"], "dropped": self._dropped[model_of(model)]}}
 
     def told(self, model: str) -> dict[str, Any] | None:
         """The same for people: without what has not happened."""
@@ -134,15 +135,21 @@ class SkewWatch:
             NoFigure: it is not known, or was not looked at just now.
         """
         report = self._reports.get(model)
-        if report is None or time.monotonic() - self._reported > STALE_SECONDS:
+        if report is None or time.monotonic() - report["looked_at"] > STALE_SECONDS:
             raise NoFigure("requests are not looked at now")
         found = next((each for each in report["roles"].values() if each["version"] == version), None)
         if found is None:
             raise NoFigure(f"version {version} is not looked at yet")
+        if found["not_compared"]:
+            told = f"{found['not_compared'][0]} cannot be compared with its training, and is not ignored"
+            raise NoFigure(found["no_profile"] or told)
         if not found["compared"]:
             raise NoFigure(found["no_profile"] or "no request had a feature of its training yet")
-        if found["rows"] < report["min_rows"]:
-            raise NoFigure(f"{found['rows']:,} of the {report['min_rows']:,} rows that it takes")
+        if found["compared"] < found["comparable"]:
+            raise NoFigure(f"requests had {found['compared']} of the {found['comparable']} features of its training")
+        if found["undecided"]:
+            least = min(each["rows"] for each in found["features"] if each["skewed"] is None)
+            raise NoFigure(f"{least:,} of the {report['min_rows']:,} rows that it takes")
         return int(found["skewed"])
 
     def _keep(self, model: str, rows: list[SampledRequest] | Columns, size: int) -> None:
@@ -218,18 +225,47 @@ class SkewWatch:
             name, rows, size = self._waiting.popleft()
             self._bytes_done += size
             for each in self._taking(name, rows):
-                _look(each, rows)
+                self._look(name, each, rows)
         now = time.monotonic()
         if now - self._reported < REPORT_SECONDS and reports.keys() == self._models.keys():
             return reports
         self._reported = now
-        return {name: model.report(now) for name, model in self._models.items()}
+        return {name: report for name, model in self._models.items() if (report := self._report(name, model, now))}
+
+    def _report(self, name: str, model: ModelSkew, now: float) -> dict[str, Any] | None:
+        """None: it cannot be made; then nothing is known of this model, and the others go on."""
+        try:
+            return {**model.report(now), "looked_at": now}
+        except Exception as error:  # noqa: BLE001 - logged there
+            self._fault(name, error)
+            return None
+
+    def _fault(self, name: str, error: Exception) -> None:
+        """Log it; not again and again, since what clients send may be the reason."""
+        now = time.monotonic()
+        if now - self._fault_at >= FAULT_SECONDS:
+            self._fault_at = now
+            log.error("skew: what came for %s could not be looked at", name, exc_info=error)
 
     def _taking(self, name: str, rows: list[SampledRequest] | Columns) -> Iterator[ModelSkew]:
         """Who looks at them: requests are the model's and all its lanes', observations are of one of them."""
         for each, model in self._models.items():
             if each == name or (isinstance(rows, list) and model_of(each) == name):
                 yield model
+
+    def _look(self, name: str, model: ModelSkew, rows: list[SampledRequest] | Columns) -> None:
+        """At each by itself: a fault over one request is not worth the others."""
+        for request in rows if isinstance(rows, list) else ():
+            try:
+                model.request(request, time.monotonic())
+            except Exception as error:  # noqa: BLE001 - as above
+                model.results["unreadable"] += 1
+                self._fault(name, error)
+        if not isinstance(rows, list):
+            try:
+                model.observed(rows)
+            except Exception as error:  # noqa: BLE001 - as above
+                self._fault(name, error)
 
     # ---- the registry
 
@@ -269,11 +305,3 @@ class SkewWatch:
 
 
 _UNREAD: Final = Trained(no_columns="not read yet", no_profile="not read yet")
-
-
-def _look(model: ModelSkew, rows: list[SampledRequest] | Columns) -> None:
-    if not isinstance(rows, list):
-        model.observed(rows)
-        return
-    for request in rows:
-        model.request(request, time.monotonic())

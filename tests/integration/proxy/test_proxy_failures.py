@@ -204,7 +204,9 @@ def test_a_client_that_goes_away_cancels_the_work(world):
     ("protocol", "end", "outcome"),
     [
         ("openai", b"data: [DONE]\n\n", Outcome.OK),
+        ("openai", b"data:[DONE]\r\n\r\n", Outcome.OK),
         ("openai", b"data: {}\n\n", Outcome.CANCELLED),
+        ("openai", b'data: {"content": "data: [DONE]', Outcome.CANCELLED),
         ("mlflow", b"data: [DONE]\n\n", Outcome.CANCELLED),
     ],
 )
@@ -228,6 +230,29 @@ def test_a_client_that_leaves_with_the_last_event_of_a_stream_has_had_all_of_it(
     assert row["outcome"] == outcome
     assert row["body_state"] == (BODY_WHOLE if outcome == Outcome.OK else BODY_UNREAD)
     world.wait_counters(lambda counters: counters.upstream_connections == 0)
+
+
+def test_so_has_one_that_leaves_with_the_end_of_a_stream_that_is_too_long_to_be_read(world):
+    world.limits = Limits(extract_bytes=100)
+    body = b"data: {}\n\n" * 50
+
+    def behave(wire, _):
+        wire.raw.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n" % (len(body), body))
+        for byte in b"data: [DONE]\n\n":  # in as many pieces as may be
+            wire.raw.sendall(b"1\r\n%c\r\n" % byte)
+        while wire.more():
+            pass
+
+    server = world.server(behave)
+    world.start(ModelRoutes("m", "openai", Backend(1, server.url())))
+    client = world.client().send(post(path="/v1/chat/completions"))
+    client.head()
+    came = b""
+    while not came.endswith(b"[DONE]\n\n"):
+        came += client.chunk()
+    client.close()
+    row = world.control.wait_rows(1)[0]
+    assert (row["outcome"], row["body_state"], row["body_length"]) == (Outcome.OK, BODY_UNREAD, 0)
 
 
 def test_a_client_that_goes_away_in_mid_upload_cancels_it(world):

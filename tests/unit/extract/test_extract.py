@@ -165,6 +165,19 @@ def test_a_huge_answer_is_left_unread():
     assert found.columns["outcome"].tolist() == [Outcome.OK]
 
 
+def test_a_fault_over_one_body_is_not_worth_the_others(caplog):
+    def read(body):
+        if body == b"bad":
+            raise ZeroDivisionError
+        return MLFLOW(body)
+
+    rows, bodies = zip(exchange(b"bad"), exchange(b'{"predictions": [1]}'), strict=True)
+    found = extract(Exchanges("late", b"".join(rows), b"".join(bodies)), read, Coding())
+    assert found.columns["outcome"].tolist() == [Outcome.GARBAGE, Outcome.OK]
+    assert found.unreadable == 1
+    assert "ZeroDivisionError" in caplog.text
+
+
 def test_lengths_that_do_not_add_up_blame_no_version():
     found = extracted(exchange(b'{"predictions": [1]}', length=1000))
     assert found.columns["outcome"].tolist() == [Outcome.OK]

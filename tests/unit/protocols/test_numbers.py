@@ -11,7 +11,8 @@ from comparator.class_code import class_code
 from router.protocols import tensors
 from router.protocols.coding import Coding, Predicts
 from router.protocols.numbers import Numbers, coded
-from router.protocols.protocol import Prediction, Unreadable
+from router.protocols.protocol import Prediction, Reading, Unreadable
+from router.protocols.rows import names_of
 
 ROWS = 64
 anything = st.one_of(st.floats(width=32), st.floats(), st.integers(-3, 3).map(float))
@@ -100,3 +101,22 @@ def test_columns_are_coded_as_rows_are(rows, coding):
     assert [(repr(float(value)), repr(float(score))) for value, score in zip(predicted, scored, strict=True)] == [
         (repr(float(value)), repr(float(score))) for value, score in expected
     ]
+
+
+def test_a_nan_that_signals_is_a_nan():
+    raw = np.full(100, 0x7FA00000, "<u4").tobytes()
+    assert all(
+        math.isnan(each.value) for each in tensors.predictions(tensors.binary("FP32", (100,), memoryview(raw)), None)
+    )
+
+
+@pytest.mark.parametrize("shape", [(10**2200, 10**2200), (2**31 + 1,), (-1,), (1,) * 9])
+def test_a_shape_that_no_tensor_has_is_refused_in_few_words(shape):
+    with pytest.raises(Unreadable) as error:
+        tensors.nested("FP64", shape, [1.0])
+    assert len(str(error.value)) < 100
+
+
+def test_of_two_outputs_of_one_name_none_is_taken():
+    with pytest.raises(Unreadable, match="a name of its own"):
+        tensors.chosen(("predict", "predict"), names_of(Reading()))

@@ -24,6 +24,12 @@ def test_any_json():
     assert json.loads(asked.text_for_rows(["n"])) == {"in": {"rows/all": "no rows"}}
     assert asked.shapes(["n"], ROWS) == {}
     assert json.loads(questions("json", Asking("#", "/")).of(["n"], ROWS)) == [{"n": 2}, {"n": None}]
+    assert json.loads(questions("json", Asking("/inputs/0/rows", "/")).of(["n"], ROWS[:1])) == {
+        "inputs": [{"rows": [{"n": 2}]}]
+    }
+    for rows in ("/inputs/1", "/inputs/-"):
+        with pytest.raises(ValueError, match="no index but 0"):
+            questions("json", Asking(rows, "/"))
     assert questions("json", Asking("/rows")) is questions("json", Asking(path="/predict")) is None
 
 

@@ -40,6 +40,7 @@ def judged(kind, value, *, typed=True, required=True):
         ("double", 7, None),
         ("double", 7.5, None),
         ("double", math.inf, None),
+        ("double", 10**400, "wrong_type"),
         ("double", "7.5", "coerced"),
         ("double", False, "coerced"),
         ("double", "much", "wrong_type"),
@@ -47,6 +48,8 @@ def judged(kind, value, *, typed=True, required=True):
         ("double", None, "null"),
         ("double", math.nan, "null"),
         ("float", 1e39, "coerced"),
+        ("float", 10**39, "coerced"),
+        ("float", -(10**400), "wrong_type"),
         ("float", 1e38, None),
         ("boolean", True, None),
         ("boolean", "False", "coerced"),  # any text is true

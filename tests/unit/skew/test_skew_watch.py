@@ -170,6 +170,72 @@ def test_how_many_features_are_skewed_is_known_of_enough_rows_only(monkeypatch):
     assert why_not(skew, 1) == "requests are not looked at now"
 
 
+def test_what_a_version_was_trained_on_stays_with_it_when_it_changes_its_role():
+    title = SimpleNamespace(serving=Serving(1, 2, Role.CHALLENGER, Mode.SHADOW, mirror=100))
+    model = settings(share=100, min_rows=5)
+    model.bind("m")
+    skew = SkewWatch(lambda _: title, lambda: {"m": model}, Reader())
+    run(skew, lambda: why_not(skew, 2) == "no request had a feature of its training yet")
+    title.serving = Serving(2, 1, Role.PREVIOUS, Mode.WATCH, mirror=100)  # promoted
+    run(skew, lambda: {role: each["version"] for role, each in skew.status("m")["roles"].items()} == {
+        "champion": 2, "previous": 1,
+    })  # fmt: skip
+    skew.requests(sampled(2000))
+    run(skew, lambda: why_not(skew, 2) == why_not(skew, 1) == 1)
+
+
+def test_a_fault_over_one_model_leaves_the_others_and_no_figure_of_it(monkeypatch, caplog):
+    models = {name: settings(share=100, min_rows=5) for name in ("m", "n")}
+    skew = looking(models=models)
+    run(skew, lambda: {why_not(skew, 1, name) for name in models} == {"no request had a feature of its training yet"})
+    for name in models:
+        skew.requests(sampled(2000, model=name))
+    run(skew, lambda: why_not(skew, 1) == why_not(skew, 1, "n") == 1)
+    monkeypatch.setattr(skew._models["m"], "report", lambda _: 1 / 0)
+    run(skew, lambda: why_not(skew, 1) == "requests are not looked at now")
+    skew.requests(sampled(10, model="n"))
+    run(skew, lambda: skew.status("n")["requests"]["checked"] == 2010)
+    assert why_not(skew, 1, "n") == 1
+    assert "ZeroDivisionError" in caplog.text
+
+
+def with_training(columns, profile=None):
+    made = Profile()
+    made.take(columns)
+    data = made.data()
+    if profile is not None:
+        profile(data)
+    return Trained(Columns(dict.fromkeys(columns, "long"), frozenset(columns)), profile=data)
+
+
+class Fixed:
+    def __init__(self, trained):
+        self.trained = trained
+
+    def read(self, model, version):
+        return self.trained
+
+
+def test_what_cannot_be_said_of_every_feature_is_no_figure():
+    both = {"n": list(range(100)), "late": list(range(100))}
+    unsigned = Trained(None, "no signature", profile=with_training(both).profile)
+    skew = looking(Fixed(unsigned))
+    run(skew, lambda: why_not(skew, 1) == "no request had a feature of its training yet")
+    skew.requests(sampled(300))
+    run(skew, lambda: why_not(skew, 1) == "requests had 1 of the 2 features of its training")
+    body = json.dumps({"inputs": [{"n": 5, "late": 5}]}).encode()
+    skew.requests(Sampled("m", [SampledRequest(0.0, 1, n, b"POST", b"/", b"", b"", b"", body) for n in range(3)]))
+    run(skew, lambda: why_not(skew, 1) == "3 of the 5 rows that it takes")
+
+    earlier = with_training(both, lambda data: data["columns"]["late"].pop("reached"))
+    skew = looking(Fixed(earlier))
+    run(skew, lambda: why_not(skew, 1) == "late cannot be compared with its training, and is not ignored")
+    ignoring = looking(Fixed(earlier), {"m": settings(share=100, min_rows=5, ignore=["late"])})
+    run(ignoring, lambda: why_not(ignoring, 1) == "no request had a feature of its training yet")
+    ignoring.requests(sampled(300))
+    run(ignoring, lambda: why_not(ignoring, 1) == 1)
+
+
 def test_a_lane_is_looked_at_by_the_requests_of_its_model():
     model = ModelSettings.model_validate(
         {"endpoint": "http://v{version}:8080", "skew": {"share": 100, "min_rows": 5}, "challengers": ["second"]}
