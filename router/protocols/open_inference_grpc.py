@@ -21,6 +21,9 @@ from router.protocols.wire import FIXED32, FIXED64, LENGTH, VARINT, Malformed, f
 
 _MODEL_NAME, _MODEL_VERSION = 1, 2  # of ModelInferRequest, and of all requests that are about one model
 
+MOST_LOOKED_AT: Final = 10_000
+"""Fields of a message that a proxy looks into: its loop waits meanwhile. MOST_COLUMNS inputs and raw contents fit."""
+
 TRUE: Final = b"\x08\x01"
 """A message whose first field is true: of ServerLiveResponse and ServerReadyResponse the only one."""
 
@@ -63,7 +66,7 @@ def reader(reading: Reading) -> Reader:
 
 def model_of(request: bytes) -> tuple[str, bool]:
     """The model that a request names, and whether it asks for one of the server's own versions. Raises Malformed."""
-    name, version = texts_of(request, _MODEL_NAME, _MODEL_VERSION)
+    name, version = texts_of(request, _MODEL_NAME, _MODEL_VERSION, most=MOST_LOOKED_AT)
     return name, version != ""
 
 
@@ -89,7 +92,7 @@ def stream_answer(message: bytes) -> tuple[bytes, bool]:
     with their outputs in a later field.
     """
     answer, failed = b"", False
-    for number, kind, begin, end in fields(message):
+    for number, kind, begin, end in fields(message, MOST_LOOKED_AT):
         if number > _ANSWER:
             return message, False
         if kind == LENGTH and number == _ANSWER:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Final
 
 MOST_FIELDS: Final = 100_000
-"""Of one message. A usual request or answer has tens."""
+"""Of one message, where nobody waits for it to be read. A usual request or answer has tens."""
 
 VARINT: Final = 0
 FIXED64: Final = 1
@@ -60,14 +60,14 @@ def varints(data: memoryview) -> list[int]:
     return values
 
 
-def fields(data: bytes | memoryview) -> Iterator[tuple[int, int, int, int]]:
+def fields(data: bytes | memoryview, most: int = MOST_FIELDS) -> Iterator[tuple[int, int, int, int]]:
     """Each field of a message: its number and kind; a number and 0, or (LENGTH) where its bytes begin and end.
 
     Raises:
-        Malformed: the message does not end where a field does, or has too many or none of the known kinds.
+        Malformed: the message does not end where a field does, or has more than `most` or none of the known kinds.
     """
     at, end = 0, len(data)
-    for _ in range(MOST_FIELDS):
+    for _ in range(most):
         if at >= end:
             return
         tag, at = varint(data, at, end)
@@ -91,17 +91,18 @@ def fields(data: bytes | memoryview) -> Iterator[tuple[int, int, int, int]]:
             at += size
         else:
             raise Malformed("expected no groups")
-    raise Malformed(f"expected at most {MOST_FIELDS} fields")
+    if at < end:
+        raise Malformed(f"expected at most {most} fields")
 
 
-def texts_of(message: bytes, *wanted: int) -> list[str]:
+def texts_of(message: bytes, *wanted: int, most: int = MOST_FIELDS) -> list[str]:
     """The texts in these fields of a message, "" where one is not there. As everywhere, the last of a field counts.
 
     Raises:
-        Malformed: this is no message, or one of them is no UTF-8.
+        Malformed: this is no message, or has more than `most` fields, or one of them is no UTF-8.
     """
     found: dict[int, tuple[int, int]] = {}
-    for number, kind, begin, end in fields(message):
+    for number, kind, begin, end in fields(message, most):
         if kind == LENGTH and number in wanted:
             found[number] = begin, end
     try:

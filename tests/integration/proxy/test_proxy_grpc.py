@@ -18,6 +18,7 @@ from tritonclient.grpc import service_pb2 as pb
 
 from comparator.events import Outcome, Role, request_key
 from router.link.messages import BODY_NONE, BODY_PROTO, BODY_UNREAD, Backend, Limits, ModelRoutes
+from router.protocols.wire import text_field
 
 
 def test_a_prediction_goes_through_as_bytes_with_its_metadata(grpc_world):
@@ -103,10 +104,11 @@ def test_a_model_is_found_by_its_name_and_what_is_not_there_is_said(grpc_world):
     assert "no champion" in error.details()
     broken = grpc_world.channel.unary_unary(f"{SERVICE}ModelInfer")
     assert refused(lambda: broken(b"\x0a\xff")).code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert refused(lambda: broken(text_field(1, "one") * 10_001)).code() is grpc.StatusCode.INVALID_ARGUMENT
     other = grpc_world.channel.unary_unary(f"{SERVICE}RepositoryModelUnload")
     assert refused(lambda: other(b"\x12\x03one")).code() is grpc.StatusCode.UNIMPLEMENTED
     grpc_world.wait_counters(
-        lambda counters: counters.refused == {"unknown_model": 3, "no_champion": 1, "malformed": 1}
+        lambda counters: counters.refused == {"unknown_model": 3, "no_champion": 1, "malformed": 2}
     )
 
 

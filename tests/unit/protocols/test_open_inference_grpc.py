@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.protocols.open_inference_grpc import model_of, reader, stream_answer, table
+from router.protocols.open_inference_grpc import MOST_LOOKED_AT, model_of, reader, stream_answer, table
 from router.protocols.protocol import Asking, Prediction, Reading, Unreadable
 from router.protocols.request_rows import MOST_COLUMNS, MOST_ROWS
 from router.protocols.select import protocol
@@ -148,6 +148,18 @@ def test_the_models_name_is_found_where_protobuf_finds_it(first, last, raw):
     assert model_of(body) == (first, False)
     twice = body + text_field(1, last) + text_field(2, "7")
     assert model_of(twice) == (pb.ModelInferRequest.FromString(twice).model_name, True) == (last, True)
+
+
+def test_a_proxy_looks_at_fewer_fields_than_are_read_where_nobody_waits():
+    body = asked(*[ONE] * MOST_COLUMNS, raw=[bytes(8)] * MOST_COLUMNS)
+    assert model_of(body) == ("m", False)
+    named = text_field(1, "no") * MOST_LOOKED_AT  # all in one field, of which the last counts
+    assert (model_of(named), stream_answer(named)) == (("no", False), (b"", True))
+    more = named + text_field(1, "no")
+    for look in model_of, stream_answer:
+        with pytest.raises(Malformed, match="at most 10000 fields"):
+            look(more)
+    assert len(list(fields(more))) == MOST_LOOKED_AT + 1
 
 
 @given(st.binary(max_size=60))
