@@ -160,11 +160,7 @@ class SampledRequest(msgspec.Struct, frozen=True, array_like=True):
     content_encoding: bytes
     header_length: bytes  # of binary tensors
     body: bytes
-
-    @property
-    def over_grpc(self) -> bool:
-        """Whether the body is what a call carries; who says so over HTTP/1.1 is taken at their word."""
-        return self.content_type == GRPC_CONTENT
+    over_grpc: bool = False  # by the port that it came to: of a content type there is only the client's word
 
 
 class Sampled(msgspec.Struct, frozen=True, tag_field="t", tag="sampled"):

@@ -44,7 +44,7 @@ def of_request(at: float, key: tuple[int, int], path: bytes, request: Request, b
 
 def of_call(at: float, key: tuple[int, int], method: str, message: bytes) -> SampledRequest:
     """A call over gRPC, of this method (/SERVICE/NAME); else as `of_request`."""
-    return SampledRequest(at, *key, b"POST", method.encode(), GRPC_CONTENT, b"", b"", message)
+    return SampledRequest(at, *key, b"POST", method.encode(), GRPC_CONTENT, b"", b"", message, over_grpc=True)
 
 
 class Sampler:

@@ -1,11 +1,26 @@
 """What goes to the challenger, in which order, and what the rows say of it."""
 
+import msgspec
 import pytest
 from memory_transport import MemoryTransport
 
-from router.link.messages import COPY_FIRST, EXCHANGE_ROW, SHED, Backend, Limits, ModelRoutes, Routes
+from router.link.messages import (
+    COPY_FIRST,
+    EXCHANGE_ROW,
+    GRPC_CONTENT,
+    SHED,
+    Backend,
+    Limits,
+    ModelRoutes,
+    Routes,
+    Sampled,
+    SampledRequest,
+    frame,
+    read_up,
+)
 from router.proxy import codes
 from router.proxy.plane import DataPlane
+from router.proxy.sampler import of_call
 from router.proxy.server import ClientConnection
 from router.proxy.upstream import UpstreamConnection
 
@@ -139,10 +154,12 @@ class Link:
     def __init__(self):
         self.away = False
         self.taken = []
+        self.requests = []
 
     def send(self, message) -> bool:
         if not self.away:
             self.taken.append((len(message.requests), message.dropped))
+            self.requests += message.requests
         return not self.away
 
 
@@ -155,6 +172,25 @@ def test_requests_for_a_recording_that_are_too_long_are_counted():
     desk.plane.sampler.flush(link)
     desk.plane.sampler.flush(link)
     assert link.taken == [(1, 1)]
+
+
+def test_a_request_did_not_come_over_grpc_because_its_client_says_so():
+    desk, link = Desk(mode=codes.MODE_NONE, mirror=0, sample=100), Link()
+    desk.ask("Content-Type: application/grpc\r\n")
+    desk.plane.sampler.flush(link)
+    (sampled,) = link.requests
+    assert (sampled.content_type, sampled.over_grpc) == (GRPC_CONTENT, False)
+    called = of_call(1.5, (1, 2), "/inference.GRPCInferenceService/ModelInfer", b"\x0a\x01m")
+    assert called.over_grpc
+    message = Sampled("m", [sampled, called])
+    assert read_up(frame(message)[4:]) == message
+
+
+def test_a_proxy_that_does_not_say_yet_what_came_over_grpc_is_understood():
+    told = [1.5, 1, 2, b"POST", b"/invocations", GRPC_CONTENT, b"", b"", b"{}"]
+    message = read_up(msgspec.msgpack.encode({"t": "sampled", "model": "m", "requests": [told]}))
+    assert message == Sampled("m", [SampledRequest(*told)])
+    assert not message.requests[0].over_grpc
 
 
 def test_what_control_was_not_there_for_is_told_later():

@@ -24,9 +24,10 @@ from router.settings.skew import SkewSettings
 SETTINGS = SkewSettings(min_rows=10)
 
 
-def request(data, content_type=b"application/json", coding=b"", header_length=b"", number=1):
+def request(data, content_type=b"application/json", coding=b"", header_length=b"", number=1, *, over_grpc=False):
     body = data if isinstance(data, bytes) else json.dumps(data).encode()
-    return SampledRequest(0.0, 0, number, b"POST", b"/invocations", content_type, coding, header_length, body)
+    head = (b"POST", b"/invocations", content_type, coding, header_length)
+    return SampledRequest(0.0, 0, number, *head, body, over_grpc)
 
 
 def profile(**columns):
@@ -77,14 +78,14 @@ def infer_request(**columns):
     for name, values in columns.items():
         typed = field(5, field(7, struct.pack(f"<{len(values)}d", *values)))
         body += field(5, text_field(1, name) + text_field(2, "FP64") + field(3, written(len(values))) + typed)
-    return request(body, content_type=GRPC_CONTENT)
+    return request(body, content_type=GRPC_CONTENT, over_grpc=True)
 
 
 @pytest.mark.parametrize("spoken", ["mlflow", "openai"])
 def test_a_request_over_grpc_is_read_as_such_whatever_is_spoken_over_http(spoken):
     model = looking(spoken=spoken)
     model.request(infer_request(a=[1.0, 2.0], c=[3.0, 4.0]), 1.0)
-    model.request(request(b"\xff", content_type=GRPC_CONTENT), 1.0)
+    model.request(request(b"\xff", content_type=GRPC_CONTENT, over_grpc=True), 1.0)
     assert {name: count for name, count in model.report(1.0)["requests"].items() if count} == {
         "checked": 1,
         "unreadable": 1,
@@ -93,6 +94,12 @@ def test_a_request_over_grpc_is_read_as_such_whatever_is_spoken_over_http(spoken
     assert (broken["b", "missing"], broken[NOT_OURS, "extra"], role(model)["extra"]) == (1, 1, ["c"])
     model.observed(observed((1, Role.CHAMPION, 0, 1.0, NAN, OK)))
     assert differences(model.answers) == {("champion", "rows"): 1}
+
+
+def test_a_request_over_http_is_not_read_as_grpc_on_its_clients_word():
+    model = looking(spoken="kserve_v1")
+    model.request(request({"instances": [{"a": 1, "b": 2}]}, content_type=GRPC_CONTENT), 1.0)
+    assert model.report(1.0)["requests"]["checked"] == 1
 
 
 def test_without_signature_features_are_compared_and_nothing_is_checked():
