@@ -57,7 +57,7 @@ def events(span: Span) -> list[tuple[str, float]]:
 def error(span: Span) -> str:
     """What went wrong; empty: nothing. Answers from 500 are errors of the request, from 400 of an exchange.
 
-    Of gRPC those are all but OK, and those that its conventions name for a server.
+    Of gRPC those are all but OK, and those that its conventions name for a server. Below 400 the outcome may be one.
     """
     if span.error and not span.exchange:
         return span.error
@@ -65,12 +65,11 @@ def error(span: Span) -> str:
         return ""
     if span.status >= (400 if span.exchange else 500):
         return span.rpc or str(span.status)
-    by_status = span.outcome in (Outcome.CLIENT_ERROR, Outcome.SERVER_ERROR) and span.status >= 400
-    return "" if by_status else _of(OUTCOMES, span.outcome)
+    return "" if span.status >= 400 else _of(OUTCOMES, span.outcome)
 
 
 def failed(span: Span) -> bool:
-    """Whether its status is Error; a request that was wrong itself is none of the server's."""
+    """Whether its status is Error: wherever something went wrong, but where we refuse what was wrong itself."""
     return bool(error(span)) and (span.exchange or not 400 <= span.status < 500)
 
 
