@@ -180,9 +180,9 @@ class GrpcPort:
     async def _model(self, request: bytes, method: str, context: Context) -> tuple[GrpcTarget, Reached, bool]:
         """Whose routes a request goes by, and whether it asks for a version of its own; refuses what names no model."""
         if len(request) > self._plane.limits.max_body_bytes:
-            await self.refuse(
-                context, grpc.StatusCode.RESOURCE_EXHAUSTED, "body_too_large", "The message is too large."
-            )
+            code, reason = grpc.StatusCode.RESOURCE_EXHAUSTED, "body_too_large"
+            tell_refused(self._plane, method, None, context, code, reason)
+            await self.refuse(context, code, reason, "The message is too large.")
         try:
             name, pinned = model_of(request)
         except Malformed as error:

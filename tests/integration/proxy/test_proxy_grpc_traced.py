@@ -121,6 +121,15 @@ def test_failures_are_told_by_their_status(grpc_world, traced):
     assert len(spans(grpc_world, 5)) <= 5
 
 
+def test_a_message_that_is_too_large_has_a_span_without_a_model(grpc_world, traced):
+    traced(0, model(grpc_world.infer_server()))  # gRPC itself refuses what is above the limit at the start
+    grpc_world.control.set_routes(Routes(5000, "g", (), Limits(max_body_bytes=8), 0))
+    assert refused(lambda: grpc_world.call(request(), SAMPLED)).code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    (own,) = spans(grpc_world, 1).values()
+    assert (own.exchange, own.trace_id, own.parent_id, own.model) == (False, TRACE, PARENT, "")
+    assert (own.method, own.rpc, own.error) == (INFER, "RESOURCE_EXHAUSTED", "body_too_large")
+
+
 def test_a_copy_that_hangs_is_cut_off_and_one_that_was_shed_is_said(grpc_world, traced):
     champion = grpc_world.infer_server()
     challenger = grpc_world.infer_server(lambda request, context: challenger.release.wait(10) and answer(request))
