@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import socket
 
 import pytest
 
@@ -128,6 +129,32 @@ def test_a_message_that_is_too_large_has_a_span_without_a_model(grpc_world, trac
     (own,) = spans(grpc_world, 1).values()
     assert (own.exchange, own.trace_id, own.parent_id, own.model) == (False, TRACE, PARENT, "")
     assert (own.method, own.rpc, own.error) == (INFER, "RESOURCE_EXHAUSTED", "body_too_large")
+
+
+def test_of_two_contexts_grpc_itself_keeps_the_last(grpc_world, traced):
+    server = grpc_world.infer_server()
+    traced(0, model(server))
+    first = ("traceparent", f"00-{'1' * 32}-{PARENT}-01")
+    with socket.create_connection(("127.0.0.1", grpc_world.listen.port)) as raw:
+        raw.sendall(http2_call(f"/{INFER}", [first, *SAMPLED], request().SerializeToString()))
+        found = spans(grpc_world, 2)
+    assert {span.trace_id for span in found.values()} == {TRACE}
+    (asked,) = server.calls
+    assert [value.split("-")[1] for key, value in asked.metadata if key == "traceparent"] == [TRACE]
+
+
+def http2_call(method, metadata, message):
+    """A call as bytes: gRPC's own client would take one of two values out itself."""
+
+    def frame(kind, flags, stream, payload):
+        return len(payload).to_bytes(3, "big") + bytes((kind, flags)) + stream.to_bytes(4, "big") + payload
+
+    head = [(":method", "POST"), (":scheme", "http"), (":path", method), (":authority", "m"), ("te", "trailers")]
+    head += [("content-type", "application/grpc"), *metadata]
+    fields = b"".join(b"\0" + b"".join(bytes((len(text),)) + text.encode() for text in field) for field in head)
+    settings, headers = frame(4, 0, 0, b""), frame(1, 4, 1, fields)
+    data = frame(0, 1, 1, b"\0" + len(message).to_bytes(4, "big") + message)
+    return b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + settings + headers + data
 
 
 def test_a_copy_that_hangs_is_cut_off_and_one_that_was_shed_is_said(grpc_world, traced):
