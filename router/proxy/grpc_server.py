@@ -75,6 +75,8 @@ class GrpcPort:
     async def stop(self, within_seconds: float) -> None:
         """Take no more calls, and return when those that are open have ended, or this time has passed."""
         until = monotonic() + within_seconds
+        # Before gRPC's own timer, which ends what is open then: that is told from what clients cancel meanwhile.
+        asyncio.get_running_loop().call_later(within_seconds, self._plane.cut_off)
         await self._server.stop(within_seconds)
         if self._copies:
             await asyncio.wait(self._copies, timeout=max(until - monotonic(), 0.0))

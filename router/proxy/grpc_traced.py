@@ -147,6 +147,13 @@ class TracedGrpcExchange(GrpcExchange):
         self._shed_by = reason
         super().shed(reason)
 
+    def cut_off(self) -> int:
+        """See GrpcExchange. Where we end, that is an error to the client, and says nothing about the version."""
+        outcome = super().cut_off()
+        if outcome == codes.CANCELLED and self._plane.cutting_off:
+            self._refused_by = grpc.StatusCode.UNAVAILABLE, "stopping"
+        return outcome
+
     def refused(self, code: grpc.StatusCode, reason: str, latency: float | None) -> None:
         """We end it ourselves; see GrpcExchange."""
         self._refused_by = code, reason

@@ -45,6 +45,8 @@ class DataPlane:
         self.shadows: set[ShadowExchange] = set()
         self.lost_races = 0
         self.retiring = False
+        self.cutting_off = False
+        """The time is over that open calls had to end in, once retiring."""
         self.epoch = 0.0
         """Wall clock less monotonic clock, in seconds; renewed by `keep_time`."""
         self._refused: dict[str, int] = {}
@@ -76,6 +78,10 @@ class DataPlane:
                 shadows.mirroring = False
         self.endpoints.keep_only(self.table.endpoints())
         return True
+
+    def cut_off(self) -> None:
+        """What is still open is ended by us from now on."""
+        self.cutting_off = True
 
     def count_refused(self, code: str) -> None:
         """We answered a request ourselves."""

@@ -45,6 +45,14 @@ def until(condition: Callable[[], object], what: str = "the condition") -> objec
     raise AssertionError(f"waited {WAIT:g} s for {what}")
 
 
+def can_connect(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+    except OSError:
+        return False
+    return True
+
+
 class Message:
     """An HTTP message as it came over a socket."""
 

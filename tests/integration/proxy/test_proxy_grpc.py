@@ -1,6 +1,5 @@
 """gRPC through a real proxy process: Triton's own client, and bare calls, to model servers of the published service."""
 
-import socket
 import threading
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import numpy as np
 import tritonclient.grpc as triton
 from grpc_wire import SERVICE, model, read, refused, request
 from infer_server import answer
-from proxy_wire import UUID7, until
+from proxy_wire import UUID7, can_connect, until
 from tritonclient.grpc import service_pb2 as pb
 
 from comparator.events import Outcome, Role, request_key
@@ -263,11 +262,3 @@ def test_a_proxy_imports_grpc_only_where_it_has_a_port_for_it(grpc_world):
 
 def libraries(world) -> str:
     return Path(f"/proc/{world.proxy.process.pid}/maps").read_text()
-
-
-def can_connect(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port), 1).close()
-    except OSError:
-        return False
-    return True

@@ -3,6 +3,7 @@
 import itertools
 import math
 import socket
+import threading
 
 import pytest
 
@@ -11,7 +12,7 @@ pytest.importorskip("tritonclient.grpc", reason="needs grpcio and tritonclient (
 import grpc
 from grpc_wire import SERVICE, model, refused, request, stream
 from infer_server import answer
-from proxy_wire import until
+from proxy_wire import can_connect, until
 from tritonclient.grpc import service_pb2 as pb
 
 from comparator.events import Mode, Outcome, Role
@@ -155,6 +156,48 @@ def http2_call(method, metadata, message):
     settings, headers = frame(4, 0, 0, b""), frame(1, 4, 1, fields)
     data = frame(0, 1, 1, b"\0" + len(message).to_bytes(4, "big") + message)
     return b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + settings + headers + data
+
+
+# ---- the process ends
+
+
+def hanging(world):
+    """A model server that answers nothing, and an event: it has been asked."""
+    asked = threading.Event()
+    server = world.infer_server()
+    server.behave = lambda request, context: asked.set() or (server.release.wait(30) and answer(request))
+    return server, asked
+
+
+def test_a_call_that_is_cut_off_when_the_process_ends_is_an_error_of_ours_and_says_nothing_of_the_version(
+    grpc_world, traced
+):
+    grpc_world.limits = Limits(total_seconds=0.2)  # open calls have so long to end
+    server, asked = hanging(grpc_world)
+    traced(100, model(server))
+    under_way = grpc_world.channel.unary_unary(f"/{INFER}").future(request().SerializeToString(), timeout=30)
+    assert asked.wait(10)
+    grpc_world.proxy.terminate()
+    told = under_way.exception(20).code()
+    found = spans(grpc_world, 2)
+    exchange, own = found[True, 0, 0], found[False, 0, 0]
+    assert (own.rpc, own.status, own.error, own.outcome) == (told.name, 503, "stopping", Outcome.CANCELLED)
+    assert (exchange.rpc, exchange.error, exchange.outcome) == ("CANCELLED", "", Outcome.CANCELLED)
+    (row,) = grpc_world.control.wait_rows(1)
+    assert (row["outcome"], row["status"]) == (Outcome.CANCELLED, 0)
+
+
+def test_a_client_that_leaves_while_the_process_ends_is_no_error(grpc_world, traced):
+    server, asked = hanging(grpc_world)
+    traced(100, model(server))
+    under_way = grpc_world.channel.unary_unary(f"/{INFER}").future(request().SerializeToString(), timeout=30)
+    assert asked.wait(10)
+    grpc_world.proxy.terminate()
+    until(lambda: not can_connect(grpc_world.listen.port), "the port to be closed")
+    under_way.cancel()
+    found = spans(grpc_world, 2)
+    told = {(span.rpc, span.error, span.outcome) for span in found.values()}
+    assert told == {("CANCELLED", "", Outcome.CANCELLED)}
 
 
 def test_a_copy_that_hangs_is_cut_off_and_one_that_was_shed_is_said(grpc_world, traced):

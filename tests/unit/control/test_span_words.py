@@ -149,3 +149,5 @@ def test_a_stream_that_tells_of_an_error_is_one_and_a_client_that_left_none():
 def test_a_call_that_we_refused_has_the_reason():
     refused = of(CALL, rpc="UNAVAILABLE", status=503, outcome=-1, error="no_champion")
     assert (error(refused), failed(refused)) == ("no_champion", True)
+    cut_off = of(CALL, rpc="UNAVAILABLE", status=503, outcome=int(Outcome.CANCELLED), error="stopping")
+    assert (error(cut_off), failed(cut_off)) == ("stopping", True)
