@@ -13,6 +13,7 @@ from router.protocols.protocol import Prediction, Questions
 from router.staging.check import Check
 
 _NAMED_COLUMNS = 10
+_SERVERS_WAY = (500, 501)  # 502 to 504 say that no server is there
 
 Row = Mapping[str, object]
 
@@ -37,6 +38,11 @@ class Answer:
     def has(self, rows: int) -> bool:
         """Whether it is 200 with so many predictions."""
         return self.status == 200 and self.predictions is not None and len(self.predictions) == rows
+
+    @property
+    def gone(self) -> bool:
+        """Whether it is none, or one that something in front of the server gives when the server is not there."""
+        return self.status in {None, 502, 503, 504}
 
 
 _NOBODYS: Mapping[str, Answer] = {}
@@ -123,20 +129,26 @@ def columns_matter(columns: Columns, answers: Mapping[str, Answer]) -> Check:
     return Check(name, Verdict.PASS, f"{text}, each of {optional} optional ones is not missed" if optional else text)
 
 
-def broken(answers: Mapping[str, Answer]) -> list[str]:
-    """Those in which the server says that it broke."""
-    return [each for each, answer in answers.items() if answer.status is not None and answer.status >= 500]
+def excusable(answers: Mapping[str, Answer]) -> list[str]:
+    """Those in which the server says that it broke; none where another answer is none to excuse: it fails anyway."""
+    wrong = {each: answer.status for each, answer in answers.items() if not _client_error(answer)}
+    return list(wrong) if all(status in _SERVERS_WAY for status in wrong.values()) else []
+
+
+def broken(name: str, what: str, after: Answer) -> Check:
+    """Bad requests have taken the server down."""
+    return Check(name, Verdict.FAIL, f"{what} broke the server: after them a good row got {after.told}")
 
 
 def refused(name: str, what: str, answers: Mapping[str, Answer], theirs: Mapping[str, Answer] = _NOBODYS) -> Check:
     """Bad requests get a client error: the model server neither breaks nor guesses.
 
     Some servers, such as Triton, take what they cannot parse for an error of their own. `theirs` are the champion's
-    answers to what the staged server broke on: what its server does as well is no reason against a version.
+    answers to those: what its server does as well, and outlives, is no reason against a version.
     """
     if not answers:
         return Check(name, Verdict.INCONCLUSIVE, f"{what}: nothing could be asked")
-    alike = [each for each in broken(answers) if each in theirs and theirs[each].status == answers[each].status]
+    alike = [each for each in excusable(answers) if each in theirs and theirs[each].status == answers[each].status]
     wrong = [each for each, answer in answers.items() if not _client_error(answer) and each not in alike]
     if wrong:
         told = _some([f"{each} got {answers[each].told}" for each in wrong])

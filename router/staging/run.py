@@ -71,7 +71,8 @@ async def run_checks(
 async def _contract(subject: Subject, holdout: Holdout, staged: Server, champion: Server | None) -> list[Check]:
     columns, names, first = subject.columns, subject.columns.names, holdout.rows[0]
     questions = subject.questions
-    one = await staged.ask(questions.of(names, [first]))
+    good = questions.of(names, [first])
+    one = await staged.ask(good)
     many = [holdout.rows[index % len(holdout.rows)] for index in range(BATCH_ROWS)]
     whole = await staged.ask(questions.of(names, many))
     together = whole.predictions if whole.has(BATCH_ROWS) else None
@@ -97,12 +98,15 @@ async def _contract(subject: Subject, holdout: Holdout, staged: Server, champion
             "contract.wrong_type",
             "values of the wrong type",
             contract.wrong_types(questions, columns, first),
+            good,
             staged,
             champion,
         ),
         contract.extra_column(await staged.ask(contract.with_extra_column(questions, columns, first)), one),
         contract.empty_batch(await staged.ask(questions.of(names, []))),
-        await _refused("contract.malformed", "malformed requests", contract.malformed().items(), staged, champion),
+        await _refused(
+            "contract.malformed", "malformed requests", contract.malformed().items(), good, staged, champion
+        ),
     ]
     same = questions.of(names, holdout.rows[:SCHEMA_ROWS])
     theirs = await champion.ask(same) if champion is not None else None
@@ -114,14 +118,29 @@ def _told_rows(tell: Tell, who: str, count: int, done: int) -> None:
 
 
 async def _refused(
-    name: str, what: str, requests: Iterable[tuple[str, bytes]], staged: Server, champion: Server | None
+    name: str, what: str, requests: Iterable[tuple[str, bytes]], good: bytes, staged: Server, champion: Server | None
 ) -> Check:
-    """The champion is asked only what the staged server has broken on."""
+    """The champion is asked only what the staged server has outlived: it is in production."""
     named = dict(requests)
     answers = await _each(staged, named.items())
-    again = [(each, named[each]) for each in contract.broken(answers)]
-    theirs = await _each(champion, again) if champion is not None and again else {}
+    theirs: Mapping[str, Answer] = {}
+    again = {each: named[each] for each in contract.excusable(answers)}
+    if champion is not None and again:
+        after = await staged.ask(good)
+        if not after.has(1):
+            return contract.broken(name, what, after)
+        theirs = await _outlived(champion, again, good)
     return contract.refused(name, what, answers, theirs)
+
+
+async def _outlived(champion: Server, requests: Mapping[str, bytes], good: bytes) -> Mapping[str, Answer]:
+    """Its answers, asked one at a time until it is not there; none where it does not answer a good row afterwards."""
+    answers: dict[str, Answer] = {}
+    for each, body in requests.items():
+        answers[each] = await champion.ask(body)
+        if answers[each].gone:
+            break
+    return answers if (await champion.ask(good)).has(1) else {}
 
 
 async def _each(server: Server, requests: Iterable[tuple[str, bytes]]) -> dict[str, Answer]:

@@ -186,6 +186,18 @@ def gate_quietly(world):
     return subprocess.run(asked, env=environment, cwd=world.folder, capture_output=True, text=True, check=False).stderr
 
 
+@pytest.mark.parametrize(("breaks_with", "verdict", "bad"), [(500, "PASS", 7), (503, "FAIL", 0)])
+def test_the_champion_is_asked_bad_requests_only_where_that_can_excuse(gated, breaks_with, verdict, bad):
+    gated.write_settings(REQUIRED)
+    for version in (1, 2):
+        gated.stubs[version].breaks_with = breaks_with
+    done = gate(gated, 2, "--no-submit", "--json", expect=1)  # a column left out is no client error either
+    checks = {each["name"]: each["verdict"] for each in json.loads(done.stdout)["checks"]}
+    assert {checks[f"contract.{name}"] for name in ("wrong_type", "malformed")} == {verdict}
+    rows, living = 3, 2 if bad else 0
+    assert gated.stubs[1].asked == rows + bad + living
+
+
 def test_who_may_not_report_changes_nothing(gated):
     gated.start()
     gated.serving(1)
