@@ -21,7 +21,7 @@ test-unit: $(VENV)/.dev
 # and every cell of the matrix, into docs/matrix.md.
 # Makes the environments of the model servers that are not there yet: vLLM's has 2.5 GB.
 test-long: $(VENV)/.dev
-	eval "$$(.ci/servers $(SERVERS))"; $(BIN)/pytest tests -m "long or cell" --matrix docs/matrix.md $(ARGS)
+	eval "$$(PYTHON='$(PYTHON)' .ci/servers $(SERVERS))"; $(BIN)/pytest tests -m "long or cell" --matrix docs/matrix.md $(ARGS)
 	HYPOTHESIS_PROFILE=thorough $(BIN)/pytest tests/unit -n $(JOBS) $(ARGS)
 
 check: $(VENV)/.dev
