@@ -1,4 +1,8 @@
-"""What became of the matrix's cells in this run: said at its end, and written to a file where one is asked for."""
+"""What became of the matrix's cells in this run: said at its end.
+
+Where a file is asked for, it is written only when every cell passed: what it says is of one run, and stays until there
+is a better one.
+"""
 
 import importlib.metadata
 import os
@@ -22,7 +26,7 @@ _WHERE = {
 _HEAD = """\
 # The matrix, as it ran
 
-Written by `make test-long`: real model servers, their own clients, and what became of each cell at its last run. A cell
+Written by `make test-long`: real model servers, their own clients, and the last run in which every cell passed. A cell
 passed when all answers that the client got were right and came from the versions that the mode says, and when titleshot
 read a prediction in each of them, and in each copy. What runs when:
 [README](../README.md#model-servers-and-clients).
@@ -31,11 +35,14 @@ read a prediction in each of them, and in each copy. What runs when:
 | --- | --- | --- | --- | --- | --- | --- | --- |
 """
 
+_UNKNOWN = "unknown"
+"""A version that nothing says."""
+
 _Cell = tuple[str, str, str]
 
 
 def pytest_addoption(parser):
-    parser.addoption("--matrix", metavar="FILE", type=Path, help="write what became of all cells, if all were selected")
+    parser.addoption("--matrix", metavar="FILE", type=Path, help="write the results, if every cell passed")
 
 
 def pytest_configure(config):
@@ -75,34 +82,37 @@ class _Cells:
                 self._became[cell] = "passed"
 
     def pytest_terminal_summary(self, terminalreporter) -> None:
-        if not self._became:
+        if not self._became and self._written is None:
             return
         every = [(row.server, row.key, mode) for row in matrix.ROWS for mode in row.modes]
-        ran = Counter(self._became.get(cell, "not selected") for cell in every)
+        ran = Counter(self._became.get(cell, "not run") for cell in every)
         terminalreporter.section("matrix of model servers and clients")
         terminalreporter.write_line(", ".join(f"{count} {what}" for what, count in ran.items()))
         for (server, why), count in self._why.items():
             terminalreporter.write_line(f"skipped: {server}, {count} cells: {why}")
         long = Counter(row.server for row in matrix.ROWS if row.long for mode in row.modes if not self._ran(row, mode))
         for server, count in long.items():
-            terminalreporter.write_line(f"not selected: {server}, {count} cells: take minutes; only in make test-long")
+            terminalreporter.write_line(
+                f"not run: {server}, {count} cells: they take minutes; make test-long runs them"
+            )
         if self._written is None:
             return
-        if ran["not selected"]:
-            terminalreporter.write_line(f"{self._written} was not written: not all cells were selected")
+        if ran.keys() == {"passed"}:
+            self._written.write_text(_table())
         else:
-            self._written.write_text(self._table())
+            terminalreporter.write_line(f"{self._written} was not written: not every cell passed")
 
     def _ran(self, row: matrix.Row, mode: str) -> bool:
         return (row.server, row.key, mode) in self._became
 
-    def _table(self) -> str:
-        lines = []
-        for row in matrix.ROWS:
-            became = (self._became[row.server, row.key, mode] if mode in row.modes else "-" for mode in matrix.MODES)
-            names = (row.server, _server(row.server), row.client, _client(row), row.asks, *became)
-            lines.append(f"| {' | '.join(names)} |\n")
-        return _HEAD + "".join(lines)
+
+def _table() -> str:
+    lines = []
+    for row in matrix.ROWS:
+        became = ("passed" if mode in row.modes else "-" for mode in matrix.MODES)
+        names = (row.server, _server(row.server), row.client, _client(row), row.asks, *became)
+        lines.append(f"| {' | '.join(names)} |\n")
+    return _HEAD + "".join(lines)
 
 
 def _reason(report) -> str:
@@ -112,7 +122,7 @@ def _reason(report) -> str:
 
 def _server(name: str) -> str:
     if name == matrix.MLFLOW:
-        return f"mlflow-skinny {importlib.metadata.version('mlflow-skinny')}"
+        return f"mlflow-skinny {_version('mlflow-skinny')}"
     distribution, variable = _WHERE[name]
     return f"{distribution} {_elsewhere(distribution, variable)}"
 
@@ -120,17 +130,31 @@ def _server(name: str) -> str:
 def _client(row: matrix.Row) -> str:
     name = row.client.partition("[")[0].partition(" ")[0]
     if name == "curl":
-        said = subprocess.run(["curl", "--version"], capture_output=True, text=True, check=True)
-        return said.stdout.split()[1]
+        return _said("curl", "--version").partition(" ")[2].partition(" ")[0] or _UNKNOWN
     if name == "bentoml":
         return _elsewhere(*_WHERE[matrix.BENTOML])
-    return importlib.metadata.version({"mlflow": "mlflow-skinny"}.get(name, name))
+    return _version({"mlflow": "mlflow-skinny"}.get(name, name))
+
+
+def _version(distribution: str) -> str:
+    """In the environment of the tests."""
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return _UNKNOWN
 
 
 def _elsewhere(distribution: str, variable: str) -> str:
-    """The version in another environment; none where it is missing."""
+    """In another environment."""
     if variable not in os.environ:
-        return ""
+        return _UNKNOWN
     asked = f"import importlib.metadata; print(importlib.metadata.version({distribution!r}))"
-    command = [Path(os.environ[variable]) / "python", "-c", asked]
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    return _said(str(Path(os.environ[variable]) / "python"), "-c", asked) or _UNKNOWN
+
+
+def _said(*command: str) -> str:
+    """What a program prints; nothing where it fails or is missing: the end of a run is no place to break."""
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
