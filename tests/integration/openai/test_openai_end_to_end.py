@@ -2,14 +2,13 @@
 
 import itertools
 import json
-import shutil
-import subprocess
 import threading
 import time
 
 import httpx
 import openai
 import pytest
+from asking import curled
 from litserve_server import LitServe, interpreter
 from world import MODEL, World, wait_for
 
@@ -178,19 +177,11 @@ def test_an_error_inside_of_a_stream_reaches_the_client_and_counts(chat, servers
 
 
 def test_curl(chat):
-    curl = shutil.which("curl")
-    if curl is None:
-        pytest.skip("needs curl")
     body = json.dumps({"model": SERVED_AS, "messages": said("late"), "stream": True})
     url = f"http://127.0.0.1:{chat.port}/models/{MODEL}/v1/chat/completions"
-    done = subprocess.run(
-        [curl, "-sS", "--noproxy", "*", "-N", "-H", "content-type: application/json", "-d", body, url],
-        capture_output=True,
-        check=True,
-        timeout=20,
-    )
-    assert done.stdout.startswith(b"data: {")
-    assert done.stdout.endswith(b"data: [DONE]\n\n")
+    printed = curled(url, body, "-N", "-H", "content-type: application/json")
+    assert printed.startswith("data: {")
+    assert printed.endswith("data: [DONE]\n\n")
 
 
 def test_the_body_names_the_model(chat):

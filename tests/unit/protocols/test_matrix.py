@@ -4,6 +4,8 @@ from collections import Counter
 from pathlib import Path
 
 import matrix
+import pytest
+from asking import curled
 
 ROOT = Path(__file__).parents[3]
 
@@ -22,3 +24,11 @@ def test_the_results_are_of_the_same_rows_and_each_cell_passed():
 
 def test_each_row_has_a_key_of_its_own():
     assert max(Counter((row.server, row.key) for row in matrix.ROWS).values()) == 1
+
+
+@pytest.mark.parametrize(("ci", "outcome"), [("", pytest.skip.Exception), ("true", pytest.fail.Exception)])
+def test_without_curl_its_cells_say_so(monkeypatch, ci, outcome):
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setenv("CI", ci)
+    with pytest.raises(outcome, match="needs curl"):
+        curled("http://127.0.0.1:9", "{}")
