@@ -343,7 +343,7 @@ class ServedExchange(Assigned[Served]):
             return
         self._fail(why, codes.CONNECT)
 
-    def received(self, connection: UpstreamConnection) -> None:  # noqa: PLR0912 - where a call is not free
+    def received(self, connection: UpstreamConnection) -> None:  # noqa: C901, PLR0912 - where a call is not free
         """Pass on what came."""
         now = self._moved = monotonic()
         out: list[bytes]
@@ -368,7 +368,7 @@ class ServedExchange(Assigned[Served]):
                     self._body_size += len(piece)
                     if self._body_size <= self._plane.limits.extract_bytes:
                         self._body.append(piece)
-                    else:  # it will not be read: its end says whether it is whole
+                    elif self.target.protocol.last_event is not None:  # it will not be read, but may be whole
                         self._body = [_end_of([*self._body, piece])]
             out += map(chunk, pieces) if self._chunked_answer else pieces
         complete = connection.complete
@@ -506,5 +506,5 @@ class ServedExchange(Assigned[Served]):
 
 
 def _end_of(pieces: list[bytes]) -> bytes:
-    """The last bytes of a body, of which no piece is empty."""
-    return b"".join(pieces[-LAST_BYTES:])[-LAST_BYTES:]
+    """The last bytes of a body, of which no piece is empty; of a large piece no more is copied."""
+    return b"".join([piece[-LAST_BYTES:] for piece in pieces[-LAST_BYTES:]])[-LAST_BYTES:]
