@@ -16,7 +16,9 @@ def shown(world):
 def test_the_champions_noise_is_known_and_survives_a_restart(world):
     flips = itertools.count()
     world.stubs[1].predict = lambda row: float(next(flips) % 4 == 0)  # not even of one mind with itself
-    world.write_settings(f"{QUICK_POLICY}\n    asked_twice: 50\n    rollout: [{{shadow: 100, for: 1h}}]\n")
+    # of latencies nothing is to be concluded: on a busy machine they end it before there are enough pairs
+    policy = "".join(line for line in QUICK_POLICY.splitlines(True) if "p90_latency" not in line)
+    world.write_settings(f"{policy}\n    asked_twice: 50\n    rollout: [{{shadow: 100, for: 1h}}]\n")
     world.start()
     world.serving(1)
     world.set_alias("challenger", 2)
