@@ -8,6 +8,7 @@ failures and latency are compared. A failure can come as an event in an answer w
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -31,11 +32,17 @@ class OpenAi(Protocol):
     name: str = "openai"
     ready_path: str = "/health"
     bodies_name_models: bool = True
+    listing_path: bytes = b"/v1/models"
     last_event: re.Pattern[bytes] | None = re.compile(rb"(?:\A|[\r\n])data: ?\[DONE\]\s*\Z")
 
     def calls_for_prediction(self, method: bytes, path: bytes) -> bool:
         """POST .../chat/completions, .../completions, .../responses and .../embeddings; GET /v1/models does not."""
         return method == b"POST" and path.endswith(_PREDICTIONS)
+
+    def listing(self, names: Iterable[str]) -> bytes:
+        """As the API's `list` object."""
+        told = [{"id": name, "object": "model", "created": 0, "owned_by": "titleshot"} for name in names]
+        return msgspec.json.encode({"object": "list", "data": told})
 
     def model_in_path(self, path: bytes) -> bytes | None:  # noqa: ARG002 - the interface's
         """Never: a body names it, which is not looked into for that (see `route_by`)."""

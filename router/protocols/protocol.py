@@ -161,6 +161,9 @@ class Protocol(Interface):
     bodies_name_models: bool = False
     """Whether requests have the model's name in their bodies (see `route_by`)."""
 
+    listing_path: bytes = b""
+    """Where bodies name models: GET it to know which there are, and PATH/NAME of one of them; empty: it has none."""
+
     knows_its_paths: bool = True
     """Whether the protocol says which paths are predictions; else every POST is, or those to a path of the settings."""
 
@@ -171,6 +174,10 @@ class Protocol(Interface):
     def model_in_path(self, path: bytes) -> bytes | None:
         """The model that a path of this protocol names by itself, or None."""
         ...
+
+    def listing(self, names: Iterable[str]) -> bytes:  # noqa: ARG002 - the interface's
+        """What `listing_path` is answered with where models of these names are served."""
+        return b""
 
     def pins_version(self, path: bytes) -> bool:  # noqa: ARG002 - the interface's
         """Whether a path names a version of the model: then no other version may answer it, and none is compared."""

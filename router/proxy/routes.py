@@ -30,7 +30,6 @@ S = TypeVar("S")
 """A version, and how it is reached."""
 
 _PREFIX: Final = b"/models/"
-_LISTING: Final = b"/v1/models"
 _MOST_MATCHES: Final = 4096
 _LONGEST_REMEMBERED: Final = 256
 
@@ -184,8 +183,12 @@ class Table:
         self._in_body = {
             target.served_as: target for target in self._targets.values() if target.protocol.bodies_name_models
         }
-        self._listing = _listing(self._in_body) if self.by_body else None
         self._protocols = list({id(target.protocol): target.protocol for target in self._targets.values()}.values())
+        self._listings = {
+            each.listing_path: _listing(each, self._in_body)
+            for each in self._protocols
+            if self.by_body and each.listing_path
+        }
         self._remembered: dict[tuple[bytes, bytes], Match] = {}
 
     def target(self, name: str) -> Target | None:
@@ -265,17 +268,19 @@ class Table:
         return Match(target, url, path, method)
 
     def _listed(self, method: bytes, path: bytes) -> Target | None:
-        """The model that a client of the OpenAI API asks about; None: it asks about none.
+        """The model that is asked about by the name that bodies have; None: none is.
 
         Raises:
-            OwnAnswer: it asks which there are.
+            OwnAnswer: it is asked which there are.
         """
-        if self._listing is None or method not in (b"GET", b"HEAD") or not path.startswith(_LISTING):
+        if method not in (b"GET", b"HEAD"):
             return None
-        name = path[len(_LISTING) :]
-        if not name:
-            raise self._listing
-        return self._in_body.get(unquote_to_bytes(name[1:])) if name.startswith(b"/") else None
+        for at, answer in self._listings.items():
+            if path == at:
+                raise answer
+            if path.startswith(at + b"/"):
+                return self._in_body.get(unquote_to_bytes(path[len(at) + 1 :]))
+        return None
 
     def _by_protocol(self, path: bytes, *, by_body: bool) -> Target | None:
         for candidate in self._protocols:
@@ -305,11 +310,10 @@ def read_routes(path: Path) -> Routes | None:
         return None
 
 
-def _listing(targets: Mapping[bytes, Target]) -> OwnAnswer:
-    """The models that can be asked for by name, as the OpenAI API lists them."""
-    there = [name.decode() for name, target in targets.items() if target.champion is not None]
-    told = [{"id": name, "object": "model", "created": 0, "owned_by": "titleshot"} for name in there]
-    return OwnAnswer(200, msgspec.json.encode({"object": "list", "data": told}))
+def _listing(spoken: Protocol, targets: Mapping[bytes, Target]) -> OwnAnswer:
+    """The models of a protocol that can be asked for by name."""
+    there = [target for target in targets.values() if target.protocol is spoken and target.champion is not None]
+    return OwnAnswer(200, spoken.listing([target.served_as.decode() for target in there]))
 
 
 def _served(backend: Backend | None, endpoints: Endpoints) -> Served | None:
