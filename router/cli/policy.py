@@ -108,9 +108,9 @@ def rail_words(rail: Guardrail) -> str:
 def outside_lines(read: Policy) -> list[str]:
     """What is asked of others; nothing where nothing is."""
     outside = read.outside
-    lines = [f"checks ({NOT_ANYTIME_VALID}; queries are asked of the Prometheus of the settings):"] * bool(
-        outside.checks
-    )
+    lines = []
+    if outside.checks:
+        lines.append(f"checks ({NOT_ANYTIME_VALID}; queries are asked of the Prometheus of the settings):")
     lines += [
         f"  {check.name}: {threshold(check)}{', or it holds' if check.holds else ''}, "
         f"every {write_duration(check.every_seconds)}, {check.results} results in a row: {check.query or check.figure}"

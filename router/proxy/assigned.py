@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic
 
 from router.link.messages import SHED
 from router.proxy import codes
 from router.proxy.breaker import Admission
-from router.proxy.lanes import due
+from router.proxy.lanes import L, due
+from router.proxy.routes import Flow, S
 from router.proxy.rules import Head, forced_role
 
 if TYPE_CHECKING:
     from router.proxy.plane import DataPlane
-    from router.proxy.routes import Flow
-
-S = TypeVar("S")
-"""A version, and how it is reached."""
-
-F = TypeVar("F", bound="Flow[Any]")
 
 
 class Assigned(Generic[S]):
@@ -70,7 +65,7 @@ class Assigned(Generic[S]):
         source = self.target.assign_by
         return (source(head, path) if source is not None else b"") or identity
 
-    def _due(self, lanes: Iterable[F], head: Head, path: bytes, identity: bytes) -> list[F]:
+    def _due(self, lanes: Iterable[L], head: Head, path: bytes, identity: bytes) -> list[L]:
         """The lanes that get a copy: of what the champion answers, unless a rule keeps it out of every trial."""
         target = self.target
         if self._role != codes.CHAMPION or self._mode == codes.MODE_FORCED:

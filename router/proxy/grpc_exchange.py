@@ -62,6 +62,8 @@ class GrpcExchange(Assigned[Reached]):
         "request_lo",
     )
 
+    target: GrpcTarget
+
     def __init__(
         self,
         plane: DataPlane,
@@ -102,8 +104,6 @@ class GrpcExchange(Assigned[Reached]):
             self._assign(Head(given), identity)
         if assigned and target.lanes:
             self.lanes = self._due(target.lanes, Head(given), b"", identity)
-
-    target: GrpcTarget
 
     @property
     def shadow_kind(self) -> type[GrpcShadow]:

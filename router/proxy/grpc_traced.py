@@ -34,9 +34,8 @@ def exchange_of(
     assigned: bool,
 ) -> GrpcExchange:
     """The life of a call: traced, or not. Arguments as of GrpcExchange."""
-    if plane.tracing is None:
-        return GrpcExchange(plane, method, target, champion, context, most_seconds, assigned=assigned)
-    trace = plane.tracing.of_call(plane, context.invocation_metadata() or ())
+    tracing = plane.tracing
+    trace = tracing.of_call(plane, context.invocation_metadata() or ()) if tracing is not None else None
     if trace is None:
         return GrpcExchange(plane, method, target, champion, context, most_seconds, assigned=assigned)
     return TracedGrpcExchange(plane, method, target, champion, context, most_seconds, assigned=assigned, trace=trace)
