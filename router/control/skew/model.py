@@ -187,7 +187,7 @@ class ModelSkew:
             "extra": list(self._extra[role]),
             "comparable": len(watched.window.features),
             "compared": len(found),
-            "undecided": sum(each.skewed is None for each in found),
+            "fewest_rows": min((each.rows for each in found), default=0),
             "not_compared": watched.not_compared[:MOST_SHOWN],
             "skewed": sum(each.skewed is True for each in found),
             "features": [asdict(each) for each in found[:MOST_SHOWN]],

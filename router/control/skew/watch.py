@@ -147,9 +147,8 @@ class SkewWatch:
             raise NoFigure(found["no_profile"] or "no request had a feature of its training yet")
         if found["compared"] < found["comparable"]:
             raise NoFigure(f"requests had {found['compared']} of the {found['comparable']} features of its training")
-        if found["undecided"]:
-            least = min(each["rows"] for each in found["features"] if each["skewed"] is None)
-            raise NoFigure(f"{least:,} of the {report['min_rows']:,} rows that it takes")
+        if found["fewest_rows"] < report["min_rows"]:
+            raise NoFigure(f"{found['fewest_rows']:,} of the {report['min_rows']:,} rows that it takes")
         return int(found["skewed"])
 
     def _keep(self, model: str, rows: list[SampledRequest] | Columns, size: int) -> None:

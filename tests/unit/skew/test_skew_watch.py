@@ -14,6 +14,7 @@ from router.artifacts.profile import Profile
 from router.artifacts.signature import Columns
 from router.control.registry import RegistryUnavailable
 from router.control.skew import watch
+from router.control.skew.model import MOST_SHOWN
 from router.control.skew.names import NoFigure
 from router.control.skew.trained import Trained
 from router.control.skew.watch import SkewWatch
@@ -234,6 +235,20 @@ def test_what_cannot_be_said_of_every_feature_is_no_figure():
     run(ignoring, lambda: why_not(ignoring, 1) == "no request had a feature of its training yet")
     ignoring.requests(sampled(300))
     run(ignoring, lambda: why_not(ignoring, 1) == 1)
+
+
+def test_a_feature_that_is_not_among_those_shown_counts_as_well():
+    names = [f"f{number}" for number in range(MOST_SHOWN + 1)]
+    columns = {name: list(range(100)) for name in ["late", *names]}
+    skew = looking(Fixed(Trained(None, "no signature", profile=with_training(columns).profile)))
+    run(skew, lambda: why_not(skew, 1) == "no request had a feature of its training yet")
+    row = dict.fromkeys(names, 5)  # as training never had them: all of these are skewed, and shown first
+    for count, inputs in ((40, row), (3, {**row, "late": 50})):
+        body = json.dumps({"inputs": [inputs]}).encode()
+        skew.requests(
+            Sampled("m", [SampledRequest(0.0, 1, n, b"POST", b"/", b"", b"", b"", body) for n in range(count)])
+        )
+    run(skew, lambda: why_not(skew, 1) == "3 of the 5 rows that it takes")
 
 
 def test_a_lane_is_looked_at_by_the_requests_of_its_model():
