@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from functools import partial
 from typing import Any, Final
+from urllib.parse import quote
 
 import msgspec
 
@@ -85,10 +86,10 @@ class KserveV1(Protocol):
         return partial(_predictions, names_of(reading))
 
     def questions(self, model: str, types: Mapping[str, str], asking: Asking) -> Questions:  # noqa: ARG002 - the interface's
-        """`instances`, one record per row."""
-        from router.protocols.questions import KserveV1Questions  # noqa: PLC0415 - a proxy asks nothing
+        """`instances`, one record per row: KServe's servers and TF Serving read them alike."""
+        from router.protocols.questions import JsonQuestions  # noqa: PLC0415 - a proxy asks nothing
 
-        return KserveV1Questions(model)
+        return JsonQuestions(f"/v1/models/{quote(model, safe='')}:predict", ("instances",))
 
     def tables(self, asking: Asking) -> Tables:
         """`instances` (by row), `inputs` (by column), or `examples` of :classify and :regress."""

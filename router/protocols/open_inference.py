@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
 
@@ -31,10 +31,13 @@ from router.protocols.protocol import (
 )
 from router.protocols.rows import Names, names_of
 
+T = TypeVar("T")
+
 _MODEL: Final = re.compile(rb"/v2/models/([^/]+)(?:/versions/([^/]+))?(?:/|$)")
 _EXPECTED: Final = '{"outputs": [...]}'
 _EXPECTED_REQUEST: Final = '{"inputs": [...]}'
 _BINARY_SIZE: Final = "binary_data_size"
+_NOTHING: Final = memoryview(b"")
 _NOWHERE: Final[Mapping[str, slice]] = {}
 
 
@@ -106,12 +109,8 @@ def _predictions(names: Names, body: bytes) -> Sequence[Prediction]:
     """
     from router.protocols import tensors  # noqa: PLC0415 - a proxy imports this module and has no numpy
 
-    tail = memoryview(b"")
-    try:
-        outputs = _answer.decode(body).outputs
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        head, tail = _parts(body)
-        outputs = read_json(head, _answer, _EXPECTED).outputs
+    answer, tail = _read(body, _answer, _EXPECTED)
+    outputs = answer.outputs
     value, score = tensors.chosen(tuple([output.name for output in outputs]), names)
     places = _places(outputs, len(tail)) if tail else _NOWHERE
     return tensors.predictions(
@@ -137,12 +136,8 @@ def _table(body: bytes, content_type: str) -> Table:  # noqa: ARG001 - clients s
     """
     from router.protocols import tensors  # noqa: PLC0415 - a proxy imports this module and has no numpy
 
-    tail = memoryview(b"")
-    try:
-        inputs = _request.decode(body).inputs
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        head, tail = _parts(body)
-        inputs = read_json(head, _request, _EXPECTED_REQUEST).inputs
+    request, tail = _read(body, _request, _EXPECTED_REQUEST)
+    inputs = request.inputs
     places = _places(inputs, len(tail)) if tail else _NOWHERE
     return tensors.table([(each.name, _tensor(each, tail, places)) for each in inputs])
 
@@ -162,6 +157,15 @@ def _places(outputs: list[_Output], length: int) -> dict[str, slice]:
     if at != length:
         raise Unreadable("expected as many bytes behind the JSON as the outputs say")
     return found
+
+
+def _read(body: bytes, decode: msgspec.json.Decoder[T], of: str) -> tuple[T, memoryview]:
+    """The JSON, and what is behind it; `of` says what was expected. Raises Unreadable: it is not that."""
+    try:
+        return decode.decode(body), _NOTHING
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        head, tail = _parts(body)
+        return read_json(head, decode, of), tail
 
 
 def _parts(body: bytes) -> tuple[bytes, memoryview]:

@@ -51,31 +51,8 @@ class MlflowQuestions:
         return logged
 
 
-class KserveV1Questions:
-    """`instances`: one record per row, which KServe's servers and TF Serving read alike."""
-
-    def __init__(self, model: str) -> None:
-        self.path = f"/v1/models/{quote(model, safe='')}:predict"
-
-    def of(self, names: Sequence[str], rows: Rows) -> bytes:
-        """One record per row."""
-        return _json({"instances": _records(names, rows)})
-
-    def shapes(self, names: Sequence[str], rows: Rows) -> dict[str, bytes]:  # noqa: ARG002 - an interface
-        """None: `inputs` by column is TF Serving's only."""
-        return {}
-
-    def text_for_rows(self, names: Sequence[str]) -> bytes:  # noqa: ARG002 - an interface
-        """Instances that are a text."""
-        return _json({"instances": "no rows"})
-
-    def example(self, logged: bytes) -> bytes | None:
-        """The rows of `dataframe_split`."""
-        return _asked_again(self, logged)
-
-
 class JsonQuestions:
-    """One record per row, under the keys that the settings say.
+    """One record per row, wherever a protocol or the settings have them.
 
     Args:
         path: of predictions.
